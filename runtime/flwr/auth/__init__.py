@@ -1,0 +1,1 @@
+"""Who is calling: keys, tokens, certificates, accounts, and which call needs which proof."""

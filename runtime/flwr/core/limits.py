@@ -1,0 +1,79 @@
+"""Every size, time-out and port in one place: value, unit, reason.  Contract numbers cite wire.md."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+# Ports (wire contract §2.1).
+SERVERAPPIO_PORT: Final = 9091
+FLEET_PORT: Final = 9092
+CONTROL_PORT: Final = 9093
+CLIENTAPPIO_PORT: Final = 9094
+LOCAL_CONTROL_PORT: Final = 39093
+
+# Transport (§2.2).
+MAX_RPC_BYTES: Final = 2_147_483_647  # contract
+MAX_CONCURRENT_STREAMS: Final = 1000
+SERVER_KEEPALIVE: Final = timedelta(seconds=210)  # contract; below common proxies' 240 s idle limit
+CLIENT_KEEPALIVE: Final = timedelta(seconds=300)  # shorter is a ping flood to upstream's servers
+SERVER_GRACE: Final = timedelta(seconds=1)  # open RPCs get this long when a server stops
+TLS_DIAGNOSIS: Final = timedelta(seconds=4)  # one handshake made only to explain a failure
+
+# Waiting (§19 no. 5).
+LONG_POLL: Final = timedelta(seconds=20)  # longest hold of a poll; harmless to upstream's clients
+POLL_FALLBACK: Final = timedelta(
+    seconds=1
+)  # pause between polls when the server does not hold them
+RETRY_FIRST: Final = timedelta(milliseconds=200)
+RETRY_CAP: Final = timedelta(seconds=20)  # §6; every delay is multiplied by a uniform 0.5..1
+RPC_DEADLINE: Final = timedelta(seconds=60)  # own unary calls that are not held
+CONTACT_LOST: Final = timedelta(
+    minutes=10
+)  # an app that cannot reach its daemon this long gives up
+
+# Nodes (§10).
+NODE_HEARTBEAT: Final = timedelta(seconds=30)
+NODE_HEARTBEAT_MIN: Final = timedelta(seconds=10)
+NODE_HEARTBEAT_MAX: Final = timedelta(seconds=1800)
+NODE_PATIENCE: Final = 2  # intervals without a heartbeat until a node is offline
+NODE_HEARTBEAT_DEADLINE: Final = timedelta(seconds=5)
+
+# Leases of app processes (§12.2; the first is longer than upstream's 30 s: slow machines, §19 no. 17).
+LEASE_BEFORE_HEARTBEAT: Final = timedelta(seconds=60)
+LEASE_AFTER_HEARTBEAT: Final = timedelta(seconds=60)
+APP_HEARTBEAT: Final = timedelta(seconds=3)  # our own runners
+APP_PATIENCE: Final = timedelta(seconds=15)  # lease of a runner that announces APP_HEARTBEAT
+TOKEN_BYTES: Final = 128  # random bytes, 256 hex digits on the wire
+MAX_LAUNCH_ATTEMPTS: Final = 3  # an instruction whose app process vanishes this often is answered
+STOP_GRACE: Final = timedelta(seconds=10)  # SIGTERM to SIGKILL of an app process
+
+# Node signatures (§5.2) and SuperExec signatures (§5.4).
+SIGNATURE_PAST: Final = timedelta(seconds=305)
+SIGNATURE_FUTURE: Final = timedelta(seconds=5)
+
+# Messages (§7).
+DEFAULT_TTL_S: Final = 43_200.0
+TTL_TOLERANCE_S: Final = 0.1
+OLDEST_CREATED_AT: Final = datetime(2025, 2, 28, tzinfo=UTC).timestamp()  # 1740700800
+
+# Objects (§8).
+ARRAY_CHUNK_BYTES: Final = 5_242_880
+INLINE_OBJECT_BYTES: Final = 65_536  # larger payloads are files beside the database
+MAX_OBJECT_BYTES: Final = 268_435_456  # one object in one RPC; upstream chunks arrays at 5 MiB
+MAX_TREE_OBJECTS: Final = 1_000_000  # objects in one message
+MAX_TREE_DEPTH: Final = 8  # Message > RecordDict > ArrayRecord > Array > ArrayChunk is 5
+TRANSFERS_IN_PARALLEL: Final = 4
+
+# Bundles (§13).
+MAX_FAB_BYTES: Final = 10_485_760
+MAX_FAB_EXPANDED_BYTES: Final = 104_857_600  # all files together
+MAX_FAB_FILES: Final = 10_000
+MAX_FAB_DEPTH: Final = 10
+MAX_PYPROJECT_BYTES: Final = 1_048_576
+
+# Logs.
+LOG_FLUSH: Final = timedelta(milliseconds=100)
+MAX_LOG_CHUNK_BYTES: Final = 262_144
+MAX_RUN_LOG_BYTES: Final = 67_108_864  # per run; what comes later is dropped with a note
+
+# Control.
+LIST_PAGE: Final = 1000

@@ -1,0 +1,1 @@
+"""Primitives over bytes.  Pure functions; nothing here knows a federation."""

@@ -1,0 +1,1 @@
+"""Flower App Bundles: read a project, pack it, unpack it."""

@@ -1,0 +1,1 @@
+"""What every program shares at its edge: settings, logs, signals, children, exit codes."""

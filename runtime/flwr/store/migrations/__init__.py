@@ -1,0 +1,1 @@
+"""Schema versions, applied by ``store.engine`` when a store is opened."""

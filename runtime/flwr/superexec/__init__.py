@@ -1,0 +1,1 @@
+"""Launches short-lived app processes and reports how they ended."""

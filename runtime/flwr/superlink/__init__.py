@@ -1,0 +1,1 @@
+"""The hub: accepts runs, hands messages to nodes, keeps everything durable."""

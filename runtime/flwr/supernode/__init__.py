@@ -1,0 +1,1 @@
+"""A site: takes instructions in, has apps executed, delivers replies."""

@@ -1,0 +1,1 @@
+"""Servicers: decode, call one operation, encode."""
