@@ -1,4 +1,7 @@
-"""Every size, time-out and port in one place: value, unit, reason.  Contract numbers cite wire.md."""
+"""Every size, time-out and port in one place: value, unit, reason.
+
+Paragraph numbers are those of the wire contract, ``docs/wire-contract.md``.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -37,7 +40,8 @@ NODE_HEARTBEAT_MAX: Final = timedelta(seconds=1800)
 NODE_PATIENCE: Final = 2  # intervals without a heartbeat until a node is offline
 NODE_HEARTBEAT_DEADLINE: Final = timedelta(seconds=5)
 
-# Leases of app processes (§12.2; the first is longer than upstream's 30 s: slow machines, §19 no. 17).
+# Leases of app processes (§12.2).  The first is longer than upstream's 30 s, for the sake of
+# slow machines (§19 no. 17).
 LEASE_BEFORE_HEARTBEAT: Final = timedelta(seconds=60)
 LEASE_AFTER_HEARTBEAT: Final = timedelta(seconds=60)
 APP_HEARTBEAT: Final = timedelta(seconds=3)  # our own runners

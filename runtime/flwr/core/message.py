@@ -44,17 +44,18 @@ class ObjectTree:
 
     def walk(self) -> Iterator[ObjectId]:
         """Yield every id once, children before the objects that refer to them."""
-        return iter(dict.fromkeys(self._postorder()))
+        return iter(dict.fromkeys(_postorder(self)))
 
-    def _postorder(self) -> Iterator[ObjectId]:
-        for child in self.children:
-            yield from child._postorder()
-        yield self.object_id
+
+def _postorder(tree: ObjectTree) -> Iterator[ObjectId]:
+    for child in tree.children:
+        yield from _postorder(child)
+    yield tree.object_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """Metadata of one message; ``created_at`` and ``ttl`` are hashed into its id, so never rounded."""
+    """Metadata of one message; its times are hashed into its id, so never rounded."""
 
     message_id: MessageId
     run_id: RunId

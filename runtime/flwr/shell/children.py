@@ -1,0 +1,133 @@
+"""Child processes: started in a group of their own, always awaited, stopped within a bound."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+_CGROUP: Final = Path("/sys/fs/cgroup")
+_OOM_FILES: Final = ("memory.events", "memory/memory.oom_control", "memory.oom_control")
+
+
+class Child:
+    """One running child process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, oom_before: int) -> None:
+        self._process = process
+        self._oom_before = oom_before
+
+    @classmethod
+    async def start(
+        cls,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        capture: bool = False,
+        pass_fds: Sequence[int] = (),
+    ) -> "Child":
+        """Start ``argv`` as the leader of a new session.
+
+        Args:
+            argv: program and arguments; never a secret.
+            env: the whole environment, None for our own.
+            stdin: bytes written to its standard input, which is then closed; None gives no input.
+            capture: make ``stdout`` and ``stderr`` readable here instead of inheriting ours.
+            pass_fds: descriptors the child inherits.
+        """
+        oom_before = _oom_kills()
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            env=dict(env) if env is not None else None,
+            stdin=pipe if stdin is not None else asyncio.subprocess.DEVNULL,
+            stdout=pipe if capture else None,
+            stderr=pipe if capture else None,
+            pass_fds=tuple(pass_fds),
+            start_new_session=True,
+        )
+        if stdin is not None and process.stdin is not None:
+            process.stdin.write(stdin)
+            process.stdin.close()
+        return cls(process, oom_before)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def stdout(self) -> asyncio.StreamReader | None:
+        """Its standard output, when captured."""
+        return self._process.stdout
+
+    @property
+    def stderr(self) -> asyncio.StreamReader | None:
+        """Its standard error, when captured."""
+        return self._process.stderr
+
+    @property
+    def has_exited(self) -> bool:
+        """True once the process is gone and reaped."""
+        return self._process.returncode is not None
+
+    async def wait(self) -> int:
+        """Return the exit code, negative for a signal, once it has exited."""
+        return await self._process.wait()
+
+    def cause_of_exit(self) -> str:
+        """Say in words how it ended; call after ``wait``."""
+        return describe_exit(
+            self._process.returncode or 0,
+            ran_out_of_memory=_oom_kills() > self._oom_before,
+        )
+
+    async def stop(self, grace: timedelta) -> int:
+        """Ask the whole group to stop, kill it after ``grace``; return the exit code."""
+        if not self.has_exited:
+            self.signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(grace.total_seconds()):
+                    await self._process.wait()
+            except TimeoutError:
+                pass
+        # Also grandchildren that ignored the request or were left behind.
+        self.signal(signal.SIGKILL)
+        return await self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the child's process group, if any of it is left."""
+        try:
+            os.killpg(self._process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return
+
+
+def describe_exit(code: int, *, ran_out_of_memory: bool = False) -> str:
+    """Return ``code`` (negative: a signal) as a cause a person understands."""
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    if name == "SIGKILL" and ran_out_of_memory:
+        return "was killed by SIGKILL: it ran out of memory"
+    return f"was killed by {name}"
+
+
+def _oom_kills() -> int:
+    """Return how often the kernel killed for memory in our control group; 0 where unknown."""
+    for name in _OOM_FILES:
+        try:
+            lines = (_CGROUP / name).read_text().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            key, _, value = line.partition(" ")
+            if key == "oom_kill" and value.strip().isdigit():
+                return int(value)
+    return 0

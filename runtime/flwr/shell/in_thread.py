@@ -1,0 +1,22 @@
+"""The one bridge from the async shell to the sync core (ADR-0002)."""
+
+import asyncio
+import contextvars
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_POOL: Final = ThreadPoolExecutor(max_workers=16, thread_name_prefix="operation")
+
+
+async def in_thread(op: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run one short synchronous operation (a transaction) off the event loop.
+
+    An operation that has begun is never abandoned half-way: cancelling the caller lets it finish.
+    """
+    call = functools.partial(contextvars.copy_context().run, op, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(_POOL, call)
