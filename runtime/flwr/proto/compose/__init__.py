@@ -1,0 +1,1 @@
+"""Generated code of this project's extensions, package flwr.compose."""

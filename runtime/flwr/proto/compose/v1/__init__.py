@@ -1,0 +1,1 @@
+"""Generated code of flwr.compose.v1: Launches, AppLogs, NodeLogs."""
