@@ -1,0 +1,120 @@
+"""What an operator may set of a SuperExec (wire contract §17)."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from flwr.core.lease import AppKind
+from flwr.shell.settings import ConfigError, Setting, load_settings
+from flwr.shell.transport import require_transport
+
+PROGRAM: Final = "flower-superexec"
+
+_KINDS: Final[Mapping[str, AppKind]] = {
+    "clientapp": AppKind.CLIENTAPP,
+    "serverapp": AppKind.SERVERAPP,
+    "simulation": AppKind.SERVERAPP,  # deprecated alias (wire contract §12.1)
+}
+
+SETTINGS: Final = (
+    Setting(
+        flag="--appio-api-address",
+        help="ServerAppIo or ClientAppIo address of the daemon to serve",
+        metavar="HOST:PORT",
+    ),
+    Setting(
+        flag="--plugin-type",
+        help="which app processes to start; simulation is an old name of serverapp",
+        choices=tuple(_KINDS),
+    ),
+    Setting(flag="--insecure", help="connect in clear text", is_switch=True, default=False),
+    Setting(
+        flag="--root-certificates",
+        help="PEM file with the certificate authority of the daemon's AppIo port",
+        metavar="FILE",
+    ),
+    Setting(
+        flag="--superexec-auth-secret-file",
+        help="file with the secret shared with the daemon; proves that we may start apps",
+        metavar="FILE",
+    ),
+    Setting(
+        flag="--max-apps",
+        help="app processes alive at one time",
+        read=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+    ),
+    Setting(
+        flag="--parent-pid",
+        help="stop when this process ends",
+        read=int,
+        metavar="PID",
+    ),
+    Setting(
+        flag="--health-server-address",
+        help="serve gRPC health checks there",
+        metavar="HOST:PORT",
+    ),
+    Setting(
+        flag="--allow-runtime-dependency-installation",
+        help="let app processes install what their bundle asks for",
+        is_switch=True,
+        default=False,
+    ),
+    Setting(flag="--log-level", help="smallest level logged", default="INFO"),
+    Setting(flag="--flwr-dir", help="ignored; older releases pass it", metavar="DIR"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuperExecConfig:
+    """Checked settings of one SuperExec."""
+
+    address: str
+    kind: AppKind
+    root_certificates: Path | None  # None: clear text
+    secret_file: Path | None
+    max_apps: int
+    parent_pid: int | None
+    health_address: str | None
+    allow_dependency_installation: bool
+    log_level: str
+
+
+def load_config(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None
+) -> tuple[SuperExecConfig, Mapping[str, Any]]:
+    """Return the checked configuration and the plain settings it was made from.
+
+    Raises:
+        ConfigError: naming the setting and the remedy.
+    """
+    description = "Start app processes for a SuperLink or SuperNode, and watch over them."
+    values = load_settings(PROGRAM, SETTINGS, argv, description=description, env=env)
+    for name in ("appio_api_address", "plugin_type"):
+        if values[name] is None:
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{flag} is missing", hint=f"pass {flag}; see --help")
+    if values["max_apps"] < 1:
+        raise ConfigError(f"--max-apps is {values['max_apps']}", hint="use 1 or more")
+    return _config(values), values
+
+
+def _config(values: Mapping[str, Any]) -> SuperExecConfig:
+    secret = values["superexec_auth_secret_file"]
+    return SuperExecConfig(
+        address=values["appio_api_address"],
+        kind=_KINDS[values["plugin_type"]],
+        root_certificates=require_transport(
+            values["root_certificates"], insecure=values["insecure"]
+        ),
+        secret_file=Path(secret) if secret is not None else None,
+        max_apps=values["max_apps"],
+        parent_pid=values["parent_pid"],
+        health_address=values["health_server_address"],
+        allow_dependency_installation=values["allow_runtime_dependency_installation"],
+        log_level=values["log_level"],
+    )

@@ -1,0 +1,121 @@
+"""Starting app processes: the launcher protocol, and the one that starts local processes.
+
+A launcher decides where a runner runs and hands it its launch token over standard input; the token
+never appears in an argument list or an environment.  What the runner then does is not its business.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Protocol
+
+from flwr.core.errors import FailedPreconditionError
+from flwr.core.ids import RunId
+from flwr.core.lease import AppKind
+from flwr.core.run import RunType
+from flwr.shell.children import Child
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One granted launch: which app, for which run, with which token."""
+
+    run_id: RunId
+    token: str
+    kind: AppKind
+    run_type: RunType = RunType.SERVERAPP
+
+    def __repr__(self) -> str:
+        return f"Launch(run_id={self.run_id}, kind={self.kind}, run_type={self.run_type})"
+
+
+class AppProcess(Protocol):
+    """A started runner."""
+
+    @property
+    def pid(self) -> int:
+        """Id of the runner's process."""
+        ...
+
+    async def wait(self) -> int:
+        """Return the exit code once it ended; negative means killed by that signal."""
+        ...
+
+    def cause_of_exit(self) -> str:
+        """Say in words how it ended: "was killed by SIGKILL"; call after ``wait``."""
+        ...
+
+    async def stop(self, grace: timedelta) -> int:
+        """Ask it to end, kill it after ``grace``, and return its exit code."""
+        ...
+
+
+class Launcher(Protocol):
+    """Something that can start runners."""
+
+    async def start(self, launch: Launch) -> AppProcess:
+        """Start one runner and give it its token.
+
+        Raises:
+            OSError: the process could not be started.
+            FailedPreconditionError: this launcher has no program for such a run.
+        """
+        ...
+
+
+class NoProgramError(FailedPreconditionError):
+    """No program of this installation executes runs of that type."""
+
+    def __init__(self, run_type: RunType) -> None:
+        super().__init__(
+            f"no program here executes runs of type {run_type}",
+            hint="submit the run to a SuperLink whose SuperExec has that engine",
+        )
+        self.run_type = run_type
+
+
+_PROGRAMS: Final = {
+    (AppKind.SERVERAPP, RunType.SERVERAPP): "flwr.runner.serverapp_main",
+    (AppKind.CLIENTAPP, RunType.SERVERAPP): "flwr.runner.clientapp_main",
+    (AppKind.CLIENTAPP, RunType.SIMULATION): "flwr.runner.clientapp_main",
+}
+
+
+class ProcessLauncher:
+    """Starts each runner as a process of its own group, next to the SuperExec."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        root_certificates: Path | None,
+        allow_dependency_installation: bool = False,
+    ) -> None:
+        self._address = address
+        self._root_certificates = root_certificates
+        self._allow_dependency_installation = allow_dependency_installation
+
+    def command(self, launch: Launch) -> Sequence[str]:
+        """Return the argument list of the runner; it names no secret."""
+        program = _PROGRAMS.get((launch.kind, launch.run_type))
+        if program is None:
+            raise NoProgramError(launch.run_type)
+        argv = [sys.executable, "-P", "-m", program]
+        argv += [f"--{launch.kind}io-api-address", self._address, "--token-stdin"]
+        if self._root_certificates is None:
+            argv += ["--insecure"]
+        else:
+            argv += ["--root-certificates", str(self._root_certificates)]
+        if self._allow_dependency_installation:
+            argv += ["--allow-runtime-dependency-installation"]
+        if launch.kind is AppKind.CLIENTAPP:
+            # A ServerApp outlives its SuperExec and reconnects; a ClientApp must not.
+            argv += ["--parent-pid", str(os.getpid())]
+        return argv
+
+    async def start(self, launch: Launch) -> AppProcess:
+        """Start one runner and write its token to its standard input."""
+        return await Child.start(self.command(launch), stdin=f"{launch.token}\n".encode("ascii"))

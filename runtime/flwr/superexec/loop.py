@@ -1,0 +1,167 @@
+"""The SuperExec's loop: list what waits, claim a launch, start a runner, attend to its end.
+
+The daemon that owns the runs decides what may start; this loop only asks, starts, and reports.  It
+never reads or writes a run's state itself.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final, Protocol
+
+from flwr.core.clock import Clock
+from flwr.core.errors import ErrorKind, FlwrError
+from flwr.core.ids import RunId
+from flwr.core.lease import AppKind
+from flwr.core.limits import APP_PATIENCE, POLL_FALLBACK, RETRY_CAP, RETRY_FIRST, STOP_GRACE
+from flwr.core.run import Run, RunType
+from flwr.superexec.launcher import AppProcess, Launch, Launcher
+
+log = logging.getLogger(__name__)
+
+EXIT_NOT_STARTED: Final = 127  # the shell's convention for "could not be executed"
+
+
+class Launches(Protocol):
+    """What the loop asks of the daemon's AppIo port."""
+
+    async def list_apps(self) -> Sequence[RunId]:
+        """Return runs that wait for an app process; the server may hold the call."""
+        ...
+
+    async def request_token(self, run_id: RunId) -> str:
+        """Claim the launch for one run; empty when somebody else has it."""
+        ...
+
+    async def get_run(self, run_id: RunId) -> Run | None:
+        """Return the run, None when unknown."""
+        ...
+
+    async def report_exit(self, token: str, exit_code: int, cause: str) -> None:
+        """Say that a runner ended without finishing."""
+        ...
+
+
+class LaunchLoop:
+    """Keeps up to ``max_apps`` runners of one kind alive, one per granted launch."""
+
+    def __init__(
+        self,
+        launches: Launches,
+        launcher: Launcher,
+        *,
+        kind: AppKind,
+        max_apps: int,
+        clock: Clock,
+    ) -> None:
+        self._launches, self._launcher = launches, launcher
+        self._kind, self._clock = kind, clock
+        self._slots = asyncio.Semaphore(max_apps)
+
+    async def run(self) -> None:
+        """Launch until cancelled; runners still alive then are stopped before this returns.
+
+        Raises:
+            FlwrError: the daemon refuses this SuperExec; trying again would not help.
+        """
+        async with asyncio.TaskGroup() as runners:
+            while True:
+                await self._slots.acquire()
+                launch = await self._next_launch()
+                runners.create_task(self._attend(launch))
+
+    async def _next_launch(self) -> Launch:
+        failures = 0
+        while True:
+            asked_at = self._clock.monotonic()
+            try:
+                launch = await self._claim()
+            except FlwrError as error:
+                if error.kind is not ErrorKind.UNAVAILABLE:
+                    raise
+                failures += 1
+                log.debug("Daemon is unavailable", extra={"cause": str(error)})
+                await asyncio.sleep(_backoff(failures))
+                continue
+            if launch is not None:
+                return launch
+            failures = 0
+            held = timedelta(seconds=self._clock.monotonic() - asked_at)
+            if held < POLL_FALLBACK:  # the server does not hold polls, or others were faster
+                await asyncio.sleep((POLL_FALLBACK - held).total_seconds())
+
+    async def _claim(self) -> Launch | None:
+        for run_id in await self._launches.list_apps():
+            token = await self._launches.request_token(run_id)
+            if token:
+                run_type = await self._run_type(run_id)
+                return Launch(run_id=run_id, token=token, kind=self._kind, run_type=run_type)
+        return None
+
+    async def _run_type(self, run_id: RunId) -> RunType:
+        if self._kind is AppKind.CLIENTAPP:
+            return RunType.SERVERAPP  # every ClientApp is run by the same program
+        run = await self._launches.get_run(run_id)
+        return run.run_type if run is not None else RunType.SERVERAPP
+
+    async def _attend(self, launch: Launch) -> None:
+        try:
+            process = await self._start(launch)
+            if process is not None:
+                await self._await_end(launch, process)
+        finally:
+            self._slots.release()
+
+    async def _start(self, launch: Launch) -> AppProcess | None:
+        try:
+            process = await self._launcher.start(launch)
+        except (OSError, FlwrError) as error:
+            cause = f"{launch.kind} process could not be started: {error}"
+            log.error(  # noqa: TRY400  # the cause is the whole story, a traceback adds nothing
+                "App process could not be started",
+                extra={"event": "launch-failed", "run_id": launch.run_id, "cause": cause},
+            )
+            await self._report(launch, EXIT_NOT_STARTED, cause)
+            return None
+        log.info(
+            "App process started",
+            extra={"event": "launched", "run_id": launch.run_id, "pid": process.pid},
+        )
+        return process
+
+    async def _await_end(self, launch: Launch, process: AppProcess) -> None:
+        try:
+            exit_code = await process.wait()
+        except asyncio.CancelledError:
+            await process.stop(STOP_GRACE)
+            raise
+        log.info(
+            "App process ended",
+            extra={"event": "exited", "run_id": launch.run_id, "exit_code": exit_code},
+        )
+        if exit_code != 0:
+            await self._report(launch, exit_code, f"flwr-{launch.kind} {process.cause_of_exit()}")
+
+    async def _report(self, launch: Launch, exit_code: int, cause: str) -> None:
+        """Tell the daemon; give up when the lease has lapsed by itself."""
+        until, failures = self._clock.monotonic() + APP_PATIENCE.total_seconds(), 0
+        while True:
+            try:
+                await self._launches.report_exit(launch.token, exit_code, cause)
+            except FlwrError as error:
+                failures += 1
+                if error.kind is ErrorKind.UNAVAILABLE and self._clock.monotonic() < until:
+                    await asyncio.sleep(_backoff(failures))
+                    continue
+                log.warning(
+                    "Exit of an app process could not be reported",
+                    extra={"run_id": launch.run_id, "exit_code": exit_code, "cause": str(error)},
+                )
+            return
+
+
+def _backoff(failures: int) -> float:
+    longest = min(RETRY_CAP.total_seconds(), RETRY_FIRST.total_seconds() * 2.0 ** min(failures, 16))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, not a secret

@@ -1,0 +1,89 @@
+"""Stand-ins for the daemon a SuperExec serves and for the processes it starts."""
+
+import asyncio
+from datetime import timedelta
+
+from flwr.core.errors import FlwrError
+from flwr.core.ids import RunId
+from flwr.superexec.launcher import Launch
+
+
+class FakeLaunches:
+    """A daemon with a list of runs that wait; it holds the list call while nothing waits."""
+
+    def __init__(self, *waiting: int) -> None:
+        self.waiting = [RunId(run_id) for run_id in waiting]
+        self.errors: list[FlwrError] = []
+        self.reports: list[tuple[str, int, str]] = []
+        self.reported = asyncio.Event()
+        self.taken_by_others: set[RunId] = set()
+
+    async def list_apps(self) -> list[RunId]:
+        if self.errors:
+            raise self.errors.pop(0)
+        if not self.waiting:
+            await asyncio.Event().wait()
+        return list(self.waiting)
+
+    async def request_token(self, run_id: RunId) -> str:
+        self.waiting.remove(run_id)
+        return "" if run_id in self.taken_by_others else f"token-{run_id}"
+
+    async def get_run(self, run_id: RunId) -> None:
+        return None
+
+    async def report_exit(self, token: str, exit_code: int, cause: str) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.reports.append((token, exit_code, cause))
+        self.reported.set()
+
+
+class FakeProcess:
+    """A runner that ends when told."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.ended = asyncio.Event()
+        self.exit_code = 0
+        self.stopped = False
+
+    def end(self, exit_code: int) -> None:
+        self.exit_code = exit_code
+        self.ended.set()
+
+    async def wait(self) -> int:
+        await self.ended.wait()
+        return self.exit_code
+
+    def cause_of_exit(self) -> str:
+        return f"exited with code {self.exit_code}"
+
+    async def stop(self, grace: timedelta) -> int:
+        self.stopped = True
+        self.end(-15)
+        return self.exit_code
+
+
+class FakeLauncher:
+    """Starts fake processes and remembers what for."""
+
+    def __init__(self) -> None:
+        self.launches: list[Launch] = []
+        self.processes: list[FakeProcess] = []
+        self.failure: OSError | None = None
+        self._started = asyncio.Condition()
+
+    async def start(self, launch: Launch) -> FakeProcess:
+        if self.failure is not None:
+            raise self.failure
+        process = FakeProcess(pid=1000 + len(self.launches))
+        async with self._started:
+            self.launches.append(launch)
+            self.processes.append(process)
+            self._started.notify_all()
+        return process
+
+    async def until_started(self, count: int) -> None:
+        async with asyncio.timeout(5), self._started:
+            await self._started.wait_for(lambda: len(self.launches) >= count)

@@ -1,0 +1,136 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from flwr.core.clock import SystemClock
+from flwr.core.errors import UnauthenticatedError, UnavailableError
+from flwr.core.lease import AppKind
+from flwr.superexec.loop import EXIT_NOT_STARTED, LaunchLoop
+from tests.unit.superexec.fakes import FakeLauncher, FakeLaunches
+
+
+@asynccontextmanager
+async def looping(
+    launches: FakeLaunches, launcher: FakeLauncher, *, max_apps: int = 8
+) -> AsyncIterator[asyncio.Task[None]]:
+    loop = LaunchLoop(
+        launches, launcher, kind=AppKind.CLIENTAPP, max_apps=max_apps, clock=SystemClock()
+    )
+    task = asyncio.create_task(loop.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task
+
+
+def scenario(body: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(10):
+            await body()
+
+    asyncio.run(bounded())
+
+
+@pytest.mark.row("S4", "S5")
+def test_every_waiting_run_gets_one_runner_and_its_own_token() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1, 2, 3), FakeLauncher()
+        async with looping(launches, launcher):
+            await launcher.until_started(3)
+            assert [launch.token for launch in launcher.launches] == [
+                "token-1",
+                "token-2",
+                "token-3",
+            ]
+
+    scenario(body)
+
+
+def test_no_more_runners_are_started_than_allowed() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1, 2, 3), FakeLauncher()
+        async with looping(launches, launcher, max_apps=2):
+            await launcher.until_started(2)
+            await asyncio.sleep(0.02)
+            assert len(launcher.launches) == 2
+            launcher.processes[0].end(0)
+            await launcher.until_started(3)
+
+    scenario(body)
+
+
+@pytest.mark.row("S4", "F5")
+def test_an_unfinished_runner_is_reported_with_its_cause_and_a_finished_one_is_not() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1, 2), FakeLauncher()
+        async with looping(launches, launcher):
+            await launcher.until_started(2)
+            launcher.processes[0].end(0)
+            launcher.processes[1].end(3)
+            await launches.reported.wait()
+            assert launches.reports == [("token-2", 3, "flwr-clientapp exited with code 3")]
+
+    scenario(body)
+
+
+def test_a_runner_that_cannot_be_started_is_reported() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1), FakeLauncher()
+        launcher.failure = OSError("no memory")
+        async with looping(launches, launcher):
+            await launches.reported.wait()
+            token, exit_code, cause = launches.reports[0]
+            assert (token, exit_code) == ("token-1", EXIT_NOT_STARTED)
+            assert "no memory" in cause
+
+    scenario(body)
+
+
+def test_a_run_taken_by_another_superexec_is_skipped() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1, 2), FakeLauncher()
+        launches.taken_by_others = {launches.waiting[0]}
+        async with looping(launches, launcher):
+            await launcher.until_started(1)
+            assert launcher.launches[0].run_id == 2
+
+    scenario(body)
+
+
+@pytest.mark.row("F7")
+def test_an_unreachable_daemon_is_asked_again() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1), FakeLauncher()
+        launches.errors = [UnavailableError("restarting")]
+        async with looping(launches, launcher):
+            await launcher.until_started(1)
+
+    scenario(body)
+
+
+def test_a_refused_superexec_ends_instead_of_asking_for_ever() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1), FakeLauncher()
+        launches.errors = [UnauthenticatedError("wrong secret")]
+        async with looping(launches, launcher) as task:
+            with pytest.raises(ExceptionGroup) as caught:
+                await task
+            assert caught.group_contains(UnauthenticatedError)
+
+    scenario(body)
+
+
+@pytest.mark.row("F7", "S63")
+def test_stopping_the_loop_stops_its_runners_and_reports_nothing() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1, 2), FakeLauncher()
+        async with looping(launches, launcher):
+            await launcher.until_started(2)
+        assert all(process.stopped for process in launcher.processes)
+        assert launches.reports == []
+
+    scenario(body)
