@@ -1,0 +1,62 @@
+"""Adds noise that depends on the partition and the round; counts its rounds in the Context."""
+
+import os
+import sys
+import time
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+app = ClientApp()
+calls = 0  # a module-level global: must not survive between messages
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    global calls
+    calls += 1
+    partition = int(context.node_config.get("partition-id", 0))
+    round_number = int(message.content["config"]["server-round"])
+    _misbehave(str(context.run_config["fail"]), partition, round_number)
+    time.sleep(float(context.run_config["pause"]))
+    (model,) = message.content["arrays"].to_numpy_ndarrays()
+    noise = np.random.default_rng([int(context.run_config["seed"]), partition, round_number])
+    update = (model + noise.normal(size=model.shape)).astype(model.dtype)
+
+    counter = context.state["counter"] if "counter" in context.state else ConfigRecord({"n": 0})
+    counter["n"] = int(counter["n"]) + 1
+    context.state["counter"] = counter
+    print(f"client log: partition {partition} round {round_number}", flush=True)
+    metrics = {
+        "num-examples": 10 + partition,
+        "loss": 1.0 / round_number,
+        "rounds-seen": int(counter["n"]),
+        "calls": calls,
+    }
+    content = RecordDict({"arrays": ArrayRecord([update]), "metrics": MetricRecord(metrics)})
+    return Message(content=content, reply_to=message)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    (model,) = message.content["arrays"].to_numpy_ndarrays()
+    metrics = MetricRecord({"num-examples": 5, "mean": float(np.abs(model).mean())})
+    return Message(content=RecordDict({"metrics": metrics}), reply_to=message)
+
+
+@app.query("whoami")
+def whoami(message: Message, context: Context) -> Message:
+    answer = ConfigRecord({"partition": int(context.node_config.get("partition-id", -1))})
+    return Message(content=RecordDict({"answer": answer}), reply_to=message)
+
+
+def _misbehave(how: str, partition: int, round_number: int) -> None:
+    if partition != 0 or round_number != 2:
+        return
+    if how == "client-raises":
+        raise ZeroDivisionError("boom")
+    if how == "client-exits":
+        sys.exit(3)
+    if how == "client-killed":
+        os.kill(os.getpid(), 9)

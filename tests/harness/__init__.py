@@ -1,0 +1,1 @@
+"""Real federations on loopback: real processes, real TLS, ours and upstream's programs mixed."""

@@ -1,0 +1,220 @@
+"""A whole federation as processes on loopback."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from tests.harness.program import Program, eventually
+from tests.harness.toolset import OURS, ROOT, Toolset
+
+CONNECTION: Final = "test"
+_QUIET: Final = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONUNBUFFERED": "1",
+    "NO_COLOR": "1",
+    "COLUMNS": "200",
+}
+
+
+def free_address() -> str:
+    """Return a loopback address nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+class Federation:
+    """Starts programs of any release with matching addresses, keys and certificates.
+
+    Use it as a context manager: everything started is ended, whatever happened.
+    """
+
+    def __init__(self, root: Path, *, tls: bool, nodes: int = 2) -> None:
+        self.root, self.tls = root, tls
+        root.mkdir(parents=True, exist_ok=True)
+        self.fleet, self.control, self.serverappio = (free_address() for _ in range(3))
+        self.programs: list[Program] = []
+        self.certs = root / "certs"
+        pki = [sys.executable, str(ROOT / "certs" / "pki.py"), "--nodes", str(nodes)]
+        subprocess.run([*pki, "--out", str(self.certs)], check=True, stdout=subprocess.DEVNULL)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            for program in self.programs:
+                sys.stderr.write(f"--- {program.name} ---\n{program.output[-3000:]}\n")
+        for program in reversed(self.programs):
+            program.end()
+
+    # -- programs -------------------------------------------------------------------------
+
+    def start_superlink(
+        self, tools: Toolset = OURS, *args: str, node_auth: bool = False, name: str = "superlink"
+    ) -> Program:
+        """Start a SuperLink and wait until it serves."""
+        argv = [tools.program("flower-superlink"), *self._server_security()]
+        argv += ["--fleet-api-address", self.fleet, "--control-api-address", self.control]
+        argv += ["--serverappio-api-address", self.serverappio]
+        argv += ["--database", str(self.root / "superlink.db")]
+        if tools.is_ours:
+            argv += ["--state-dir", str(self.root / "superlink")]
+        if node_auth:
+            argv += ["--enable-supernode-auth"]
+            argv += ["--node-keys", str(self.certs / "node-keys.pub")] if tools.is_ours else []
+        program = self._start(name, tools, [*argv, *args])
+        for address in (self.fleet, self.control, self.serverappio):
+            program.await_port(address)
+        return program
+
+    def start_node(
+        self, number: int, tools: Toolset = OURS, *args: str, keyed: bool = False, of: int = 2
+    ) -> Program:
+        """Start SuperNode ``number`` (from 1) without waiting for it."""
+        config = f"partition-id={number - 1} num-partitions={of}"
+        argv = [tools.program("flower-supernode"), *self._client_security()]
+        argv += ["--superlink", self.fleet, "--node-config", config]
+        if "--clientappio-api-address" not in args:
+            argv += ["--clientappio-api-address", free_address()]
+        if tools.is_ours:
+            argv += ["--state-dir", str(self.root / f"node-{number}")]
+        if keyed:
+            argv += ["--auth-supernode-private-key", str(self.certs / f"node-{number}.key")]
+        return self._start(f"node-{number}", tools, [*argv, *args])
+
+    def start(self, name: str, tools: Toolset, command: str, *args: str) -> Program:
+        """Start any other program of a release."""
+        return self._start(name, tools, [tools.program(command), *args])
+
+    def _start(self, name: str, tools: Toolset, argv: Sequence[str]) -> Program:
+        env = self._env(tools, name)
+        program = Program(name, argv, log=self.root / f"{name}.log", env=env, cwd=self.root)
+        self.programs.append(program)
+        return program
+
+    # -- the command line -----------------------------------------------------------------
+
+    def flwr(
+        self,
+        *args: str,
+        tools: Toolset = OURS,
+        cwd: Path | None = None,
+        check: bool = True,
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one ``flwr`` command; stdout and stderr are captured."""
+        env = self._env(tools, "cli")
+        self._write_connection(tools)
+        done = subprocess.run(
+            [tools.program("flwr"), *args],
+            capture_output=True,
+            text=True,
+            env=env,
+            cwd=cwd or self.root,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(
+                f"flwr {' '.join(args)} ({tools.name}) exited {done.returncode}:\n"
+                f"{done.stdout}\n{done.stderr}",
+            )
+        return done
+
+    def flwr_json(self, *args: str, tools: Toolset = OURS) -> Any:
+        """Run one ``flwr`` command and return its JSON answer."""
+        return json.loads(self.flwr(*args, "--format", "json", tools=tools).stdout)
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return the runs, newest first, as ``flwr ls`` shows them."""
+        found = self.flwr_json("ls", CONNECTION)["runs"]
+        assert isinstance(found, list)
+        return found
+
+    def run_status(self, run_id: str) -> dict[str, Any]:
+        """Return one run as ``flwr ls --run-id`` shows it."""
+        found = self.flwr_json("ls", CONNECTION, "--run-id", run_id)["runs"][0]
+        assert isinstance(found, dict)
+        return found
+
+    def await_nodes(self, count: int, timeout: float = 60) -> None:
+        """Wait until ``count`` nodes are online."""
+
+        def online() -> int:
+            nodes = self.flwr_json("supernode", "list", CONNECTION)["nodes"]
+            return sum(node["status"] == "online" for node in nodes)
+
+        eventually(
+            lambda: online() >= count,
+            timeout=timeout,
+            step=0.2,
+            otherwise=lambda: f"{count} nodes should be online, {online()} are",
+        )
+
+    def submit(self, app: Path, *args: str) -> str:
+        """Submit ``app`` with our CLI and return the run id."""
+        answer = self.flwr_json("run", str(app), CONNECTION, *args)
+        assert answer["success"], answer
+        return str(answer["run-id"])
+
+    def await_end(self, run_id: str, timeout: float = 120) -> dict[str, Any]:
+        """Wait until a run is final and return it."""
+        eventually(
+            lambda: self.run_status(run_id)["status"].startswith("finished"),
+            timeout=timeout,
+            step=0.3,
+            otherwise=lambda: f"run {run_id} is {self.run_status(run_id)['status']}",
+        )
+        return self.run_status(run_id)
+
+    def log_of(self, run_id: str) -> str:
+        """Return the run's log as ``flwr log --show`` prints it."""
+        return self.flwr("log", run_id, CONNECTION, "--show").stdout
+
+    # -- how programs find and trust each other ---------------------------------------------
+
+    def _server_security(self) -> list[str]:
+        if not self.tls:
+            return ["--insecure"]
+        files = {"ca-certfile": "ca.crt", "certfile": "server.crt", "keyfile": "server.key"}
+        return [
+            part
+            for flag, file in files.items()
+            for part in (f"--ssl-{flag}", str(self.certs / file))
+        ]
+
+    def _client_security(self) -> list[str]:
+        if not self.tls:
+            return ["--insecure"]
+        return ["--root-certificates", str(self.certs / "ca.crt")]
+
+    def _env(self, tools: Toolset, who: str) -> dict[str, str]:
+        home = self.root / "home" / f"{tools.name}-{who}"
+        home.mkdir(parents=True, exist_ok=True)
+        path = os.pathsep.join([str(tools.bin), os.environ.get("PATH", "")])
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("FLWR_", "VIRTUAL_ENV"))}
+        return {**kept, **_QUIET, "PATH": path, "FLWR_HOME": str(home), "HOME": str(home)}
+
+    def _write_connection(self, tools: Toolset) -> None:
+        home = Path(self._env(tools, "cli")["FLWR_HOME"])
+        security = (
+            f'root-certificates = "{self.certs / "ca.crt"}"' if self.tls else "insecure = true"
+        )
+        (home / "config.toml").write_text(
+            f'[superlink]\ndefault = "{CONNECTION}"\n\n'
+            f'[superlink.{CONNECTION}]\naddress = "{self.control}"\n{security}\n',
+        )

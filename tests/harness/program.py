@@ -1,0 +1,135 @@
+"""One started program: its log, its end, and a way to kill it."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+_STEP_S: Final = 0.05
+
+
+class Program:
+    """A process started by a test, with its output in a file."""
+
+    def __init__(
+        self, name: str, argv: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Path
+    ) -> None:
+        self.name, self.argv, self.log = name, list(argv), log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self.argv,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                env=dict(env),
+                cwd=cwd,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """SIGKILL to this one process: its children find themselves alone."""
+        self._process.kill()
+        self._process.wait(10)
+
+    def stop(self, timeout: float = 30) -> int:
+        """SIGTERM, then wait; return the exit code."""
+        self._process.terminate()
+        return self._process.wait(timeout)
+
+    def wait(self, timeout: float) -> int:
+        return self._process.wait(timeout)
+
+    def end(self) -> None:
+        """Leave nothing behind: the whole session is killed."""
+        if self.is_alive:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
+        for pid in descendants(self.pid):
+            _kill(pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait(10)
+
+    def await_port(self, address: str, timeout: float = 30) -> None:
+        """Wait until ``address`` accepts connections; fail with the log when the program ends."""
+        host, _, port = address.rpartition(":")
+        eventually(
+            lambda: self._accepts(host, int(port)),
+            timeout=timeout,
+            otherwise=lambda: f"{self.name} does not serve {address}:\n{self.output[-4000:]}",
+        )
+
+    def _accepts(self, host: str, port: int) -> bool:
+        if not self.is_alive:
+            raise AssertionError(f"{self.name} ended:\n{self.output[-4000:]}")
+        try:
+            with socket.create_connection((host, port), timeout=1):
+                return True
+        except OSError:
+            return False
+
+
+def eventually(
+    holds: Callable[[], object],
+    *,
+    timeout: float,
+    otherwise: Callable[[], str] = lambda: "",
+    step: float = _STEP_S,
+) -> None:
+    """Wait until ``holds()`` is true; fail with ``otherwise()`` after ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    while not holds():
+        if time.monotonic() > deadline:
+            raise AssertionError(otherwise() or f"not true within {timeout} s")
+        time.sleep(step)
+
+
+def processes() -> dict[int, tuple[int, str]]:
+    """Return pid -> (parent pid, command line) of everything alive (zombies left out)."""
+    found: dict[int, tuple[int, str]] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (OSError, IndexError):
+            continue
+        if stat[0] != "Z":
+            found[int(entry.name)] = (int(stat[1]), command)
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the pids below ``pid``, parents first."""
+    alive = processes()
+    below, frontier = [], [pid]
+    while frontier:
+        parent = frontier.pop()
+        children = [p for p, (pp, _) in alive.items() if pp == parent]
+        below += children
+        frontier += children
+    return below
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
