@@ -96,6 +96,17 @@ def check_tree(tree: ObjectTree) -> None:
         pending.extend((child, depth + 1) for child in node.children)
 
 
+def remaining_ttl(*, created_at: float, ttl: float, now: float) -> float:
+    """Return the longest ttl in seconds of a reply made at ``now`` (wire contract §7.2).
+
+    Args:
+        created_at: of the instruction, Unix seconds.
+        ttl: of the instruction, seconds.
+        now: Unix seconds; past the instruction's end the answer is negative.
+    """
+    return created_at + ttl - now
+
+
 def check_instruction(message: Envelope, *, run_id: RunId) -> None:
     """Check the form of an instruction (wire contract §9.1).
 

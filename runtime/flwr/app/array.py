@@ -1,0 +1,165 @@
+"""Array: one tensor as bytes, with what is needed to read them."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flwr.app.npy import decode_ndarray, encode_ndarray
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+NUMPY_STYPE: Final = "numpy.ndarray"
+"""The serialization written by this package: a ``.npy`` file without pickling."""
+
+_FIELDS: Final = ("dtype", "shape", "stype", "data")
+
+
+class _ArrayFormError(TypeError):
+    """The arguments fit none of the forms of ``Array``."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Array takes one NumPy ndarray, one PyTorch tensor, or the four values dtype (str), "
+            "shape (tuple of int), stype (str) and data (bytes)",
+        )
+
+
+@dataclass(init=False)
+class Array:
+    """A tensor as it travels: ``Array(ndarray)``, ``Array(torch_tensor)`` or the four fields.
+
+    Attributes:
+        dtype: numpy's name of the element type, such as ``float32``.
+        shape: lengths of the axes.
+        stype: how ``data`` was written; ``numpy.ndarray`` means a ``.npy`` file.
+        data: the bytes.
+
+    Raises:
+        TypeError: the arguments fit none of the three forms.
+        ValueError: the ndarray holds Python objects.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    stype: str
+    data: bytes
+
+    @overload
+    def __init__(self, dtype: str, shape: tuple[int, ...], stype: str, data: bytes) -> None: ...
+    @overload
+    def __init__(self, ndarray: NDArray[Any]) -> None: ...
+    @overload
+    def __init__(self, torch_tensor: "torch.Tensor") -> None: ...
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        given = _bind(args, {name: value for name, value in named.items() if value is not None})
+        if given.keys() == {"torch_tensor"} and is_tensor(given["torch_tensor"]):
+            given = {"ndarray": _ndarray_of(given["torch_tensor"])}
+        if given.keys() == {"ndarray"} and isinstance(given["ndarray"], np.ndarray):
+            ndarray = given["ndarray"]
+            self.dtype, self.shape = str(ndarray.dtype), tuple(ndarray.shape)
+            self.stype, self.data = NUMPY_STYPE, encode_ndarray(ndarray)
+        elif given.keys() == set(_FIELDS) and _are_fields(given):
+            self.dtype, self.shape = given["dtype"], given["shape"]
+            self.stype, self.data = given["stype"], bytes(given["data"])
+        else:
+            raise _ArrayFormError
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field and forget what was derived from the old one."""
+        if name in _FIELDS:
+            vars(self).pop("_derived", None)
+        super().__setattr__(name, value)
+
+    @classmethod
+    def from_numpy_ndarray(cls, ndarray: NDArray[Any]) -> "Array":
+        """Return the array that carries ``ndarray``."""
+        return cls(ndarray)
+
+    @classmethod
+    def from_torch_tensor(cls, tensor: "torch.Tensor") -> "Array":
+        """Return the array that carries ``tensor``, detached and moved to the CPU.
+
+        Raises:
+            RuntimeError: the app never imported torch.
+        """
+        require_torch()
+        return cls(torch_tensor=tensor)
+
+    def numpy(self) -> NDArray[Any]:
+        """Return the tensor as a fresh, writable ndarray.
+
+        Raises:
+            TypeError: ``data`` was not written by numpy.
+            ValueError: ``data`` is damaged.
+        """
+        if self.stype != NUMPY_STYPE:
+            raise TypeError(
+                f"cannot turn stype '{self.stype}' into an ndarray; only '{NUMPY_STYPE}' can be read",
+            )
+        return decode_ndarray(self.data)
+
+
+def derived(array: Array, make: Callable[[Array], T]) -> T:
+    """Return ``make(array)``, computed once per array and again after a field was set.
+
+    For what is costly and depends on the four fields only, such as hashes of a model that goes to
+    many nodes.
+    """
+    memory: dict[Any, Any] = vars(array).setdefault("_derived", {})
+    if make not in memory:
+        memory[make] = make(array)
+    made: T = memory[make]
+    return made
+
+
+def is_tensor(value: object) -> bool:
+    """Tell whether ``value`` is a torch tensor, without ever importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def require_torch() -> Any:
+    """Return the torch module the app has imported.
+
+    Raises:
+        RuntimeError: it has not.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        raise RuntimeError("PyTorch is not loaded: install it and `import torch` in the app first")
+    return torch
+
+
+def _ndarray_of(tensor: Any) -> NDArray[Any]:
+    return np.asarray(tensor.detach().cpu().numpy())
+
+
+def _bind(args: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the positional arguments; a name given twice is refused."""
+    if len(args) == 1 and not isinstance(args[0], str):
+        positional = {"torch_tensor" if is_tensor(args[0]) else "ndarray": args[0]}
+    elif len(args) <= len(_FIELDS):
+        positional = dict(zip(_FIELDS, args, strict=False))
+    else:
+        raise _ArrayFormError
+    if positional.keys() & named.keys():
+        raise _ArrayFormError
+    return {**positional, **named}
+
+
+def _are_fields(given: Mapping[str, Any]) -> bool:
+    return (
+        isinstance(given["dtype"], str)
+        and isinstance(given["shape"], tuple)
+        and all(isinstance(length, int) for length in given["shape"])
+        and isinstance(given["stype"], str)
+        and isinstance(given["data"], bytes | bytearray | memoryview)
+    )
