@@ -1,0 +1,138 @@
+"""What an operator, or a SuperExec, may set of a runner (wire contract §17)."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from flwr.core.lease import AppKind
+from flwr.core.limits import CLIENTAPPIO_PORT, SERVERAPPIO_PORT
+from flwr.shell.settings import ConfigError, Setting, load_settings
+from flwr.shell.transport import require_transport
+
+_DEFAULT_ADDRESS: Final[Mapping[AppKind, str]] = {
+    AppKind.SERVERAPP: f"127.0.0.1:{SERVERAPPIO_PORT}",
+    AppKind.CLIENTAPP: f"127.0.0.1:{CLIENTAPPIO_PORT}",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerConfig:
+    """Checked settings of one runner."""
+
+    kind: AppKind
+    address: str
+    token: str  # empty: behave as a SuperExec
+    root_certificates: Path | None  # None: clear text
+    parent_pid: int | None
+    allow_dependency_installation: bool
+    log_level: str
+
+    def __repr__(self) -> str:
+        return f"RunnerConfig(kind={self.kind}, address={self.address})"
+
+
+def program_of(kind: AppKind) -> str:
+    """Return the name of the command that runs apps of ``kind``."""
+    return f"flwr-{kind}"
+
+
+def settings_of(kind: AppKind) -> tuple[Setting, ...]:
+    """Return what can be set of a runner of ``kind``."""
+    return (
+        Setting(
+            flag=f"--{kind}io-api-address",
+            help="AppIo address of the daemon that granted the launch",
+            default=_DEFAULT_ADDRESS[kind],
+            metavar="HOST:PORT",
+        ),
+        Setting(
+            flag="--token",
+            help="launch token; visible to other users of this machine, prefer --token-stdin",
+            is_secret=True,
+        ),
+        Setting(
+            flag="--token-stdin",
+            help="read the launch token from standard input",
+            is_switch=True,
+            default=False,
+        ),
+        Setting(flag="--insecure", help="connect in clear text", is_switch=True, default=False),
+        Setting(
+            flag="--root-certificates",
+            help="PEM file with the certificate authority of the daemon's AppIo port",
+            metavar="FILE",
+        ),
+        Setting(flag="--parent-pid", help="stop when this process ends", read=int, metavar="PID"),
+        Setting(
+            flag="--allow-runtime-dependency-installation",
+            help="accepted for older SuperExecs; put dependencies into the app's image instead",
+            is_switch=True,
+            default=False,
+        ),
+        Setting(
+            flag="--superexec-auth-secret-file",
+            help="only without a token: the secret shared with the daemon",
+            metavar="FILE",
+        ),
+        Setting(flag="--log-level", help="smallest level logged", default="INFO"),
+        Setting(
+            flag="--run-once", help="ignored; older releases pass it", is_switch=True, default=False
+        ),
+        Setting(flag="--flwr-dir", help="ignored; older releases pass it", metavar="DIR"),
+    )
+
+
+def load_config(
+    kind: AppKind, argv: Sequence[str], *, env: Mapping[str, str] | None = None
+) -> tuple[RunnerConfig, Mapping[str, Any]]:
+    """Return the checked configuration and the plain settings it was made from.
+
+    Raises:
+        ConfigError: naming the setting and the remedy.
+    """
+    description = f"Run one {kind} of a run; without a token, keep launching them (SuperExec)."
+    values = load_settings(
+        program_of(kind), settings_of(kind), argv, description=description, env=env
+    )
+    config = RunnerConfig(
+        kind=kind,
+        address=values[f"{kind}io_api_address"],
+        token=_token(values),
+        root_certificates=require_transport(
+            values["root_certificates"], insecure=values["insecure"]
+        ),
+        parent_pid=values["parent_pid"],
+        allow_dependency_installation=values["allow_runtime_dependency_installation"],
+        log_level=values["log_level"],
+    )
+    return config, values
+
+
+def superexec_command(config: RunnerConfig, values: Mapping[str, Any]) -> Sequence[str]:
+    """Return the command of the SuperExec that a runner without a token turns into."""
+    argv = [sys.executable, "-P", "-m", "flwr.superexec.main"]
+    argv += ["--appio-api-address", config.address, "--plugin-type", str(config.kind)]
+    if config.root_certificates is None:
+        argv += ["--insecure"]
+    else:
+        argv += ["--root-certificates", str(config.root_certificates)]
+    if (secret := values["superexec_auth_secret_file"]) is not None:
+        argv += ["--superexec-auth-secret-file", secret]
+    if config.parent_pid is not None:
+        argv += ["--parent-pid", str(config.parent_pid)]
+    if config.allow_dependency_installation:
+        argv += ["--allow-runtime-dependency-installation"]
+    return argv
+
+
+def _token(values: Mapping[str, Any]) -> str:
+    if not values["token_stdin"] or values["check_config"]:
+        return values["token"] or ""
+    if values["token"]:
+        raise ConfigError("both --token and --token-stdin are given", hint="keep one of them")
+    token = sys.stdin.readline().strip()
+    if not token:
+        raise ConfigError("standard input holds no launch token", hint="write it there, one line")
+    return token

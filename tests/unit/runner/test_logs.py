@@ -1,0 +1,84 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from flwr.core.errors import UnavailableError, UnimplementedError
+from flwr.runner.logs import CUT_NOTE, LogShipper, chunks, drained, pump
+
+
+class Server:
+    """Collects what is sent; may refuse."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.received: list[str] = []
+        self.error = error
+
+    async def __call__(self, text: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.received.append(text)
+
+
+async def ship(server: Server, *texts: str, limit_bytes: int = 1_000_000) -> None:
+    shipper = LogShipper(server, limit_bytes=limit_bytes)
+    running = asyncio.create_task(shipper.run())
+    for text in texts:
+        await shipper.write(text)
+    await shipper.close()
+    async with asyncio.timeout(5):
+        await running
+
+
+def test_output_arrives_in_order_and_whole_when_closed_at_once() -> None:
+    server = Server()
+
+    asyncio.run(ship(server, *(f"line {i}\n" for i in range(1000))))
+
+    assert "".join(server.received) == "".join(f"line {i}\n" for i in range(1000))
+    assert len(server.received) < 10  # batched
+
+
+@pytest.mark.row("F36")
+def test_a_flood_is_cut_with_a_note() -> None:
+    server = Server()
+
+    asyncio.run(ship(server, "a" * 60, "b" * 60, "c" * 60, limit_bytes=100))
+
+    assert "".join(server.received) == "a" * 60 + "b" * 40 + CUT_NOTE
+
+
+@pytest.mark.parametrize("error", [UnimplementedError("old server"), UnavailableError("gone")])
+def test_output_that_nobody_takes_does_not_stop_the_app(error: Exception) -> None:
+    asyncio.run(ship(Server(error), "a", "b"))
+
+
+def test_characters_split_between_reads_are_joined() -> None:
+    async def scenario() -> str:
+        stream, server = asyncio.StreamReader(), Server()
+        pumping = asyncio.create_task(pump(stream, [server]))
+        for byte in "héé\n".encode():
+            stream.feed_data(bytes([byte]))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        stream.feed_eof()
+        await pumping
+        return "".join(server.received)
+
+    assert asyncio.run(scenario()) == "héé\n"
+
+
+def test_a_pipe_held_open_by_a_stray_grandchild_is_given_up() -> None:
+    async def scenario() -> None:
+        task = asyncio.create_task(pump(asyncio.StreamReader(), []))
+        await drained([task], timedelta(milliseconds=20))
+        assert task.cancelled()
+
+    asyncio.run(scenario())
+
+
+def test_chunks_respect_the_limit_in_bytes() -> None:
+    text = "é" * 1000
+    pieces = list(chunks(text, 100))
+    assert "".join(pieces) == text
+    assert all(len(piece.encode()) <= 100 for piece in pieces)
