@@ -102,7 +102,7 @@ class Array:
         """
         if self.stype != NUMPY_STYPE:
             raise TypeError(
-                f"cannot turn stype '{self.stype}' into an ndarray; only '{NUMPY_STYPE}' can be read",
+                f"cannot turn stype '{self.stype}' into an ndarray, only '{NUMPY_STYPE}'",
             )
         return decode_ndarray(self.data)
 

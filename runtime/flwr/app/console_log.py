@@ -26,7 +26,7 @@ class ConsoleFormatter(logging.Formatter):
         """Return the line of ``record``; a traceback follows on lines of its own."""
         level = record.levelname
         colour = _COLOURS.get(level, 0)
-        time = f"{self.formatTime(record)} " if self._with_time else ""
+        time = self.formatTime(record) if self._with_time else ""
         padding = " " * (_LEVEL_WIDTH - len(level))
         text = record.getMessage()
         if record.exc_info:
