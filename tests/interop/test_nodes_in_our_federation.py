@@ -1,0 +1,67 @@
+"""Upstream's SuperNodes in our federation, beside ours."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.harness.apps import TINY, digest_in
+from tests.harness.federation import Federation
+from tests.harness.toolset import Toolset, upstream
+from tests.interop.conftest import require
+
+EVERY_NODE = [
+    pytest.param("1.29.0", id="supernode-1.29.0"),
+    *(
+        pytest.param(version, marks=pytest.mark.matrix, id=f"supernode-{version}")
+        for version in ("1.23.0", "1.26.1", "1.33.0", "1.39.0")
+    ),
+]
+
+
+@pytest.mark.parametrize("version", EVERY_NODE)
+def test_an_upstream_node_works_beside_ours(
+    tmp_path: Path, tls: bool, version: str, upstream_digest: str
+) -> None:
+    tools = require(upstream(version))
+    with Federation(tmp_path, tls=tls) as federation:
+        federation.start_superlink()
+        federation.start_node(1)
+        federation.start_node(2, tools)
+        federation.await_nodes(2)
+
+        run = federation.await_end(federation.submit(TINY))
+
+        assert run["status"] == "finished:completed", federation.log_of(run["run-id"])
+        assert digest_in(federation.log_of(run["run-id"])) == upstream_digest
+
+
+@pytest.mark.parametrize("version", EVERY_NODE)
+def test_an_upstream_node_proves_its_key(
+    tmp_path: Path, version: str, upstream_digest: str
+) -> None:
+    tools = require(upstream(version))
+    with Federation(tmp_path, tls=True) as federation:
+        federation.start_superlink(node_auth=True)
+        federation.start_node(1, tools, keyed=True)
+        federation.start_node(2, keyed=True)
+        federation.await_nodes(2)
+
+        run = federation.await_end(federation.submit(TINY))
+
+        assert digest_in(federation.log_of(run["run-id"])) == upstream_digest
+
+
+def test_an_upstream_node_with_an_unknown_key_is_refused(tmp_path: Path, peer: Toolset) -> None:
+    with Federation(tmp_path, tls=True, nodes=3) as federation:
+        listed = federation.certs / "node-keys.pub"
+        listed.write_text("".join(listed.read_text().splitlines(keepends=True)[:2]))
+        superlink = federation.start_superlink(node_auth=True)
+        federation.start_node(1, keyed=True)
+        stranger = federation.start_node(3, peer, keyed=True)
+        federation.await_nodes(1)
+
+        stranger.wait(30)
+
+        statuses = [n["status"] for n in federation.flwr_json("supernode", "list", "test")["nodes"]]
+        assert sorted(statuses) == ["online", "registered"]
+        assert "SHA256:" in superlink.output
