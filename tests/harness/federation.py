@@ -42,6 +42,8 @@ class Federation:
         root.mkdir(parents=True, exist_ok=True)
         self.fleet, self.control, self.serverappio = (free_address() for _ in range(3))
         self.programs: list[Program] = []
+        self.superlink: Program | None = None
+        self.nodes: list[Program] = []
         self.certs = root / "certs"
         pki = [sys.executable, str(ROOT / "certs" / "pki.py"), "--nodes", str(nodes)]
         subprocess.run([*pki, "--out", str(self.certs)], check=True, stdout=subprocess.DEVNULL)

@@ -6,7 +6,8 @@ import sys
 import time
 
 import numpy as np
-from flwr.app import ArrayRecord, Context, Message, RecordDict
+
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
@@ -28,12 +29,14 @@ def main(grid: Grid, context: Context) -> None:
     while len(list(grid.get_node_ids())) < nodes:
         time.sleep(0.2)
     ids = sorted(grid.get_node_ids())
-    asked = [
-        Message(content=RecordDict(), dst_node_id=n, message_type="query.whoami") for n in ids
-    ]
+    asked = [Message(content=RecordDict(), dst_node_id=n, message_type="query.whoami") for n in ids]
     replies = grid.send_and_receive(asked)
     seen = sorted(int(r.content["answer"]["partition"]) for r in replies if r.has_content())
     print(f"partitions: {seen}", flush=True)
+    print(f"marker: {config['marker']}", flush=True)
+    if int(config["only"]) >= 0:
+        ask_only(grid, ids, replies, int(config["only"]))
+        return
 
     strategy = FedAvg(min_train_nodes=nodes, min_evaluate_nodes=nodes, min_available_nodes=nodes)
     if fail == "server-killed":
@@ -43,7 +46,7 @@ def main(grid: Grid, context: Context) -> None:
         grid=grid,
         initial_arrays=ArrayRecord([np.zeros(size, dtype=np.float32)]),
         num_rounds=int(config["num-rounds"]),
-        evaluate_fn=lambda r, arrays: print(f"round {r} evaluated", flush=True),
+        evaluate_fn=lambda r, _: print(f"round {r} evaluated", flush=True),
     )
     (model,) = result.arrays.to_numpy_ndarrays()
     # Rounded: replies arrive in any order, and float sums depend on it in the last bit.
@@ -51,3 +54,19 @@ def main(grid: Grid, context: Context) -> None:
     last = result.train_metrics_clientapp[int(config["num-rounds"])]
     print(f"rounds-seen: {last['rounds-seen']} calls: {last['calls']}", flush=True)
     print(f"model digest: {digest}", flush=True)
+
+
+def ask_only(grid: Grid, ids: list[int], replies: list[Message], partition: int) -> None:
+    """Train on one node, three times; the others must not even start this app."""
+    chosen = [
+        r.metadata.src_node_id for r in replies if r.content["answer"]["partition"] == partition
+    ]
+    arrays = ArrayRecord([np.zeros(3, dtype=np.float32)])
+    for round_number in (1, 2, 3):
+        content = RecordDict(
+            {"arrays": arrays, "config": ConfigRecord({"server-round": round_number})},
+        )
+        (reply,) = grid.send_and_receive(
+            [Message(content=content, dst_node_id=n, message_type="train") for n in chosen],
+        )
+        print(f"counter: {reply.content['metrics']['rounds-seen']}", flush=True)

@@ -1,0 +1,220 @@
+"""kill -9 in the middle of a run: nothing acknowledged is lost, nothing is counted twice."""
+
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from tests.harness.apps import TINY, config, digest_in
+from tests.harness.federation import Federation
+from tests.harness.program import Program, descendants, eventually, processes
+
+ROUNDS = 5
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The final model of the five-round run when nothing dies."""
+    with Federation(tmp_path_factory.mktemp("undisturbed"), tls=False) as federation:
+        start(federation)
+        run_id = submit(federation)
+        federation.await_end(run_id)
+        return digest_in(federation.log_of(run_id))
+
+
+def start(federation: Federation) -> tuple[Program, Program, Program]:
+    programs = (
+        federation.start_superlink(),
+        federation.start_node(1),
+        federation.start_node(2),
+    )
+    federation.await_nodes(2)
+    return programs
+
+
+def submit(federation: Federation, **settings: object) -> str:
+    return federation.submit(TINY, *config(num_rounds=ROUNDS, pause=0.5, **settings))
+
+
+def await_round(federation: Federation, run_id: str, number: int) -> None:
+    eventually(
+        lambda: f"[ROUND {number}/" in federation.log_of(run_id),
+        timeout=60,
+        step=0.1,
+        otherwise=lambda: f"round {number} never began:\n{federation.log_of(run_id)}",
+    )
+
+
+def child_running(parent: Program, command: str) -> int:
+    """Return the pid of the process below ``parent`` whose command line holds ``command``."""
+    found: list[int] = []
+
+    def look() -> bool:
+        alive = processes()
+        found[:] = [p for p in descendants(parent.pid) if command in alive.get(p, (0, ""))[1]]
+        return bool(found)
+
+    eventually(look, timeout=30, otherwise=lambda: f"no {command} below {parent.name}")
+    return found[0]
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def counted_once(federation: Federation, run_id: str) -> None:
+    received = re.findall(
+        r"aggregate_train: Received (\d+) results and (\d+) failures", federation.log_of(run_id)
+    )
+    assert received == [("2", "0")] * ROUNDS
+
+
+@pytest.mark.row("F6")
+def test_a_run_survives_kill_9_of_the_superlink(federation: Federation, undisturbed: str) -> None:
+    superlink, *_ = start(federation)
+    run_id = submit(federation)
+    await_round(federation, run_id, 2)
+
+    superlink.kill()
+    time.sleep(1)
+    federation.start_superlink(name="superlink-again")
+
+    run = federation.await_end(run_id, timeout=120)
+    assert run["status"] == "finished:completed", run
+    counted_once(federation, run_id)
+    assert digest_in(federation.log_of(run_id)) == undisturbed
+
+
+@pytest.mark.row("F2", "F3", "F4")
+def test_a_run_survives_kill_9_of_a_supernode(federation: Federation, undisturbed: str) -> None:
+    _, node, _ = start(federation)
+    run_id = submit(federation)
+    await_round(federation, run_id, 2)
+
+    node.kill()
+    federation.start_node(1)
+
+    run = federation.await_end(run_id, timeout=120)
+    assert run["status"] == "finished:completed", run
+    counted_once(federation, run_id)
+    assert digest_in(federation.log_of(run_id)) == undisturbed
+    nodes = federation.flwr_json("supernode", "list", "test")["nodes"]
+    assert len(nodes) == 2, "the node must come back as itself"
+
+
+@pytest.mark.row("F7")
+def test_a_run_survives_kill_9_of_the_clients_superexec(
+    federation: Federation, undisturbed: str
+) -> None:
+    _, node, _ = start(federation)
+    run_id = submit(federation)
+    await_round(federation, run_id, 2)
+
+    kill(child_running(node, "superexec"))
+
+    run = federation.await_end(run_id, timeout=120)
+    assert run["status"] == "finished:completed", run
+    assert digest_in(federation.log_of(run_id)) == undisturbed
+
+
+@pytest.mark.row("F7")
+def test_a_run_survives_kill_9_of_the_servers_superexec(
+    federation: Federation, undisturbed: str
+) -> None:
+    superlink, *_ = start(federation)
+    run_id = submit(federation)
+    await_round(federation, run_id, 2)
+
+    kill(child_running(superlink, "superexec"))
+
+    run = federation.await_end(run_id, timeout=120)
+    assert run["status"] == "finished:completed", run
+    assert digest_in(federation.log_of(run_id)) == undisturbed
+    again = federation.await_end(submit(federation))
+    assert again["status"] == "finished:completed", "a new SuperExec must have taken over"
+
+
+@pytest.mark.row("F1")
+def test_kill_9_of_the_serverapp_fails_the_run_with_its_cause(federation: Federation) -> None:
+    superlink, *_ = start(federation)
+    run_id = submit(federation)
+    await_round(federation, run_id, 2)
+
+    kill(child_running(superlink, "runner.child"))
+
+    run = federation.await_end(run_id, timeout=15)
+    assert run["status"] == "finished:failed"
+    assert "SIGKILL" in run["details"]
+
+
+@pytest.mark.row("F1")
+def test_kill_9_of_the_serverapps_runner_fails_the_run_with_its_cause(
+    federation: Federation,
+) -> None:
+    superlink, *_ = start(federation)
+    run_id = submit(federation)
+    await_round(federation, run_id, 2)
+
+    kill(child_running(superlink, "serverapp_main"))
+
+    run = federation.await_end(run_id, timeout=30)
+    assert run["status"] == "finished:failed"
+    assert "SIGKILL" in run["details"]
+
+
+@pytest.mark.row("F5")
+@pytest.mark.parametrize(
+    ("how", "cause"),
+    [
+        ("client-killed", "SIGKILL"),
+        ("client-exits", "exited with code 3|SystemExit"),
+        ("client-raises", "ZeroDivisionError"),
+    ],
+)
+def test_a_clientapp_that_dies_is_an_error_reply_and_others_go_on(
+    federation: Federation, how: str, cause: str
+) -> None:
+    start(federation)
+    begun = time.monotonic()
+    run_id = submit(federation, fail=how)
+
+    run = federation.await_end(run_id, timeout=60)
+
+    log = federation.log_of(run_id)
+    assert run["status"] == "finished:completed", log
+    received = re.findall(r"aggregate_train: Received (\d+) results and (\d+) failures", log)
+    assert received == [("2", "0"), ("1", "1"), *[("2", "0")] * (ROUNDS - 2)]
+    assert re.search(cause, log), log
+    assert time.monotonic() - begun < 60
+
+
+@pytest.mark.row("F5")
+def test_kill_9_of_a_clientapps_runner_is_noticed(federation: Federation, undisturbed: str) -> None:
+    _, node, _ = start(federation)
+    run_id = submit(federation)
+    await_round(federation, run_id, 2)
+
+    kill(child_running(node, "clientapp_main"))
+
+    run = federation.await_end(run_id, timeout=60)
+    assert run["status"] == "finished:completed", run
+    received = re.findall(r"Received (\d+) results and (\d+) failures", federation.log_of(run_id))
+    assert all(int(ok) + int(bad) == 2 for ok, bad in received), "every node must have answered"
+
+
+@pytest.mark.row("F8", "F44")
+def test_a_site_that_is_shut_down_and_started_again_rejoins(
+    federation: Federation, undisturbed: str
+) -> None:
+    _, node, _ = start(federation)
+    run_id = submit(federation)
+    await_round(federation, run_id, 2)
+
+    assert node.stop() == 0
+    federation.start_node(1)
+
+    run = federation.await_end(run_id, timeout=120)
+    assert run["status"] == "finished:completed", run
+    assert digest_in(federation.log_of(run_id)) == undisturbed

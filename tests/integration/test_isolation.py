@@ -1,0 +1,170 @@
+"""Both isolation modes on both sides, mixed: who starts which process, and when it is gone."""
+
+import json
+
+import pytest
+
+from tests.harness.apps import TINY, config, digest_in
+from tests.harness.federation import Federation, free_address
+from tests.harness.program import Program, descendants, eventually, processes
+from tests.harness.toolset import OURS
+
+
+def superexec(federation: Federation, kind: str, address: str, name: str) -> Program:
+    flags = ["--insecure", "--appio-api-address", address, "--plugin-type", kind]
+    return federation.start(name, OURS, "flower-superexec", *flags)
+
+
+def commands_below(program: Program) -> list[str]:
+    alive = processes()
+    return [alive[pid][1] for pid in descendants(program.pid) if pid in alive]
+
+
+def apps_below(program: Program) -> list[str]:
+    return [c for c in commands_below(program) if "clientapp_main" in c or "serverapp_main" in c]
+
+
+def node_in_process_mode(federation: Federation, number: int) -> tuple[Program, str]:
+    address = free_address()
+    flags = ["--isolation", "process", "--appio-insecure", "--clientappio-api-address", address]
+    node = federation.start_node(number, OURS, *flags)
+    node.await_port(address)
+    return node, address
+
+
+@pytest.mark.row("S1", "S6", "S23", "S8")
+def test_link_and_nodes_alone_complete_a_run(federation: Federation) -> None:
+    superlink = federation.start_superlink()
+    nodes = [federation.start_node(n, of=3) for n in (1, 2, 3)]
+    federation.await_nodes(3, timeout=30)
+    for program in (superlink, *nodes):
+        assert any("superexec" in c for c in commands_below(program)), "SuperExec is a child"
+
+    run = federation.await_end(federation.submit(TINY, *config(nodes=3)))
+
+    assert run["status"] == "finished:completed"
+    eventually(
+        lambda: not [a for p in (superlink, *nodes) for a in apps_below(p)],
+        timeout=5,
+        otherwise=lambda: "app processes must be gone within 5 s",
+    )
+
+
+@pytest.mark.row("S24", "S25", "S26", "S6")
+@pytest.mark.parametrize(
+    ("link_mode", "node_mode"),
+    [("process", "process"), ("process", "subprocess"), ("subprocess", "process")],
+)
+def test_modes_mix_per_component(federation: Federation, link_mode: str, node_mode: str) -> None:
+    link_flags = ["--isolation", "process", "--appio-insecure"] if link_mode == "process" else []
+    superlink = federation.start_superlink(OURS, *link_flags)
+    for number in (1, 2):
+        if node_mode == "process":
+            _, address = node_in_process_mode(federation, number)
+            superexec(federation, "clientapp", address, f"executor-{number}")
+        else:
+            federation.start_node(number)
+    federation.await_nodes(2)
+    if link_mode == "process":
+        assert not commands_below(superlink)
+        superexec(federation, "serverapp", federation.serverappio, "executor")
+
+    run = federation.await_end(federation.submit(TINY))
+
+    assert run["status"] == "finished:completed", federation.log_of(run["run-id"])
+    digest_in(federation.log_of(run["run-id"]))
+
+
+@pytest.mark.row("S6", "S24")
+def test_a_run_waits_visibly_for_an_executor_and_a_new_one_takes_over(
+    federation: Federation,
+) -> None:
+    federation.start_superlink(OURS, "--isolation", "process", "--appio-insecure")
+    federation.start_node(1)
+    federation.start_node(2)
+    federation.await_nodes(2)
+    first = federation.submit(TINY, *config(num_rounds=1))
+    waiting = federation.run_status(first)
+    assert waiting["status"] == "pending"
+    assert "SuperExec" in waiting["details"]
+
+    executor = superexec(federation, "serverapp", federation.serverappio, "executor-1")
+    assert federation.await_end(first)["status"] == "finished:completed"
+    executor.kill()
+    second = federation.submit(TINY, *config(num_rounds=1))
+    assert federation.run_status(second)["status"] == "pending"
+    superexec(federation, "serverapp", federation.serverappio, "executor-2")
+    assert federation.await_end(second)["status"] == "finished:completed"
+
+
+@pytest.mark.row("S25")
+def test_a_sites_executor_may_be_replaced_between_runs(federation: Federation) -> None:
+    federation.start_superlink()
+    executors = []
+    for number in (1, 2):
+        _, address = node_in_process_mode(federation, number)
+        executors.append((superexec(federation, "clientapp", address, f"ex-{number}"), address))
+    federation.await_nodes(2)
+    run = federation.await_end(federation.submit(TINY, *config(num_rounds=1)))
+    assert run["status"] == "finished:completed"
+    for executor, _ in executors:
+        executor.kill()
+    for number, (_, address) in enumerate(executors, start=1):
+        superexec(federation, "clientapp", address, f"ex-{number}-again")
+
+    run = federation.await_end(federation.submit(TINY, *config(num_rounds=1)))
+
+    assert run["status"] == "finished:completed"
+
+
+@pytest.mark.row("S4", "S7")
+def test_one_serverapp_process_per_run_each_reaped(federation: Federation) -> None:
+    superlink = federation.start_superlink()
+    federation.start_node(1)
+    federation.start_node(2)
+    federation.await_nodes(2)
+    assert not apps_below(superlink), "no ServerApp before there is a run"
+
+    runs = [federation.submit(TINY, *config(num_rounds=1, marker=f"m{i}")) for i in range(3)]
+    for run_id in runs:
+        assert federation.await_end(run_id)["status"] == "finished:completed"
+
+    eventually(lambda: not apps_below(superlink), timeout=5)
+    zombies = [p for p in descendants(superlink.pid) if p not in processes()]
+    assert not zombies
+    ended = [
+        line
+        for line in map(_json, superlink.output.splitlines())
+        if line.get("event") == "launch-ended" and line.get("kind") == "serverapp"
+    ]
+    assert len(ended) == 3, "exactly three ServerApp processes were started"
+    assert [line["exit_code"] for line in ended] == [0, 0, 0]
+
+
+@pytest.mark.row("S5", "S38")
+def test_two_runs_share_the_nodes_at_the_same_time(federation: Federation) -> None:
+    federation.start_superlink()
+    federation.start_node(1)
+    federation.start_node(2)
+    federation.await_nodes(2)
+    settings = [{"seed": 1, "size": 50}, {"seed": 2, "size": 80}]
+    alone = []
+    for setting in settings:
+        run = federation.await_end(federation.submit(TINY, *config(**setting)))
+        alone.append(digest_in(federation.log_of(run["run-id"])))
+
+    together = [federation.submit(TINY, *config(**s, pause=0.5)) for s in settings]
+    ends = [federation.await_end(run_id) for run_id in together]
+
+    assert [digest_in(federation.log_of(run_id)) for run_id in together] == alone
+    started = max(run["running-at"] for run in ends)
+    finished = min(run["finished-at"] for run in ends)
+    assert started < finished, "the runs must have overlapped"
+
+
+def _json(line: str) -> dict[str, object]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,210 @@
+"""TLS, node keys and what happens when they do not match."""
+
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.harness.apps import TINY, config
+from tests.harness.federation import CONNECTION, Federation
+from tests.harness.program import eventually
+from tests.harness.toolset import OURS, ROOT
+
+
+def other_ca(folder: Path) -> Path:
+    pki = [sys.executable, str(ROOT / "certs" / "pki.py"), "--out", str(folder), "--nodes", "1"]
+    subprocess.run(pki, check=True, stdout=subprocess.DEVNULL)
+    return folder / "ca.crt"
+
+
+def reissue(certs: Path, *, host: str = "localhost", days: tuple[int, int] = (-1, 30)) -> None:
+    """Replace the server certificate by one of the same CA with other names or dates."""
+    key = serialization.load_pem_private_key((certs / "server.key").read_bytes(), None)
+    ca_key = serialization.load_pem_private_key((certs / "ca.key").read_bytes(), None)
+    ca = x509.load_pem_x509_certificate((certs / "ca.crt").read_bytes())
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(ca.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + timedelta(days=days[0]))
+        .not_valid_after(now + timedelta(days=days[1]))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=True)
+        .sign(ca_key, hashes.SHA256())
+    )
+    (certs / "server.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def cli_to(federation: Federation, *trust: str) -> tuple[str, float]:
+    begun = time.monotonic()
+    done = federation.flwr("ls", "--superlink", federation.control, *trust, check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    return done.stdout + done.stderr, time.monotonic() - begun
+
+
+def node_to(federation: Federation, *trust: str) -> tuple[str, float]:
+    begun = time.monotonic()
+    node = federation.start(
+        "stray-node",
+        OURS,
+        "flower-supernode",
+        "--superlink",
+        federation.fleet,
+        "--clientappio-api-address",
+        "127.0.0.1:0",
+        *trust,
+    )
+    assert node.wait(20) == 3, node.output
+    return node.output, time.monotonic() - begun
+
+
+@pytest.mark.row("S29", "S30", "S31")
+def test_the_wrong_ca_is_named(secured: Federation, tmp_path: Path) -> None:
+    secured.start_superlink()
+    trust = ["--root-certificates", str(other_ca(tmp_path / "other"))]
+    for said, seconds in (cli_to(secured, *trust), node_to(secured, *trust)):
+        assert "not signed by" in said or "CA" in said
+        assert seconds < 10
+
+
+@pytest.mark.row("S29", "S30")
+def test_the_wrong_host_name_is_named(secured: Federation) -> None:
+    reissue(secured.certs, host="elsewhere.example")
+    secured.start_superlink()
+    trust = ["--root-certificates", str(secured.certs / "ca.crt")]
+    for said, seconds in (cli_to(secured, *trust), node_to(secured, *trust)):
+        assert "127.0.0.1" in said
+        assert "elsewhere.example" in said or "host" in said
+        assert seconds < 10
+
+
+@pytest.mark.row("S31")
+def test_tls_against_clear_text_names_the_mismatch(federation: Federation) -> None:
+    federation.start_superlink()
+    trust = ["--root-certificates", str(federation.certs / "ca.crt")]
+    for said, seconds in (cli_to(federation, *trust), node_to(federation, *trust)):
+        assert "--insecure" in said
+        assert seconds < 10
+
+
+@pytest.mark.row("S31")
+def test_clear_text_against_tls_names_the_mismatch(secured: Federation) -> None:
+    secured.start_superlink()
+    for said, seconds in (cli_to(secured, "--insecure"), node_to(secured, "--insecure")):
+        assert "--root-certificates" in said
+        assert "TLS" in said
+        assert seconds < 10
+
+
+@pytest.mark.row("S29", "S30")
+def test_an_expired_certificate_is_named_by_server_and_clients(secured: Federation) -> None:
+    reissue(secured.certs, days=(-30, -1))
+    security = [
+        "--ssl-ca-certfile",
+        str(secured.certs / "ca.crt"),
+        "--ssl-certfile",
+        str(secured.certs / "server.crt"),
+        "--ssl-keyfile",
+        str(secured.certs / "server.key"),
+    ]
+    link = secured.start("superlink", OURS, "flower-superlink", *security)
+    assert link.wait(20) == 2
+    assert "expired" in link.output
+
+
+@pytest.mark.row("S31")
+@pytest.mark.parametrize("program", ["flower-superlink", "flower-supernode"])
+def test_no_certificate_and_no_insecure_is_refused(federation: Federation, program: str) -> None:
+    started = federation.start(program, OURS, program)
+
+    assert started.wait(20) == 2
+    assert "--insecure" in started.output
+    assert "--ssl-certfile" in started.output or "--root-certificates" in started.output
+
+
+@pytest.mark.row("S33", "S35", "F26")
+def test_only_listed_keys_get_in_and_strangers_are_logged(secured: Federation) -> None:
+    listed = secured.certs / "node-keys.pub"
+    listed.write_text("".join(listed.read_text().splitlines(keepends=True)[:2]))
+    superlink = secured.start_superlink(node_auth=True)
+    secured.start_node(1, keyed=True)
+    stranger = secured.start_node(3, keyed=True)
+    secured.await_nodes(1)
+
+    assert stranger.wait(30) == 5, stranger.output
+    fingerprint = subprocess.run(
+        ["ssh-keygen", "-l", "-f", str(secured.certs / "node-3.pub")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()[1]
+    assert fingerprint in superlink.output
+    statuses = sorted(
+        n["status"] for n in secured.flwr_json("supernode", "list", CONNECTION)["nodes"]
+    )
+    assert statuses == ["online", "registered"]
+
+
+@pytest.mark.row("S34")
+def test_without_a_list_any_node_is_accepted_with_a_warning(federation: Federation) -> None:
+    superlink = federation.start_superlink()
+    federation.start_node(1)
+    federation.await_nodes(1)
+
+    assert '"level": "warning"' in superlink.output
+    assert "any SuperNode" in superlink.output
+
+
+@pytest.mark.row("S36")
+def test_nodes_are_registered_and_unregistered_while_everything_runs(
+    secured: Federation,
+) -> None:
+    (secured.certs / "node-keys.pub").write_text("# none yet\n")
+    secured.start_superlink(node_auth=True)
+    ids = []
+    for number in (1, 2):
+        key = str(secured.certs / f"node-{number}.pub")
+        ids.append(secured.flwr_json("supernode", "register", key, CONNECTION)["node-id"])
+    nodes = [secured.start_node(n, keyed=True) for n in (1, 2)]
+    secured.await_nodes(2)
+    run_id = secured.submit(TINY, *config(num_rounds=50, pause=0.5))
+    eventually(lambda: "[ROUND 2/" in secured.log_of(run_id), timeout=60, step=0.2)
+
+    secured.flwr("supernode", "unregister", str(ids[1]), CONNECTION)
+
+    assert nodes[1].wait(20) == 5, nodes[1].output
+    assert nodes[0].is_alive
+    secured.flwr("stop", run_id, CONNECTION)
+
+
+@pytest.mark.row("S37")
+def test_bad_node_config_fails_at_start(federation: Federation) -> None:
+    node = federation.start(
+        "node", OURS, "flower-supernode", "--insecure", "--node-config", "partition-id"
+    )
+    assert node.wait(20) == 2
+    assert "key=value" in node.output
+
+
+@pytest.mark.row("S30")
+def test_payloads_and_tokens_never_cross_the_wire_in_clear(secured: Federation) -> None:
+    """Every listener of the link and of the node answers TLS; none accepts clear text."""
+    secured.start_superlink()
+    for address in (secured.fleet, secured.control, secured.serverappio):
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), timeout=5) as plain:
+            plain.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+            plain.settimeout(5)
+            answer = plain.recv(100)
+        assert b"\0\0" not in answer[:3] or answer[:1] == b"\x15", "no HTTP/2 in clear text"
