@@ -1,0 +1,13 @@
+"""Mods that ship with the runtime."""
+
+from flwr.clientapp.mod.dp_central import adaptiveclipping_mod, fixedclipping_mod
+from flwr.clientapp.mod.dp_local import LocalDpMod
+from flwr.clientapp.mod.size import arrays_size_mod, message_size_mod
+
+__all__ = [
+    "LocalDpMod",
+    "adaptiveclipping_mod",
+    "arrays_size_mod",
+    "fixedclipping_mod",
+    "message_size_mod",
+]
