@@ -1,0 +1,98 @@
+"""Statements about leases of app processes."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, select, update
+
+from flwr.core.errors import AlreadyExistsError, ConflictError
+from flwr.core.ids import MessageId, RunId
+from flwr.core.lease import AppKind, Lease
+from flwr.store.dialect import insert
+from flwr.store.schema import lease as table
+
+LeaseList = list[Lease]
+
+
+class Leases:
+    """The leases, as one transaction sees them."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Work within the transaction of ``connection``."""
+        self._connection = connection
+
+    def grant(self, lease: Lease) -> None:
+        """Store a new lease.
+
+        Raises:
+            AlreadyExistsError: its token is known already.
+        """
+        new = insert(self._connection, table).values(_encode(lease)).on_conflict_do_nothing()
+        if self._connection.execute(new).rowcount != 1:
+            raise AlreadyExistsError("a lease with this token exists")
+
+    def find_by_hash(self, token_hash: str) -> Lease | None:
+        """Return the lease of the token with this SHA-256, lapsed or not."""
+        mine = select(table).where(table.c.token_hash == token_hash)
+        row = self._connection.execute(mine).first()
+        return None if row is None else _decode(row)
+
+    def save(self, lease: Lease) -> None:
+        """Write a renewed or used lease.
+
+        Raises:
+            ConflictError: it ended meanwhile.
+        """
+        mine = update(table).where(table.c.token_hash == lease.token_hash)
+        if self._connection.execute(mine.values(_encode(lease))).rowcount != 1:
+            raise ConflictError(f"the lease for run {lease.run_id} has ended")
+
+    def end(self, token_hash: str) -> bool:
+        """Delete the lease; tell whether there was one."""
+        gone = delete(table).where(table.c.token_hash == token_hash)
+        return self._connection.execute(gone).rowcount == 1
+
+    def for_run(self, run_id: RunId) -> LeaseList:
+        """Return the leases of one run, oldest first."""
+        return self._fetch(table.c.run_id == run_id)
+
+    def lapsed(self, now: datetime) -> LeaseList:
+        """Return the leases that were not renewed in time, oldest first."""
+        return self._fetch(table.c.until <= now)
+
+    def next_lapse(self) -> datetime | None:
+        """Return when the first lease will lapse; None without leases."""
+        earliest = select(func.min(table.c.until, type_=table.c.until.type))
+        return self._connection.execute(earliest).scalar_one_or_none()
+
+    def list(self, kind: AppKind | None = None) -> LeaseList:
+        """Return all leases, or those of one kind, oldest first."""
+        return self._fetch() if kind is None else self._fetch(table.c.kind == kind.value)
+
+    def _fetch(self, *where: Any) -> LeaseList:
+        oldest_first = select(table).order_by(table.c.granted_at, table.c.token_hash)
+        return [_decode(row) for row in self._connection.execute(oldest_first.where(*where))]
+
+
+def _encode(lease: Lease) -> dict[str, Any]:
+    return {
+        "token_hash": lease.token_hash,
+        "kind": lease.kind.value,
+        "run_id": lease.run_id,
+        "message_id": lease.message_id,
+        "granted_at": lease.granted_at,
+        "until": lease.until,
+        "inputs_pulled": lease.inputs_pulled,
+    }
+
+
+def _decode(row: Row[Any]) -> Lease:
+    return Lease(
+        token_hash=row.token_hash,
+        kind=AppKind(row.kind),
+        run_id=RunId(row.run_id),
+        message_id=None if row.message_id is None else MessageId(row.message_id),
+        granted_at=row.granted_at,
+        until=row.until,
+        inputs_pulled=row.inputs_pulled,
+    )

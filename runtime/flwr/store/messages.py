@@ -1,0 +1,254 @@
+"""Statements about instructions and replies: the queue of every node, and its outbox.
+
+An instruction waits until it is ``ready``, is claimed by one taker, confirmed, answered once,
+collected, deleted.  ``release`` puts a claimed one back.  Each step is one atomic statement.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, union_all, update
+
+from flwr.core.errors import AlreadyExistsError, NotFoundError
+from flwr.core.ids import MessageId, NodeId, RunId
+from flwr.core.message import Envelope, ObjectTree
+from flwr.store.dialect import MAX_IDS, insert
+from flwr.store.message_rows import (
+    Instruction,
+    Reply,
+    decode_instruction,
+    decode_reply,
+    encode_message,
+)
+from flwr.store.objects import Objects
+from flwr.store.schema import instruction, message_object, object_, reply
+
+_UNANSWERED = instruction.c.replied_at.is_(None)
+
+
+class Messages:
+    """The messages, as one transaction sees them."""
+
+    def __init__(self, connection: Connection, objects: Objects) -> None:
+        """Work within the transaction of ``connection``; ``objects`` is of the same one."""
+        self._connection = connection
+        self._objects = objects
+
+    def add_instruction(
+        self,
+        envelope: Envelope,
+        tree: ObjectTree,
+        *,
+        now: datetime,
+        expires_at: datetime,
+        ready: bool = True,
+    ) -> None:
+        """Queue an instruction for its node; not ``ready``: it waits for ``set_ready``.
+
+        Raises:
+            AlreadyExistsError: it was queued before.
+        """
+        row = {
+            **encode_message(envelope, tree),
+            "added_at": now,
+            "expires_at": expires_at,
+            "ready": ready,
+            "attempts": 0,
+        }
+        new = insert(self._connection, instruction).values(row).on_conflict_do_nothing()
+        if self._connection.execute(new).rowcount != 1:
+            raise AlreadyExistsError(f"instruction {envelope.message_id} exists")
+
+    def set_ready(self, message_id: MessageId) -> None:
+        """Let an instruction be claimed: its content is complete."""
+        self._update(instruction.c.message_id == message_id, ready=True)
+
+    def find_instruction(self, message_id: MessageId) -> Instruction | None:
+        """Return the instruction, None if there is none such."""
+        found = self._instructions(instruction.c.message_id == message_id)
+        return found[0] if found else None
+
+    def claim(
+        self,
+        dst: NodeId,
+        *,
+        limit: int,
+        now: datetime,
+        run_id: RunId | None = None,
+    ) -> list[MessageId]:
+        """Take up to ``limit`` waiting instructions for ``dst``; return their ids, oldest first.
+
+        Atomic: no instruction is ever handed to two takers.  Expired ones are left to the reaper.
+        ``now`` comes from the caller's clock, never from the database.
+        """
+        waiting = [instruction.c.dst_node_id == dst, *_waiting(now)]
+        if run_id is not None:
+            waiting.append(instruction.c.run_id == run_id)
+        due = (
+            select(instruction.c.seq)
+            .where(*waiting)
+            .order_by(instruction.c.seq)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+            .cte("due")
+        )
+        taken = update(instruction).where(instruction.c.seq.in_(select(due.c.seq)))
+        rows = self._connection.execute(
+            taken.values(claimed_at=now).returning(instruction.c.seq, instruction.c.message_id),
+        )
+        return [MessageId(row.message_id) for row in sorted(rows)]
+
+    def release(self, message_ids: Iterable[MessageId]) -> None:
+        """Put claimed, unanswered instructions back to waiting; each counts one attempt more."""
+        self._update(
+            instruction.c.message_id.in_(list(message_ids))
+            & instruction.c.claimed_at.is_not(None)
+            & _UNANSWERED,
+            claimed_at=None,
+            confirmed_at=None,
+            attempts=instruction.c.attempts + 1,
+        )
+
+    def confirm(self, message_id: MessageId, now: datetime) -> None:
+        """Note that the taker has all of a claimed instruction; the first time counts."""
+        self._update(
+            (instruction.c.message_id == message_id)
+            & instruction.c.claimed_at.is_not(None)
+            & instruction.c.confirmed_at.is_(None),
+            confirmed_at=now,
+        )
+
+    def waiting_runs(self, dst: NodeId, now: datetime) -> list[RunId]:
+        """Return the runs with an instruction waiting for ``dst``, longest waiting first."""
+        rows = self._connection.execute(
+            select(instruction.c.run_id)
+            .where(instruction.c.dst_node_id == dst, *_waiting(now))
+            .group_by(instruction.c.run_id)
+            .order_by(func.min(instruction.c.seq)),
+        )
+        return [RunId(row.run_id) for row in rows]
+
+    def claimed(self, dst: NodeId) -> list[Instruction]:
+        """Return what ``dst`` has taken and not answered, oldest first."""
+        mine = instruction.c.dst_node_id == dst
+        return self._instructions(mine & instruction.c.claimed_at.is_not(None) & _UNANSWERED)
+
+    def unanswered(self, dst: NodeId) -> list[Instruction]:
+        """Return what waits for ``dst`` or was taken by it without an answer, oldest first."""
+        return self._instructions((instruction.c.dst_node_id == dst) & _UNANSWERED)
+
+    def for_run(self, run_id: RunId) -> list[Instruction]:
+        """Return every instruction of a run, oldest first."""
+        return self._instructions(instruction.c.run_id == run_id)
+
+    def add_reply(self, envelope: Envelope, tree: ObjectTree, *, now: datetime) -> bool:
+        """Store the answer to an instruction.
+
+        Returns:
+            False if that instruction has one already: each is answered exactly once.
+
+        Raises:
+            NotFoundError: there is no such instruction.
+        """
+        asked = instruction.c.message_id == envelope.reply_to
+        mine = select(instruction.c.replied_at).where(asked).with_for_update()
+        found = self._connection.execute(mine).first()
+        if found is None:
+            raise NotFoundError(f"no instruction {envelope.reply_to} to reply to")
+        row = {**encode_message(envelope, tree), "arrived_at": now}
+        new = insert(self._connection, reply).values(row).on_conflict_do_nothing()
+        if self._connection.execute(new).rowcount != 1:
+            return False
+        self._update(asked, replied_at=now)
+        return True
+
+    def find_reply(self, instruction_id: MessageId) -> Reply | None:
+        """Return the answer to an instruction, None while there is none."""
+        mine = select(reply).where(reply.c.reply_to == instruction_id)
+        row = self._connection.execute(mine).first()
+        return None if row is None else decode_reply(row)
+
+    def find_reply_by_id(self, message_id: MessageId) -> Reply | None:
+        """Return the reply with this id of its own."""
+        mine = select(reply).where(reply.c.message_id == message_id)
+        row = self._connection.execute(mine).first()
+        return None if row is None else decode_reply(row)
+
+    def mark_collected(self, instruction_id: MessageId, now: datetime) -> None:
+        """Note that the ServerApp was given the answer; the first time counts."""
+        mine = instruction.c.message_id == instruction_id
+        self._update(mine & instruction.c.collected_at.is_(None), collected_at=now)
+
+    def delete(self, instruction_ids: Iterable[MessageId]) -> None:
+        """Delete instructions with their replies, and the objects nobody else owns."""
+        ids = list(instruction_ids)
+        for start in range(0, len(ids), MAX_IDS):
+            self._delete(instruction.c.message_id.in_(ids[start : start + MAX_IDS]))
+
+    def delete_run(self, run_id: RunId) -> None:
+        """Delete every message of a run, and the objects no other run owns."""
+        self._delete(instruction.c.run_id == run_id)
+        self._objects.release_run(run_id)
+
+    def expired(self, now: datetime, limit: int) -> list[MessageId]:
+        """Return up to ``limit`` unanswered instructions whose time is over, oldest first."""
+        rows = self._connection.execute(
+            select(instruction.c.message_id)
+            .where(_UNANSWERED, instruction.c.expires_at <= now)
+            .order_by(instruction.c.expires_at)
+            .limit(limit),
+        )
+        return [MessageId(row.message_id) for row in rows]
+
+    def next_expiry(self) -> datetime | None:
+        """Return when the first unanswered instruction expires; None if none waits."""
+        column = instruction.c.expires_at
+        earliest = select(func.min(column, type_=column.type)).where(_UNANSWERED)
+        return self._connection.execute(earliest).scalar_one_or_none()
+
+    def replies_to_send(self, now: datetime) -> list[Reply]:
+        """Return unsent replies that are complete and not postponed, oldest first (SuperNode)."""
+        incomplete = exists().where(
+            message_object.c.message_id == reply.c.message_id,
+            object_.c.object_id == message_object.c.object_id,
+            object_.c.size_bytes.is_(None),
+        )
+        due = reply.c.send_after.is_(None) | (reply.c.send_after <= now)
+        rows = self._connection.execute(
+            select(reply).where(reply.c.sent_at.is_(None), due, ~incomplete).order_by(reply.c.seq),
+        )
+        return [decode_reply(row) for row in rows]
+
+    def postpone(self, reply_id: MessageId, until: datetime) -> None:
+        """Leave a reply in the outbox until then (SuperNode)."""
+        mine = reply.c.message_id == reply_id
+        self._connection.execute(update(reply).where(mine).values(send_after=until))
+
+    def mark_sent(self, reply_id: MessageId, now: datetime) -> None:
+        """Note that the SuperLink has acknowledged a reply (SuperNode)."""
+        mine = (reply.c.message_id == reply_id) & reply.c.sent_at.is_(None)
+        self._connection.execute(update(reply).where(mine).values(sent_at=now))
+
+    def _instructions(self, which: ColumnElement[bool]) -> list[Instruction]:
+        oldest_first = select(instruction).where(which).order_by(instruction.c.seq)
+        return [decode_instruction(row) for row in self._connection.execute(oldest_first)]
+
+    def _update(self, which: ColumnElement[bool], **values: Any) -> None:
+        self._connection.execute(update(instruction).where(which).values(values))
+
+    def _delete(self, which: ColumnElement[bool]) -> None:
+        asked = select(instruction.c.message_id).where(which)
+        answered = select(reply.c.message_id).where(reply.c.reply_to.in_(asked))
+        owners = self._connection.execute(union_all(asked, answered)).scalars().all()
+        self._connection.execute(delete(instruction).where(which))  # replies go with them
+        self._objects.release_all([MessageId(owner) for owner in owners])
+
+
+def _waiting(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (
+        instruction.c.claimed_at.is_(None),
+        _UNANSWERED,
+        instruction.c.ready.is_(True),
+        instruction.c.expires_at > now,
+    )

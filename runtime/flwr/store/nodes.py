@@ -1,0 +1,107 @@
+"""Statements about SuperNodes."""
+
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from flwr.core.errors import AlreadyExistsError, ConflictError
+from flwr.core.ids import AccountId, NodeId
+from flwr.core.node import Node, NodeNotFoundError, NodeStatus
+from flwr.store.dialect import insert
+from flwr.store.schema import node as table
+
+NodeList = list[Node]
+NodeIdList = list[NodeId]
+_COLUMNS = tuple(field.name for field in fields(Node))  # the table has the fields of the value
+
+
+class Nodes:
+    """The nodes, as one transaction sees them."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Work within the transaction of ``connection``."""
+        self._connection = connection
+
+    def add(self, node: Node) -> None:
+        """Store a new node.
+
+        Raises:
+            AlreadyExistsError: its id or its public key is taken, even by an unregistered node.
+        """
+        new = insert(self._connection, table).values(_encode(node)).on_conflict_do_nothing()
+        if self._connection.execute(new).rowcount != 1:
+            raise AlreadyExistsError("a node with this public key or id exists")
+
+    def find(self, node_id: NodeId) -> Node | None:
+        """Return the node, None if there is none such."""
+        row = self._connection.execute(select(table).where(table.c.node_id == node_id)).first()
+        return None if row is None else _decode(row)
+
+    def require(self, node_id: NodeId) -> Node:
+        """Return the node.
+
+        Raises:
+            NodeNotFoundError: there is none such.
+        """
+        node = self.find(node_id)
+        if node is None:
+            raise NodeNotFoundError(node_id)
+        return node
+
+    def find_by_key(self, public_key: bytes) -> Node | None:
+        """Return the node with this public key (PEM), unregistered ones included."""
+        mine = select(table).where(table.c.public_key == public_key)
+        row = self._connection.execute(mine).first()
+        return None if row is None else _decode(row)
+
+    def save(self, node: Node, was: NodeStatus) -> None:
+        """Write the node, provided its status still is ``was``.
+
+        Raises:
+            ConflictError: the status is no longer ``was``, or the node is gone.
+        """
+        still = (table.c.node_id == node.node_id, table.c.status == was.value)
+        done = self._connection.execute(update(table).where(*still).values(_encode(node)))
+        if done.rowcount != 1:
+            raise ConflictError(f"node {node.node_id} is no longer {was}")
+
+    def online(self, now: datetime) -> NodeIdList:
+        """Return the ids of nodes that are online and not yet missed, oldest first."""
+        heard = (table.c.status == NodeStatus.ONLINE.value, table.c.online_until > now)
+        rows = self._connection.execute(
+            select(table.c.node_id).where(*heard).order_by(table.c.registered_at, table.c.node_id),
+        )
+        return [NodeId(row.node_id) for row in rows]
+
+    def lapsed(self, now: datetime) -> NodeList:
+        """Return nodes still marked online whose patience has run out, longest silent first."""
+        silent = (table.c.status == NodeStatus.ONLINE.value, table.c.online_until <= now)
+        rows = self._connection.execute(
+            select(table).where(*silent).order_by(table.c.online_until),
+        )
+        return [_decode(row) for row in rows]
+
+    def next_lapse(self) -> datetime | None:
+        """Return when the first online node will be missed; None without online nodes."""
+        earliest = select(func.min(table.c.online_until, type_=table.c.online_until.type))
+        alive = earliest.where(table.c.status == NodeStatus.ONLINE.value)
+        return self._connection.execute(alive).scalar_one_or_none()
+
+    def list(self, *, owner_id: AccountId | None = None) -> NodeList:
+        """Return nodes in the order they registered, unregistered ones included."""
+        everyone = select(table).order_by(table.c.registered_at, table.c.node_id)
+        if owner_id is not None:
+            everyone = everyone.where(table.c.owner_id == owner_id)
+        return [_decode(row) for row in self._connection.execute(everyone)]
+
+
+def _encode(node: Node) -> dict[str, Any]:
+    row = {name: getattr(node, name) for name in _COLUMNS}
+    return {**row, "status": node.status.value}
+
+
+def _decode(row: Row[Any]) -> Node:
+    values = {name: getattr(row, name) for name in _COLUMNS}
+    return Node(**{**values, "status": NodeStatus(row.status)})

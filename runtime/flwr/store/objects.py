@@ -1,0 +1,192 @@
+"""Statements about objects: the content-addressed parts of messages.
+
+A message owns the objects of its tree.  An object lives as long as any message owns it; messages,
+nodes and runs share it.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select, update
+
+from flwr.core.errors import InvalidError, TooLargeError
+from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
+from flwr.core.limits import INLINE_OBJECT_BYTES, MAX_OBJECT_BYTES
+from flwr.core.message import ObjectTree
+from flwr.store.dialect import MAX_IDS, insert, serialize
+from flwr.store.errors import ObjectDamagedError
+from flwr.store.payloads import PayloadChanges
+from flwr.store.schema import instruction, message_object, object_, reply
+
+_ABSENT: Final = {"size_bytes": None, "content": None, "file": None}
+
+
+class ObjectState(StrEnum):
+    """What the store has of an object."""
+
+    UNKNOWN = "unknown"  # nobody announced it
+    AWAITED = "awaited"  # announced, content not here yet
+    PRESENT = "present"
+
+
+class Objects:
+    """The objects, as one transaction sees them."""
+
+    def __init__(self, connection: Connection, payloads: PayloadChanges) -> None:
+        """Work within the transaction of ``connection``; large content goes to ``payloads``."""
+        self._connection = connection
+        self._payloads = payloads
+
+    def preregister(self, run_id: RunId, owner: MessageId, tree: ObjectTree) -> list[ObjectId]:
+        """Announce the objects of a message and make it their owner; safe to repeat.
+
+        Returns:
+            The ids whose content is still missing, children before parents.
+        """
+        serialize(self._connection, "objects")
+        ids = list(tree.walk())
+        known = insert(self._connection, object_).on_conflict_do_nothing()
+        self._connection.execute(known, [{"object_id": object_id} for object_id in ids])
+        owned = insert(self._connection, message_object).on_conflict_do_nothing()
+        self._connection.execute(
+            owned,
+            [
+                {"message_id": owner, "object_id": object_id, "position": n, "run_id": run_id}
+                for n, object_id in enumerate(ids)
+            ],
+        )
+        return self.missing(owner)
+
+    def missing(self, owner: MessageId) -> list[ObjectId]:
+        """Return the ids this message still lacks content for, children before parents."""
+        lacking = (message_object.c.message_id == owner, object_.c.size_bytes.is_(None))
+        rows = self._connection.execute(
+            select(message_object.c.object_id)
+            .join(object_, object_.c.object_id == message_object.c.object_id)
+            .where(*lacking)
+            .order_by(message_object.c.position),
+        )
+        return [ObjectId(row.object_id) for row in rows]
+
+    def put(self, object_id: ObjectId, content: bytes) -> bool:
+        """Store the content of an announced object; storing it again changes nothing.
+
+        Returns:
+            False if nobody announced it.
+
+        Raises:
+            InvalidError: the content does not have this id.
+            TooLargeError: it is larger than one object may be.
+        """
+        require_match(object_id, content)
+        state = self.state(object_id)
+        if state is not ObjectState.AWAITED:
+            return state is ObjectState.PRESENT
+        if len(content) > INLINE_OBJECT_BYTES:
+            self.attach(object_id, len(content), self._payloads.write(object_id, content))
+        else:
+            self._fill(object_id, {"size_bytes": len(content), "content": content})
+        return True
+
+    def attach(self, object_id: ObjectId, size_bytes: int, file: str) -> bool:
+        """Name the file that holds an awaited object; False if its content is not awaited."""
+        return self._fill(object_id, {"size_bytes": size_bytes, "file": file})
+
+    def get(self, object_id: ObjectId) -> bytes | None:
+        """Return the content, None if the object is unknown or still awaited.
+
+        Raises:
+            ObjectDamagedError: the content is lost or altered; ``forget`` makes it awaited again.
+        """
+        mine = select(object_).where(object_.c.object_id == object_id)
+        row = self._connection.execute(mine).first()
+        if row is None or row.size_bytes is None:
+            return None
+        content: bytes | None = row.content if row.file is None else self._payloads.read(row.file)
+        if content is None:
+            raise ObjectDamagedError(object_id, "its file is gone")
+        if sha256(content).hexdigest() != object_id:
+            raise ObjectDamagedError(object_id, "its bytes were altered")
+        return content
+
+    def forget(self, object_id: ObjectId) -> None:
+        """Drop damaged content; the object is awaited again."""
+        mine = object_.c.object_id == object_id
+        file = self._connection.execute(select(object_.c.file).where(mine)).scalar_one_or_none()
+        self._connection.execute(update(object_).where(mine).values(_ABSENT))
+        if file is not None:
+            self._payloads.remove([file])
+
+    def state(self, object_id: ObjectId) -> ObjectState:
+        """Tell what the store has of an object."""
+        mine = select(object_.c.size_bytes).where(object_.c.object_id == object_id)
+        row = self._connection.execute(mine).first()
+        if row is None:
+            return ObjectState.UNKNOWN
+        return ObjectState.AWAITED if row.size_bytes is None else ObjectState.PRESENT
+
+    def belongs(self, object_id: ObjectId, *, run_id: RunId) -> bool:
+        """Tell whether a message of this run owns the object."""
+        mine = (message_object.c.object_id == object_id, message_object.c.run_id == run_id)
+        return self._connection.execute(select(exists().where(*mine))).scalar_one()
+
+    def belongs_to_node(self, object_id: ObjectId, run_id: RunId, node_id: NodeId) -> bool:
+        """Tell whether a message of this run, sent to or by this node, owns the object."""
+        owner = message_object.c.message_id
+        to_node = exists().where(
+            instruction.c.message_id == owner,
+            instruction.c.dst_node_id == node_id,
+        )
+        by_node = exists().where(reply.c.message_id == owner, reply.c.src_node_id == node_id)
+        mine = (message_object.c.object_id == object_id, message_object.c.run_id == run_id)
+        found = select(exists().where(*mine, or_(to_node, by_node)))
+        return self._connection.execute(found).scalar_one()
+
+    def release(self, owner: MessageId) -> None:
+        """End the ownership of one message; delete what nobody owns any more."""
+        self.release_all([owner])
+
+    def release_all(self, owners: Sequence[MessageId]) -> None:
+        """End the ownership of many messages; delete what nobody owns any more."""
+        for start in range(0, len(owners), MAX_IDS):
+            batch = owners[start : start + MAX_IDS]
+            self._release(message_object.c.message_id.in_(batch))
+
+    def release_run(self, run_id: RunId) -> None:
+        """End the ownership of every message of a run; delete what nobody owns any more."""
+        self._release(message_object.c.run_id == run_id)
+
+    def _release(self, which: ColumnElement[bool]) -> None:
+        serialize(self._connection, "objects")
+        freed = delete(message_object).where(which).returning(message_object.c.object_id)
+        ids = list({row.object_id for row in self._connection.execute(freed)})
+        for start in range(0, len(ids), MAX_IDS):
+            self._delete_unowned(ids[start : start + MAX_IDS])
+
+    def _delete_unowned(self, ids: list[str]) -> None:
+        owned = exists().where(message_object.c.object_id == object_.c.object_id)
+        gone = delete(object_).where(object_.c.object_id.in_(ids), ~owned)
+        rows = self._connection.execute(gone.returning(object_.c.file))
+        self._payloads.remove([row.file for row in rows if row.file is not None])
+
+    def _fill(self, object_id: ObjectId, values: dict[str, Any]) -> bool:
+        awaited = (object_.c.object_id == object_id, object_.c.size_bytes.is_(None))
+        done = self._connection.execute(update(object_).where(*awaited).values(values))
+        return done.rowcount == 1
+
+
+def require_match(object_id: ObjectId, content: bytes) -> None:
+    """Check that ``content`` is the object named ``object_id``.
+
+    Raises:
+        InvalidError: it has another hash.
+        TooLargeError: it is larger than one object may be.
+    """
+    if len(content) > MAX_OBJECT_BYTES:
+        raise TooLargeError(
+            f"object {object_id} has {len(content)} bytes, {MAX_OBJECT_BYTES} are allowed",
+        )
+    if sha256(content).hexdigest() != object_id:
+        raise InvalidError(f"the content does not have the object id {object_id}")

@@ -1,0 +1,254 @@
+"""The store: opens the database, and hands out transactions over every noun.
+
+Synchronous, and safe to use from many threads.  It knows no rules: operations decide, it keeps.
+"""
+
+import logging
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import URL, Connection
+from sqlalchemy.exc import DBAPIError
+
+from flwr.core.errors import InvalidError
+from flwr.core.ids import ObjectId
+from flwr.core.limits import INLINE_OBJECT_BYTES
+from flwr.store.contexts import Contexts
+from flwr.store.dialect import is_sqlite
+from flwr.store.engine import MEMORY, Engines, make_postgres_engines, parse_place
+from flwr.store.errors import NestedTransactionError, driver_errors, system_errors
+from flwr.store.events import Events
+from flwr.store.fabs import Fabs
+from flwr.store.leases import Leases
+from flwr.store.logs import Logs
+from flwr.store.messages import Messages
+from flwr.store.meta import Meta
+from flwr.store.migration import migrate
+from flwr.store.nodes import Nodes
+from flwr.store.objects import Objects, ObjectState, require_match
+from flwr.store.opening import closing_on_error, open_sqlite, sweep, take_lock
+from flwr.store.payloads import PayloadChanges, Payloads
+from flwr.store.runs import Runs
+
+logger: Final = logging.getLogger(__name__)
+
+Listener = Callable[[frozenset[str]], None]
+
+
+class Tx:
+    """One transaction: every statement below happens, or none does."""
+
+    def __init__(self, connection: Connection, payloads: PayloadChanges) -> None:
+        """Give every noun the connection."""
+        self.runs = Runs(connection)
+        self.nodes = Nodes(connection)
+        self.objects = Objects(connection, payloads)
+        self.messages = Messages(connection, self.objects)
+        self.leases = Leases(connection)
+        self.contexts = Contexts(connection)
+        self.fabs = Fabs(connection)
+        self.logs = Logs(connection)
+        self.events = Events(connection)
+        self.meta = Meta(connection)
+        self.topics: set[str] = set()
+
+    def notify(self, topic: str) -> None:
+        """Wake those who wait for ``topic``, once this transaction has committed."""
+        self.topics.add(topic)
+
+
+class Store:
+    """Durable state of one daemon.  Made by ``open_store``."""
+
+    def __init__(
+        self,
+        where: str,
+        engines: Engines,
+        payloads: Payloads,
+        *,
+        turn: AbstractContextManager[object],
+        cleanup: ExitStack,
+    ) -> None:
+        """Take over open parts.
+
+        Args:
+            where: the database, for error messages.
+            engines: its connections.
+            payloads: its large objects.
+            turn: held during each writing transaction; a lock for SQLite, where threads would
+                otherwise wait for each other by polling.
+            cleanup: what to undo in ``close``.
+        """
+        self._where = where
+        self._engines = engines
+        self._payloads = payloads
+        self._turn = turn
+        self._cleanup = cleanup
+        self._listeners: tuple[Listener, ...] = ()
+        self._open_here = threading.local()
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call ``listener`` with the topics of every commit, in the committing thread."""
+        self._listeners = (*self._listeners, listener)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        """Open a writing transaction: commits at the end, rolls back on an exception.
+
+        Raises:
+            StoreFullError: the disk is full; nothing was stored.
+            StoreUnavailableError: the database does not answer.
+            NestedTransactionError: this thread has one open already.
+        """
+        changes = PayloadChanges(self._payloads)
+        with (
+            self._alone_in_thread(),
+            driver_errors(self._where),
+            self._turn,
+            self._engines.writing.connect() as connection,
+        ):
+            tx = Tx(connection, changes)
+            work = connection.begin()
+            try:
+                yield tx
+                changes.seal()  # content is durable before the rows that name it
+            except BaseException:
+                work.rollback()
+                changes.rolled_back()
+                raise
+            try:
+                work.commit()
+            except DBAPIError:
+                if is_sqlite(
+                    connection
+                ):  # elsewhere it may have happened: leave files to the sweep
+                    changes.rolled_back()
+                raise
+        changes.committed()
+        self._tell(frozenset(tx.topics))
+
+    @contextmanager
+    def reading(self) -> Iterator[Tx]:
+        """Open a read-only transaction: one consistent view, no writer is held up.
+
+        Raises:
+            NestedTransactionError: this thread has a transaction open already.
+        """
+        changes = PayloadChanges(self._payloads)
+        with (
+            self._alone_in_thread(),
+            driver_errors(self._where),
+            self._engines.reading.connect() as connection,
+            connection.begin(),
+        ):
+            yield Tx(connection, changes)
+
+    def put_object(self, object_id: ObjectId, content: bytes) -> bool:
+        """Store the content of an announced object, as ``tx.objects.put`` in its own transaction.
+
+        A large one is written to disk before the transaction, so other writers need not wait.
+        """
+        require_match(object_id, content)
+        if len(content) <= INLINE_OBJECT_BYTES:
+            with self.transaction() as tx:
+                return tx.objects.put(object_id, content)
+        with self.reading() as tx:
+            state = tx.objects.state(object_id)
+        if state is not ObjectState.AWAITED:
+            return state is ObjectState.PRESENT
+        file = self._payloads.write(object_id, content)
+        self._payloads.seal([file])
+        attached = False
+        try:
+            with self.transaction() as tx:
+                attached = tx.objects.attach(object_id, len(content), file)
+                return tx.objects.state(object_id) is ObjectState.PRESENT
+        finally:
+            if not attached:
+                self._payloads.remove([file])
+
+    def close(self) -> None:
+        """Close every connection; transactions must have ended."""
+        self._cleanup.close()
+
+    @contextmanager
+    def _alone_in_thread(self) -> Iterator[None]:
+        if getattr(self._open_here, "yes", False):
+            raise NestedTransactionError
+        self._open_here.yes = True
+        try:
+            yield
+        finally:
+            self._open_here.yes = False
+
+    def _tell(self, topics: frozenset[str]) -> None:
+        if not topics:
+            return
+        for listener in self._listeners:
+            try:
+                listener(topics)
+            except Exception:
+                logger.exception("A listener failed", extra={"event": "store.listener-failed"})
+
+
+def open_store(url_or_path: str, *, payload_dir: Path | None = None) -> Store:
+    """Open a store, creating or migrating it as needed.
+
+    Args:
+        url_or_path: path of an SQLite file, a ``sqlite:///`` or ``postgresql+psycopg://`` URL, or
+            ``:memory:`` for one that vanishes when closed (tests).
+        payload_dir: where large objects go; by default ``<database>.objects`` beside the file.
+
+    Raises:
+        StoreCorruptError: the database is damaged.
+        StoreNewerSchemaError: a newer version wrote it.
+        StoreUnwritableError: its place cannot be written.
+        StoreUnavailableError: it cannot be reached.
+        InvalidError: ``url_or_path`` names no such database.
+    """
+    with ExitStack() as undo:
+        if url_or_path == MEMORY:
+            directory = undo.enter_context(tempfile.TemporaryDirectory(prefix="flwr-store-"))
+            path = Path(directory) / "store.db"
+            return _open_sqlite(path, payload_dir, undo, durable=False)
+        url = parse_place(url_or_path)
+        if url.get_backend_name() == "sqlite":
+            return _open_sqlite(Path(str(url.database)), payload_dir, undo, durable=True)
+        return _open_postgres(url, payload_dir, undo)
+
+
+def _open_sqlite(path: Path, payload_dir: Path | None, undo: ExitStack, *, durable: bool) -> Store:
+    where = str(path)
+    payloads = Payloads(payload_dir or path.with_name(f"{path.name}.objects"))
+    with system_errors(where), driver_errors(where):
+        lock = take_lock(path.with_name(f"{path.name}.lock"))
+        with closing_on_error(lock):
+            engines = open_sqlite(path, payloads, lock, durable=durable)
+        lock.share()
+    undo.callback(lock.close)
+    undo.callback(engines.dispose)
+    return Store(where, engines, payloads, turn=threading.Lock(), cleanup=undo.pop_all())
+
+
+def _open_postgres(url: URL, payload_dir: Path | None, undo: ExitStack) -> Store:
+    if payload_dir is None:
+        raise InvalidError(
+            "a PostgreSQL store needs a directory for large objects",
+            hint="name one that all replicas share",
+        )
+    where = url.render_as_string(hide_password=True)
+    payloads = Payloads(payload_dir)
+    with system_errors(where), driver_errors(where):
+        lock = take_lock(payload_dir / "store.lock")
+        undo.callback(lock.close)
+        engines = make_postgres_engines(url)
+        undo.callback(engines.dispose)
+        migrate(engines.writing, where)
+        if lock.is_alone:
+            sweep(engines, payloads)
+        lock.share()
+    return Store(where, engines, payloads, turn=nullcontext(), cleanup=undo.pop_all())
