@@ -1,0 +1,263 @@
+"""What an app process may do with its lease: take its inputs and message, give back its reply."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
+
+from flwr.core.clock import Clock
+from flwr.core.errors import FailedPreconditionError, InvalidError, NotFoundError
+from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
+from flwr.core.lease import Lease
+from flwr.core.limits import INLINE_OBJECT_BYTES
+from flwr.core.message import Delivery, Envelope, ObjectTree, check_reply, check_tree
+from flwr.core.run import Run, RunNotFoundError
+from flwr.core.run_config import Config, ConfigValue, fuse
+from flwr.store.fabs import Fab
+from flwr.store.message_rows import Instruction
+from flwr.store.store import Store, Tx
+from flwr.supernode.identity import NodeIdentity
+from flwr.supernode.replies import ACTOR, end_lease
+from flwr.wire.object_format import check_object
+
+logger = logging.getLogger(__name__)
+
+_REMEMBERED: Final = 4096  # running times of messages whose reply has not left yet
+_CONFIGS_KEPT: Final = 32  # parsed default configurations, by FAB
+
+
+class Stopwatches:
+    """How long the app had each message; unknown after a restart, which is no error.
+
+    Upstream lost every error reply over a missing time (wire contract §19 no. 1).
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._lock = clock, Lock()
+        self._started: OrderedDict[MessageId, float] = OrderedDict()
+        self._took: OrderedDict[MessageId, float] = OrderedDict()
+
+    def start(self, message_id: MessageId) -> None:
+        """The app has its message now; asking again does not restart the watch."""
+        with self._lock:
+            self._started.setdefault(message_id, self._clock.monotonic())
+            _trim(self._started)
+
+    def stop(self, message_id: MessageId) -> None:
+        """The app has replied now."""
+        with self._lock:
+            if (started := self._started.pop(message_id, None)) is not None:
+                self._took[message_id] = self._clock.monotonic() - started
+                _trim(self._took)
+
+    def seconds(self, message_id: MessageId) -> float:
+        """Return how long it took, 0 when unknown."""
+        with self._lock:
+            return self._took.get(message_id, 0.0)
+
+    def forget(self, message_id: MessageId) -> None:
+        """The reply has left."""
+        with self._lock:
+            self._started.pop(message_id, None)
+            self._took.pop(message_id, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppInputs:
+    """All an app needs before its message."""
+
+    run: Run
+    fab: Fab
+    node_id: NodeId
+    node_config: Mapping[str, ConfigValue]
+    run_config: Mapping[str, ConfigValue]  # the bundle's defaults with the run's overrides on top
+    context: bytes | None  # the wire's Context as the last app of this run left it
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedObject:
+    """An answer to a pull: unknown, known without content, or the content."""
+
+    is_known: bool
+    content: bytes | None
+
+
+class AppSessions:
+    """Operations an app process performs under its lease."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        identity: NodeIdentity,
+        *,
+        node_config: Mapping[str, ConfigValue],
+        stopwatches: Stopwatches,
+        read_defaults: Callable[[bytes], Config],
+    ) -> None:
+        self._store, self._clock, self._identity = store, clock, identity
+        self._node_config, self._stopwatches = node_config, stopwatches
+        self._read_defaults = read_defaults
+        self._defaults: OrderedDict[FabHash, Config] = OrderedDict()
+
+    def inputs(self, lease: Lease) -> AppInputs:
+        """Return run, bundle and context; may be asked again.
+
+        Raises:
+            RunNotFoundError: the run has ended meanwhile.
+            NotFoundError: the bundle is gone.
+        """
+        node_id = self._identity.node_id
+        with self._store.reading() as tx:
+            run = tx.runs.find(lease.run_id)
+            if run is None:
+                raise RunNotFoundError(lease.run_id)
+            fab = tx.fabs.find(run.fab_hash)
+            context = tx.contexts.find(lease.run_id, node_id)
+        if fab is None:
+            raise NotFoundError(f"the FAB of run {run.run_id} is not on this node")
+        return AppInputs(
+            run=run,
+            fab=fab,
+            node_id=node_id,
+            node_config=self._node_config,
+            run_config=fuse(self._defaults_of(fab), run.override_config),
+            context=context,
+        )
+
+    def find_run(self, run_id: RunId) -> Run | None:
+        """Return a run this node knows."""
+        with self._store.reading() as tx:
+            return tx.runs.find(run_id)
+
+    def message(self, lease: Lease) -> Delivery:
+        """Return the one instruction of the lease; from now on the app answers for it."""
+        with self._store.transaction() as tx:
+            instruction = _require_instruction(tx, lease)
+            if instruction.confirmed_at is None:
+                tx.messages.confirm(instruction.envelope.message_id, self._clock.now())
+        self._stopwatches.start(instruction.envelope.message_id)
+        return Delivery(instruction.envelope, instruction.tree)
+
+    def get_object(self, lease: Lease, object_id: ObjectId) -> FetchedObject:
+        """Return an object of the lease's run."""
+        with self._store.reading() as tx:
+            if not tx.objects.belongs(object_id, run_id=lease.run_id):
+                return FetchedObject(is_known=False, content=None)
+            return FetchedObject(is_known=True, content=tx.objects.get(object_id))
+
+    def accept_reply(
+        self, lease: Lease, reply: Envelope, tree: ObjectTree
+    ) -> tuple[MessageId, list[ObjectId]]:
+        """Store the reply to the lease's instruction; the same reply again changes nothing.
+
+        Returns:
+            The reply's id and the objects whose content is still wanted.
+
+        Raises:
+            InvalidError: it does not answer the instruction (``core.message.check_reply``).
+            FailedPreconditionError: another reply was accepted before.
+        """
+        now = self._clock.now()
+        check_tree(tree)
+        with self._store.transaction() as tx:
+            instruction = _find_instruction(tx, lease)
+            if instruction is None:  # the lease lives, so this repeats a call: the reply has left
+                return reply.message_id, []
+            asked = instruction.envelope
+            check_reply(reply, asked, expires_at=instruction.expires_at.timestamp())
+            if str(tree.object_id) != reply.message_id:
+                raise InvalidError("message refused: the object tree belongs to another message")
+            missing = tx.objects.preregister(lease.run_id, reply.message_id, tree)
+            if tx.messages.add_reply(reply, tree, now=now):
+                tx.events.append(
+                    at=now,
+                    kind="reply-accepted",
+                    actor=ACTOR,
+                    run_id=asked.run_id,
+                    node_id=asked.dst_node_id,
+                    message_id=asked.message_id,
+                )
+            else:
+                _require_same(tx, asked.message_id, reply)
+            if not missing:
+                tx.notify("outbox")
+        self._stopwatches.stop(asked.message_id)
+        return reply.message_id, missing
+
+    def put_object(self, lease: Lease, object_id: ObjectId, content: bytes) -> bool:
+        """Keep a wanted object; False when nobody wants it.
+
+        Raises:
+            InvalidError: it is malformed or its hash differs.
+        """
+        check_object(content)
+        if len(content) > INLINE_OBJECT_BYTES:
+            return self._put_large(lease, object_id, content)
+        with self._store.transaction() as tx:
+            if not tx.objects.belongs(object_id, run_id=lease.run_id):
+                return _find_instruction(tx, lease) is None  # the reply has left already
+            stored = tx.objects.put(object_id, content)
+            _ring_if_complete(tx, lease)
+        return stored
+
+    def _put_large(self, lease: Lease, object_id: ObjectId, content: bytes) -> bool:
+        """Write the file before the transaction, so that nobody waits for it."""
+        with self._store.reading() as tx:
+            if not tx.objects.belongs(object_id, run_id=lease.run_id):
+                return _find_instruction(tx, lease) is None
+        stored = self._store.put_object(object_id, content)
+        with self._store.transaction() as tx:
+            _ring_if_complete(tx, lease)
+        return stored
+
+    def finish(self, lease: Lease, context: bytes) -> None:
+        """Keep the context for the run's next app and end the lease.
+
+        An app that finishes without a complete reply is answered for like one that crashed.
+        """
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            if tx.leases.find_by_hash(lease.token_hash) is None:
+                return
+            tx.contexts.save(lease.run_id, self._identity.node_id, context)
+            end_lease(tx, lease, cause="ClientApp finished without a reply", now=now)
+
+    def _defaults_of(self, fab: Fab) -> Config:
+        known = self._defaults.get(fab.hash)
+        if known is None:
+            known = self._defaults[fab.hash] = self._read_defaults(fab.content)
+            while len(self._defaults) > _CONFIGS_KEPT:
+                self._defaults.popitem(last=False)
+        return known
+
+
+def _ring_if_complete(tx: Tx, lease: Lease) -> None:
+    reply = tx.messages.find_reply(lease.message_id) if lease.message_id else None
+    if reply is not None and not tx.objects.missing(reply.message_id):
+        tx.notify("outbox")
+
+
+def _find_instruction(tx: Tx, lease: Lease) -> Instruction | None:
+    return tx.messages.find_instruction(lease.message_id) if lease.message_id else None
+
+
+def _require_instruction(tx: Tx, lease: Lease) -> Instruction:
+    found = _find_instruction(tx, lease)
+    if found is None:
+        raise NotFoundError("the instruction of this launch is gone: its run ended or it expired")
+    return found
+
+
+def _require_same(tx: Tx, instruction_id: MessageId, reply: Envelope) -> None:
+    earlier = tx.messages.find_reply(instruction_id)
+    if earlier is None or earlier.envelope.message_id != reply.message_id:
+        # The objects of the refused reply were preregistered in this transaction: it rolls back.
+        raise FailedPreconditionError(f"instruction {instruction_id} has been answered already")
+
+
+def _trim(times: OrderedDict[MessageId, float]) -> None:
+    while len(times) > _REMEMBERED:
+        times.popitem(last=False)

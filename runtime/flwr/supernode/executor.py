@@ -1,0 +1,82 @@
+"""The SuperExec of a node in subprocess isolation: started, watched, started again.
+
+Its runners watch it in turn and end when it does, so when it is gone its apps are gone too: their
+leases are revoked and their work is handed to its successor.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Final, Protocol
+
+from flwr.core.clock import Clock
+from flwr.core.limits import RETRY_CAP, RETRY_FIRST, STOP_GRACE
+from flwr.shell.in_thread import in_thread
+from flwr.supernode.leases import AppLeases
+
+logger = logging.getLogger(__name__)
+
+_STABLE: Final = timedelta(seconds=30)  # a child that lived this long is restarted without delay
+
+
+class Process(Protocol):
+    """A running child, as ``shell.children.Child``."""
+
+    async def wait(self) -> int:
+        """Return its exit code once it has ended."""
+        ...
+
+    def cause_of_exit(self) -> str:
+        """Say how it ended."""
+        ...
+
+    async def stop(self, grace: timedelta) -> int:
+        """Ask it to end, insist after ``grace``."""
+        ...
+
+
+class Executor:
+    """Keeps one SuperExec running."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        leases: AppLeases,
+        clock: Clock,
+        *,
+        start: Callable[[Sequence[str]], Awaitable[Process]],
+    ) -> None:
+        self._argv, self._leases, self._clock, self._start = argv, leases, clock, start
+
+    async def run(self) -> None:
+        """Supervise until cancelled; the SuperExec has then ended and its work is released."""
+        await in_thread(self._leases.revoke_all, "the node was started anew")
+        try:
+            await self._supervise()
+        finally:
+            await asyncio.shield(in_thread(self._leases.revoke_all, "the node is stopping"))
+
+    async def _supervise(self) -> None:
+        pause = RETRY_FIRST
+        while True:
+            started_at = self._clock.monotonic()
+            cause = await self._live_once()
+            lived = timedelta(seconds=self._clock.monotonic() - started_at)
+            pause = RETRY_FIRST if lived >= _STABLE else min(pause * 2, RETRY_CAP)
+            logger.warning(
+                "The SuperExec ended, starting another",
+                extra={"event": "superexec-ended", "cause": cause},
+            )
+            await in_thread(self._leases.revoke_all, f"the SuperExec {cause}")
+            await asyncio.sleep(pause.total_seconds())
+
+    async def _live_once(self) -> str:
+        """Start one and return how it ended."""
+        child = await self._start(self._argv)
+        try:
+            await child.wait()
+        finally:
+            # Also when it has exited: whatever of its process group is left must not run on.
+            await asyncio.shield(child.stop(STOP_GRACE))
+        return child.cause_of_exit()

@@ -1,0 +1,156 @@
+"""Instructions in: pulled for ever, each taken in by a task of its own, then confirmed.
+
+The SuperLink hands an instruction out again until it was confirmed, so nothing is confirmed before
+it can be executed after a power cut, and taking one in twice changes nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from flwr.core.clock import Clock
+from flwr.core.errors import FlwrError, UnavailableError
+from flwr.core.ids import MessageId
+from flwr.core.limits import POLL_FALLBACK
+from flwr.core.message import Delivery, ErrorCode
+from flwr.shell.in_thread import in_thread
+from flwr.supernode.fleet import FATAL, FleetSession
+from flwr.supernode.intake import Intake, IntakeRefusedError
+from flwr.supernode.runs import RUN_OVER, RunBook
+
+logger = logging.getLogger(__name__)
+
+INTAKES_AT_ONCE: Final = 8  # instructions being fetched; those that wait for an app do not count
+_NOT_HELD: Final = timedelta(milliseconds=500)  # an empty answer sooner means: no long poll here
+_STORAGE_PAUSE: Final = timedelta(seconds=5)  # until a full disk is looked at again
+_SLOWEST_POLL: Final = timedelta(seconds=3)  # upstream's own pace (wire contract §12.5)
+
+
+class Inbox:
+    """Pulls instructions from the SuperLink and makes them durable here."""
+
+    def __init__(self, session: FleetSession, runs: RunBook, intake: Intake, clock: Clock) -> None:
+        self._session, self._runs, self._intake, self._clock = session, runs, intake, clock
+        self._slots = asyncio.Semaphore(INTAKES_AT_ONCE)
+        self._taking_in: set[MessageId] = set()
+        self._told_at: float | None = None  # monotonic
+
+    def was_told_within(self, period: timedelta) -> bool:
+        """Tell whether the server itself says which runs have ended, and did so lately."""
+        told = self._told_at
+        return told is not None and self._clock.monotonic() - told < period.total_seconds()
+
+    async def run(self) -> None:
+        """Resume what an earlier process left, then pull until cancelled.
+
+        Raises:
+            NodeRejectedError: the SuperLink does not accept this node any more.
+            GaveUpError: the SuperLink stayed unreachable.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            for delivery in await in_thread(self._intake.unfinished):
+                await self._begin(tasks, delivery)
+            pause = POLL_FALLBACK
+            while True:
+                await self._until_a_slot_is_free()
+                asked_at = self._clock.monotonic()
+                got_any = await self._pull(tasks)
+                held = self._clock.monotonic() - asked_at >= _NOT_HELD.total_seconds()
+                if got_any or held:
+                    pause = POLL_FALLBACK
+                    continue
+                await asyncio.sleep(pause.total_seconds())
+                pause = min(pause * 2, _SLOWEST_POLL)
+
+    async def _pull(self, tasks: asyncio.TaskGroup) -> bool:
+        """Ask once; True when something came."""
+        active = await in_thread(self._runs.live)
+        try:
+            pulled = await self._session.attempt(self._session.fleet.pull_messages, active)
+        except FATAL:
+            raise
+        except FlwrError as error:
+            logger.warning(
+                "The SuperLink refused a pull",
+                extra={"event": "pull-refused", "cause": error.message},
+            )
+            return False
+        if pulled.ended_runs is not None:
+            self._told_at = self._clock.monotonic()
+        if pulled.ended_runs:
+            why = "the SuperLink said that the run has ended"
+            await in_thread(self._runs.end, pulled.ended_runs, why=why)
+        for delivery in pulled.deliveries:
+            await self._begin(tasks, delivery)
+        return bool(pulled.deliveries or pulled.ended_runs)
+
+    async def _until_a_slot_is_free(self) -> None:
+        await self._slots.acquire()
+        self._slots.release()
+
+    async def _begin(self, tasks: asyncio.TaskGroup, delivery: Delivery) -> None:
+        message_id = delivery.envelope.message_id
+        if message_id in self._taking_in:
+            return
+        self._taking_in.add(message_id)
+        await self._slots.acquire()
+        tasks.create_task(self._take_in(delivery), name=f"intake-{message_id[:8]}")
+
+    async def _take_in(self, delivery: Delivery) -> None:
+        envelope = delivery.envelope
+        facts: Mapping[str, object] = {
+            "run_id": envelope.run_id,
+            "node_id": envelope.dst_node_id,
+            "message_id": envelope.message_id,
+        }
+        try:
+            while True:
+                if await self._received(delivery, facts):
+                    return
+                await asyncio.sleep(_STORAGE_PAUSE.total_seconds())
+        finally:
+            self._taking_in.discard(envelope.message_id)
+            self._slots.release()
+
+    async def _received(self, delivery: Delivery, facts: Mapping[str, object]) -> bool:
+        """Take one in, or answer it; False when only our own storage stood in the way."""
+        envelope = delivery.envelope
+        try:
+            await self._store_and_confirm(delivery)
+        except FATAL:
+            raise
+        except UnavailableError as error:
+            logger.error(  # noqa: TRY400 - expected; a traceback says nothing more
+                "Cannot store an instruction, trying on",
+                extra={"event": "storage", "cause": error.message, "remedy": error.hint, **facts},
+            )
+            return False
+        except FlwrError as error:
+            logger.warning(
+                "Dropped an instruction",
+                extra={"event": "instruction-dropped", "cause": error.message, **facts},
+            )
+            if error.kind in RUN_OVER:
+                await in_thread(self._runs.end, [envelope.run_id], why=error.message)
+        else:
+            logger.info("Took in an instruction", extra={"event": "instruction-received", **facts})
+        return True
+
+    async def _store_and_confirm(self, delivery: Delivery) -> None:
+        envelope = delivery.envelope
+        try:
+            await self._intake.store(delivery)
+        except IntakeRefusedError as refusal:
+            await in_thread(self._intake.refuse, delivery, refusal)
+        except (*FATAL, UnavailableError):
+            raise
+        except FlwrError as error:
+            if error.kind in RUN_OVER:
+                raise
+            why = f"the node could not take the instruction in: {error.message}"
+            failure = IntakeRefusedError(ErrorCode.MESSAGE_UNAVAILABLE, why)
+            await in_thread(self._intake.refuse, delivery, failure)
+        confirm = self._session.fleet.confirm
+        await self._session.attempt(confirm, envelope.run_id, envelope.message_id)

@@ -1,0 +1,262 @@
+"""Taking in one instruction: its run and bundle, its objects, and the row that makes it executable.
+
+A small instruction costs one transaction.  A large one is written in batches, so that a node that
+dies half-way goes on where it was.  ``Inbox`` decides when, this module decides what.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from flwr.core.clock import Clock
+from flwr.core.errors import InvalidError, TooLargeError
+from flwr.core.ids import ObjectId, RunId
+from flwr.core.limits import TRANSFERS_IN_PARALLEL
+from flwr.core.message import Delivery, Envelope, ErrorCode, check_tree
+from flwr.core.run import Run, RunNotRunningError, RunStatus
+from flwr.fab.verify import verify_fab
+from flwr.shell.in_thread import in_thread
+from flwr.store.fabs import Fab
+from flwr.store.objects import ObjectState
+from flwr.store.store import Store, Tx
+from flwr.supernode.fleet import FleetSession
+from flwr.supernode.identity import NodeIdentity
+from flwr.supernode.parallel import all_of
+from flwr.supernode.replies import ACTOR, answer_with_error
+from flwr.supernode.runs import RunBook
+
+logger = logging.getLogger(__name__)
+
+BATCH_BYTES: Final = 8 * 1024 * 1024  # held in memory per instruction before they are written
+MAX_MISMATCHES: Final = 3  # wrong bytes for one object until the instruction is given up
+_FIRST_WAIT: Final = timedelta(milliseconds=100)  # its sender is still uploading
+_LONGEST_WAIT: Final = timedelta(seconds=10)  # wire contract §8.3
+_LONGEST_TTL_S: Final = 10 * 365 * 86_400.0  # a ttl is the sender's word; keep dates representable
+_HASH_IN_THREAD: Final = 262_144  # bytes; hashing less costs less than the hand-over
+
+
+class IntakeRefusedError(InvalidError):
+    """The instruction cannot be executed here and is answered with an error."""
+
+    def __init__(self, code: ErrorCode, reason: str) -> None:
+        """Keep the code of the error reply."""
+        super().__init__(reason)
+        self.code = code
+
+
+class Intake:
+    """Takes instructions in, whichever way their delivery was learned."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        identity: NodeIdentity,
+        session: FleetSession,
+        runs: RunBook,
+        *,
+        is_trusted: Callable[[Fab], str | None],
+    ) -> None:
+        """Build.
+
+        Args:
+            store: the node's own state.
+            clock: time.
+            identity: who we are.
+            session: the connection to the SuperLink.
+            runs: the runs known here.
+            is_trusted: says why a bundle is not trusted, None when it is.
+        """
+        self._store, self._clock, self._identity = store, clock, identity
+        self._session, self._runs, self._is_trusted = session, runs, is_trusted
+        self._transfers = asyncio.Semaphore(TRANSFERS_IN_PARALLEL)
+        self._cleared: set[RunId] = set()  # bundle verified by this process
+        self._clearing: defaultdict[RunId, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def unfinished(self) -> list[Delivery]:
+        """Return what an earlier process had begun to take in."""
+        node_id = self._identity.node_id
+        with self._store.reading() as tx:
+            return [
+                Delivery(found.envelope, found.tree)
+                for found in tx.messages.unanswered(node_id)
+                if not found.ready
+            ]
+
+    async def store(self, delivery: Delivery) -> None:
+        """Make one instruction executable; one that already is stays as it is.
+
+        Raises:
+            IntakeRefusedError: it can never be executed here.
+            FlwrError: as the SuperLink's answers, such as that the run is not running.
+        """
+        check_tree(delivery.tree)
+        await self._clear_run(delivery.envelope.run_id)
+        arrived_at = self._clock.now()
+        wanted = await in_thread(self._missing, delivery)
+        while wanted is not None:
+            wanted = await self._fetch(delivery, wanted, arrived_at) or None
+
+    def refuse(self, delivery: Delivery, refusal: IntakeRefusedError) -> None:
+        """Answer an instruction with the error that says why it is not executed."""
+        now, envelope = self._clock.now(), delivery.envelope
+        with self._store.transaction() as tx:
+            if tx.messages.find_instruction(envelope.message_id) is None:
+                tx.messages.add_instruction(
+                    envelope, delivery.tree, now=now, expires_at=_expiry(envelope, now), ready=False
+                )
+            if tx.messages.find_reply(envelope.message_id) is None:
+                answer_with_error(tx, envelope, refusal.code, refusal.message, now=now)
+        logger.warning(
+            "Refused an instruction",
+            extra={
+                "event": "instruction-refused",
+                "run_id": envelope.run_id,
+                "message_id": envelope.message_id,
+                "cause": refusal.message,
+            },
+        )
+
+    async def _clear_run(self, run_id: RunId) -> None:
+        """Know the run and hold its verified bundle: fetched once, verified once per process."""
+        async with self._clearing[run_id]:
+            run = await in_thread(self._runs.find_live, run_id)
+            if run is not None and run_id in self._cleared:
+                return
+            if run is None:
+                run = await self._session.attempt(self._session.fleet.get_run, run_id)
+            fab = await in_thread(self._runs.find_fab, run.fab_hash)
+            is_new = fab is None
+            if fab is None:
+                fab = await self._session.attempt(self._session.fleet.get_fab, run_id, run.fab_hash)
+            refusal = await in_thread(self._check_fab, run, fab)
+            known = await in_thread(self._runs.admit, run, fab if is_new and not refusal else None)
+            if refusal is not None:
+                raise refusal
+            if not known:
+                why = "this node had been told that the run has ended"
+                raise IntakeRefusedError(ErrorCode.MESSAGE_UNAVAILABLE, why)
+            self._cleared.add(run_id)
+
+    def _check_fab(self, run: Run, fab: Fab) -> IntakeRefusedError | None:
+        try:
+            verify_fab(fab.content, expected_hash=run.fab_hash)
+        except (InvalidError, TooLargeError) as error:
+            return IntakeRefusedError(ErrorCode.INVALID_FAB, error.message)
+        distrust = self._is_trusted(fab)
+        return IntakeRefusedError(ErrorCode.INVALID_FAB, distrust) if distrust else None
+
+    def _missing(self, delivery: Delivery) -> list[ObjectId] | None:
+        """Return the objects to pull, None when the instruction is complete or answered."""
+        with self._store.reading() as tx:
+            known = tx.messages.find_instruction(delivery.envelope.message_id)
+            if known is not None and (known.ready or tx.messages.find_reply(known.message_id)):
+                return None
+            here = ObjectState.PRESENT
+            return [o for o in delivery.tree.walk() if tx.objects.state(o) is not here]
+
+    async def _fetch(
+        self, delivery: Delivery, wanted: list[ObjectId], arrived_at: datetime
+    ) -> list[ObjectId]:
+        """Pull and store ``wanted``; return what turned out to be missing still."""
+        pending, batch = deque(wanted), _Batch()
+        until = _expiry(delivery.envelope, arrived_at)
+
+        async def pull_some() -> None:
+            while pending:
+                object_id = pending.popleft()
+                batch.add(object_id, await self._pull(delivery.envelope.run_id, object_id, until))
+                if batch.size > BATCH_BYTES:
+                    await in_thread(self._write, delivery, batch.take(), arrived_at)
+
+        await all_of(pull_some, min(len(wanted), TRANSFERS_IN_PARALLEL))
+        return await in_thread(self._write, delivery, batch.take(), arrived_at)
+
+    def _write(
+        self, delivery: Delivery, contents: Mapping[ObjectId, bytes], arrived_at: datetime
+    ) -> list[ObjectId]:
+        """Store objects, and the instruction with the first; the last make it executable."""
+        envelope = delivery.envelope
+        with self._store.transaction() as tx:
+            run = tx.runs.find(envelope.run_id)
+            if run is None or run.is_final:
+                raise RunNotRunningError(RunStatus.COMPLETED)
+            self._enrol(tx, delivery, arrived_at)
+            for object_id, content in contents.items():
+                tx.objects.put(object_id, content)
+            missing = tx.objects.missing(envelope.message_id)
+            if not missing:
+                tx.messages.set_ready(envelope.message_id)
+                tx.events.append(
+                    at=self._clock.now(),
+                    kind="instruction-received",
+                    actor=ACTOR,
+                    run_id=envelope.run_id,
+                    node_id=envelope.dst_node_id,
+                    message_id=envelope.message_id,
+                )
+                tx.notify("apps")
+                tx.notify("reaper")
+        return missing
+
+    @staticmethod
+    def _enrol(tx: Tx, delivery: Delivery, arrived_at: datetime) -> None:
+        envelope = delivery.envelope
+        if tx.messages.find_instruction(envelope.message_id) is None:
+            expires_at = _expiry(envelope, arrived_at)
+            tx.messages.add_instruction(
+                envelope, delivery.tree, now=arrived_at, expires_at=expires_at, ready=False
+            )
+            tx.objects.preregister(envelope.run_id, envelope.message_id, delivery.tree)
+
+    async def _pull(self, run_id: RunId, object_id: ObjectId, until: datetime) -> bytes:
+        wait, mismatches = _FIRST_WAIT, 0
+        while True:
+            async with self._transfers:
+                pulled = await self._session.attempt(
+                    self._session.fleet.pull_object, run_id, object_id
+                )
+            if not pulled.is_known or self._clock.now() >= until:
+                why = f"object {object_id} of the instruction is no longer on the SuperLink"
+                raise IntakeRefusedError(ErrorCode.MESSAGE_UNAVAILABLE, why)
+            if pulled.content is None:
+                await asyncio.sleep(wait.total_seconds())
+                wait = min(wait * 2, _LONGEST_WAIT)
+                continue
+            if await _hash(pulled.content) == object_id:
+                return pulled.content
+            mismatches += 1
+            if mismatches == MAX_MISMATCHES:
+                why = f"object {object_id} arrived damaged {MAX_MISMATCHES} times"
+                raise IntakeRefusedError(ErrorCode.MESSAGE_UNAVAILABLE, why)
+
+
+class _Batch:
+    """Objects pulled and not yet written."""
+
+    def __init__(self) -> None:
+        self._contents: dict[ObjectId, bytes] = {}
+        self.size = 0
+
+    def add(self, object_id: ObjectId, content: bytes) -> None:
+        self._contents[object_id] = content
+        self.size += len(content)
+
+    def take(self) -> dict[ObjectId, bytes]:
+        taken, self._contents, self.size = self._contents, {}, 0
+        return taken
+
+
+async def _hash(content: bytes) -> str:
+    if len(content) < _HASH_IN_THREAD:
+        return hashlib.sha256(content).hexdigest()
+    return await in_thread(lambda: hashlib.sha256(content).hexdigest())
+
+
+def _expiry(envelope: Envelope, arrived_at: datetime) -> datetime:
+    """Judge the lifetime by our own clock from arrival on (wire contract §19 no. 26)."""
+    return arrived_at + timedelta(seconds=min(envelope.ttl, _LONGEST_TTL_S))

@@ -1,0 +1,207 @@
+"""The right to run an app on this node: who is launched, for how long, and what follows its end.
+
+At most one lease per run lives at a time (the state an app keeps between messages is sequential),
+at most ``max_apps`` in all.  A lease is bound to the one instruction it was granted for.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from flwr.auth.app_tokens import hash_token, new_token
+from flwr.core.clock import Clock
+from flwr.core.errors import UnauthenticatedError
+from flwr.core.ids import RunId
+from flwr.core.lease import AppKind, Lease, has_lapsed, renewed
+from flwr.core.limits import (
+    APP_HEARTBEAT,
+    APP_PATIENCE,
+    LEASE_AFTER_HEARTBEAT,
+    LEASE_BEFORE_HEARTBEAT,
+)
+from flwr.store.store import Store, Tx
+from flwr.supernode.identity import NodeIdentity
+from flwr.supernode.replies import ACTOR, end_lease, revoke_lease
+
+logger = logging.getLogger(__name__)
+
+_EXPIRED_AT_ONCE: Final = 100  # instructions forgotten in one transaction
+
+
+class AppLeases:
+    """Operations on the leases of this node's app processes."""
+
+    def __init__(
+        self, store: Store, clock: Clock, identity: NodeIdentity, *, max_apps: int
+    ) -> None:
+        self._store, self._clock, self._identity = store, clock, identity
+        self._max_apps = max_apps
+
+    def runs_to_launch(self) -> list[RunId]:
+        """Return the runs whose oldest instruction waits for an app, as many as may start now."""
+        now = self._clock.now()
+        node_id = self._identity.known
+        if node_id is None:
+            return []
+        with self._store.reading() as tx:
+            live = tx.leases.list()
+            if len(live) >= self._max_apps:
+                return []
+            busy = {lease.run_id for lease in live}
+            waiting = [r for r in tx.messages.waiting_runs(node_id, now) if r not in busy]
+        return waiting[: self._max_apps - len(live)]
+
+    def grant(self, run_id: RunId) -> str | None:
+        """Bind the run's oldest waiting instruction to a new lease.
+
+        Returns:
+            The token, or None when nothing waits, the run has an app already, or the node is full.
+        """
+        now, token = self._clock.now(), new_token()
+        with self._store.transaction() as tx:
+            live = tx.leases.list()
+            if len(live) >= self._max_apps or any(lease.run_id == run_id for lease in live):
+                return None
+            taken = tx.messages.claim(self._identity.node_id, limit=1, now=now, run_id=run_id)
+            if not taken:
+                return None
+            tx.leases.grant(
+                Lease(
+                    token_hash=hash_token(token),
+                    kind=AppKind.CLIENTAPP,
+                    run_id=run_id,
+                    message_id=taken[0],
+                    granted_at=now,
+                    until=now + LEASE_BEFORE_HEARTBEAT,
+                )
+            )
+            tx.events.append(
+                at=now, kind="lease-granted", actor=ACTOR, run_id=run_id, message_id=taken[0]
+            )
+            tx.notify("reaper")
+        logger.info(
+            "Granted a launch",
+            extra={"event": "lease-granted", "run_id": run_id, "message_id": taken[0]},
+        )
+        return token
+
+    def find(self, token_hash: str) -> Lease | None:
+        """Return the live lease of a token; None when it ended or lapsed."""
+        with self._store.reading() as tx:
+            lease = tx.leases.find_by_hash(token_hash)
+        if lease is None or has_lapsed(lease, at=self._clock.now()):
+            return None
+        return lease
+
+    def require(self, token: str) -> Lease:
+        """Return the live lease of ``token``.
+
+        Raises:
+            UnauthenticatedError: there is none.
+        """
+        lease = self.find(hash_token(token)) if token else None
+        if lease is None:
+            raise UnauthenticatedError("Invalid token.")
+        return lease
+
+    def heartbeat(self, token: str, *, next_in: timedelta | None) -> bool:
+        """Renew a lease; False when it is over.
+
+        Args:
+            token: the launch token.
+            next_in: when the next heartbeat is announced for; None: not said (upstream's runners).
+        """
+        patience = LEASE_AFTER_HEARTBEAT
+        if next_in is not None:
+            patience = min(patience, max(APP_PATIENCE, next_in * (APP_PATIENCE / APP_HEARTBEAT)))
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            lease = tx.leases.find_by_hash(hash_token(token))
+            if lease is None or has_lapsed(lease, at=now):
+                return False
+            is_first = lease.until - lease.granted_at == LEASE_BEFORE_HEARTBEAT
+            until = now + patience
+            # The first heartbeat ends the long grace for slow starts, later ones only prolong.
+            known = replace(lease, until=min(lease.until, until)) if is_first else lease
+            tx.leases.save(renewed(known, at=now, patience=patience))
+            if is_first:
+                tx.notify("reaper")
+        return True
+
+    def report_exit(self, token: str, *, exit_code: int, cause: str) -> None:
+        """Take note that the process of a lease has ended; a lease already given back stays so."""
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            lease = tx.leases.find_by_hash(hash_token(token))
+            if lease is None:
+                return
+            end_lease(tx, lease, cause=f"ClientApp {cause}", now=now)
+        logger.warning(
+            "An app process ended without finishing",
+            extra={
+                "event": "app-exited",
+                "run_id": lease.run_id,
+                "message_id": lease.message_id,
+                "exit_code": exit_code,
+                "cause": cause,
+            },
+        )
+
+    def reap(self) -> datetime | None:
+        """End what has run out of time; return the next deadline, None when there is none."""
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            for lease in tx.leases.lapsed(now):
+                waited = int((now - lease.granted_at).total_seconds())
+                cause = f"ClientApp sent no heartbeat and was given up {waited} s after its launch"
+                end_lease(tx, lease, cause=cause, now=now)
+                logger.warning(
+                    "A lease has lapsed",
+                    extra={
+                        "event": "lease-lapsed",
+                        "run_id": lease.run_id,
+                        "message_id": lease.message_id,
+                    },
+                )
+            self._forget_expired(tx, now)
+            deadlines = (tx.leases.next_lapse(), tx.messages.next_expiry())
+        return min((d for d in deadlines if d is not None), default=None)
+
+    def renew_all(self) -> None:
+        """Give every lease a fresh grace: the node itself was away, not its apps."""
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            for lease in tx.leases.list():
+                tx.leases.save(renewed(lease, at=now, patience=LEASE_AFTER_HEARTBEAT))
+
+    def revoke_all(self, cause: str) -> int:
+        """End every lease because the apps are gone with their SuperExec; their work runs again.
+
+        Returns:
+            How many leases there were.
+        """
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            live = tx.leases.list()
+            for lease in live:
+                revoke_lease(tx, lease, cause=cause, now=now)
+        if live:
+            logger.warning(
+                "Revoked the leases of lost apps",
+                extra={"event": "leases-revoked", "count": len(live), "cause": cause},
+            )
+        return len(live)
+
+    @staticmethod
+    def _forget_expired(tx: Tx, now: datetime) -> None:
+        expired = set(tx.messages.expired(now, _EXPIRED_AT_ONCE))
+        if not expired:
+            return
+        bound: Iterable[Lease] = [x for x in tx.leases.list() if x.message_id in expired]
+        tx.messages.delete(sorted(expired))
+        for lease in bound:
+            end_lease(tx, lease, cause="its instruction has expired", now=now)
+        for message_id in expired:
+            tx.events.append(at=now, kind="instruction-expired", actor=ACTOR, message_id=message_id)

@@ -1,0 +1,87 @@
+"""What happens by itself: deadlines are kept, and ended runs are noticed without being told."""
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import Final
+
+from flwr.core.clock import Clock
+from flwr.core.errors import FlwrError
+from flwr.core.ids import RunId
+from flwr.core.limits import LONG_POLL
+from flwr.shell.in_thread import in_thread
+from flwr.shell.wakeups import Wakeups
+from flwr.supernode.fleet import FATAL, FleetSession
+from flwr.supernode.inbox import Inbox
+from flwr.supernode.leases import AppLeases
+from flwr.supernode.runs import RUN_OVER, RunBook
+
+logger = logging.getLogger(__name__)
+
+ASK_PERIOD: Final = timedelta(seconds=10)  # runs that have an app now
+ASK_ALL_EVERY: Final = 30  # periods: runs that only have a context, kept until their end
+_FRESH: Final = LONG_POLL + timedelta(seconds=10)  # the server's word on ended runs is this young
+_LATE: Final = timedelta(seconds=5)  # waking later than that, it was this node that was away
+
+
+class Reaper:
+    """Ends what has run out of time, at that time."""
+
+    def __init__(self, leases: AppLeases, wakeups: Wakeups, clock: Clock) -> None:
+        self._leases, self._wakeups, self._clock = leases, wakeups, clock
+
+    async def run(self) -> None:
+        """Keep deadlines until cancelled."""
+        while True:
+            pause = await self.reap_once()
+            planned = None if pause is None else self._clock.now() + pause
+            rung = await self._wakeups.wait({"reaper"}, pause)
+            if not rung and planned is not None and self._clock.now() - planned > _LATE:
+                # The machine slept, or its clock jumped: no app is to blame for its silence.
+                await in_thread(self._leases.renew_all)
+
+    async def reap_once(self) -> timedelta | None:
+        """Reap; return how long until the next deadline, None when there is none."""
+        deadline = await in_thread(self._leases.reap)
+        if deadline is None:
+            return None
+        return max(deadline - self._clock.now(), timedelta(milliseconds=10))
+
+
+class EndedRuns:
+    """Asks for runs that have an app, where the SuperLink does not say by itself that they ended.
+
+    Upstream's nodes learn of a stopped run only when they next use it (wire contract §19 no. 19).
+    """
+
+    def __init__(self, session: FleetSession, runs: RunBook, inbox: Inbox) -> None:
+        self._session, self._runs, self._inbox = session, runs, inbox
+
+    async def run(self) -> None:
+        """Ask every ``ASK_PERIOD`` until cancelled."""
+        period = 0
+        while True:
+            await asyncio.sleep(ASK_PERIOD.total_seconds())
+            period += 1
+            if not self._inbox.was_told_within(_FRESH):
+                await self.ask(everything=period % ASK_ALL_EVERY == 0)
+
+    async def ask(self, *, everything: bool = False) -> None:
+        """Ask for each run once and end those that are not running."""
+        named = self._runs.live if everything else self._runs.with_apps
+        for run_id in await in_thread(named):
+            await self._ask_for(run_id)
+
+    async def _ask_for(self, run_id: RunId) -> None:
+        try:
+            await self._session.attempt(self._session.fleet.get_run, run_id)
+        except FATAL:
+            raise
+        except FlwrError as error:
+            if error.kind in RUN_OVER:
+                await in_thread(self._runs.end, [run_id], why=error.message)
+                return
+            logger.warning(
+                "Cannot ask for a run",
+                extra={"event": "run-asked", "run_id": run_id, "cause": error.message},
+            )
