@@ -53,7 +53,7 @@ interop-matrix: setup ## With every upstream release we promise to work with
 	$(PYTHON) scripts/interop_venvs.py
 
 bench-rounds: setup ## Round times, CPU and memory of our own processes: NODES=2
-	$(BIN)/python scripts/round_times.py --nodes $(NODES) $(ARGS)
+	$(BIN)/python -m tests.bench.round_times --nodes $(NODES) $(ARGS)
 
 ##@ Check
 check: lint types imports shell proto-check ## Everything static: ruff, mypy, layers, shellcheck, generated code

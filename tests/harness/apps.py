@@ -27,6 +27,8 @@ def config(**values: object) -> tuple[str, str]:
 
 
 def _literal(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

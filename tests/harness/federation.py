@@ -103,7 +103,7 @@ class Federation:
         return self._start(name, tools, [tools.program(command), *args])
 
     def _start(self, name: str, tools: Toolset, argv: Sequence[str]) -> Program:
-        env = self._env(tools, name)
+        env = self.environment(tools, name)
         program = Program(name, argv, log=self.root / f"{name}.log", env=env, cwd=self.root)
         self.programs.append(program)
         return program
@@ -119,7 +119,7 @@ class Federation:
         timeout: float = 120,
     ) -> subprocess.CompletedProcess[str]:
         """Run one ``flwr`` command; stdout and stderr are captured."""
-        env = self._env(tools, "cli")
+        env = self.environment(tools, "cli")
         self._write_connection(tools)
         done = subprocess.run(
             [tools.program("flwr"), *args],
@@ -204,7 +204,8 @@ class Federation:
             return ["--insecure"]
         return ["--root-certificates", str(self.certs / "ca.crt")]
 
-    def _env(self, tools: Toolset, who: str) -> dict[str, str]:
+    def environment(self, tools: Toolset, who: str) -> dict[str, str]:
+        """Return the environment of a program: its own home, its own release first on PATH."""
         home = self.root / "home" / f"{tools.name}-{who}"
         home.mkdir(parents=True, exist_ok=True)
         path = os.pathsep.join([str(tools.bin), os.environ.get("PATH", "")])
@@ -212,7 +213,7 @@ class Federation:
         return {**kept, **_QUIET, "PATH": path, "FLWR_HOME": str(home), "HOME": str(home)}
 
     def _write_connection(self, tools: Toolset) -> None:
-        home = Path(self._env(tools, "cli")["FLWR_HOME"])
+        home = Path(self.environment(tools, "cli")["FLWR_HOME"])
         security = (
             f'root-certificates = "{self.certs / "ca.crt"}"' if self.tls else "insecure = true"
         )

@@ -38,7 +38,12 @@ def main(grid: Grid, context: Context) -> None:
         ask_only(grid, ids, replies, int(config["only"]))
         return
 
-    strategy = FedAvg(min_train_nodes=nodes, min_evaluate_nodes=nodes, min_available_nodes=nodes)
+    strategy = FedAvg(
+        fraction_evaluate=1.0 if config["evaluate"] else 0.0,
+        min_train_nodes=nodes,
+        min_evaluate_nodes=nodes,
+        min_available_nodes=nodes,
+    )
     if fail == "server-killed":
         os.kill(os.getpid(), 9)
     size = int(config["size"])
