@@ -1,0 +1,141 @@
+"""Operations on objects: content in, content out, each bound to the run and node it belongs to.
+
+An id outside the caller's own messages looks exactly like one that does not exist.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from flwr.core.errors import InvalidError
+from flwr.core.ids import NodeId, ObjectId, RunId
+from flwr.core.limits import MAX_OBJECT_BYTES
+from flwr.core.run import RunNotRunningError, RunStatus, require_running
+from flwr.store.errors import ObjectDamagedError
+from flwr.store.objects import ObjectState
+from flwr.store.store import Store, Tx
+from flwr.superlink import topics
+from flwr.superlink.traffic import Traffic
+from flwr.superlink.uploads import Uploads
+from flwr.wire.object_format import check_object
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """Answer to a pull: content, or whether it may still come."""
+
+    state: ObjectState
+    content: bytes = b""
+
+    @classmethod
+    def awaited(cls) -> "Pulled":
+        """Return the answer for content that is still on its way."""
+        return cls(ObjectState.AWAITED)
+
+    @property
+    def is_known(self) -> bool:
+        """True when the object belongs to a message of the caller."""
+        return self.state is not ObjectState.UNKNOWN
+
+    @property
+    def is_awaited(self) -> bool:
+        """True while the content may still come."""
+        return self.state is ObjectState.AWAITED
+
+    @property
+    def is_present(self) -> bool:
+        """True when the content is here."""
+        return self.state is ObjectState.PRESENT
+
+
+class Objects:
+    """Store and hand out the parts of messages."""
+
+    def __init__(
+        self,
+        store: Store,
+        traffic: Traffic,
+        uploads: Uploads,
+        ring: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._store, self._ring = store, ring
+        self._traffic, self._uploads = traffic, uploads
+
+    def put(
+        self, run_id: RunId, object_id: ObjectId, content: bytes, *, node_id: NodeId | None = None
+    ) -> bool:
+        """Store announced content; False when it was not announced or has another hash.
+
+        Args:
+            run_id: the run it belongs to.
+            object_id: its SHA-256.
+            content: the object's bytes.
+            node_id: the node that sends it, None for the ServerApp.
+
+        Raises:
+            RunNotRunningError: the run is not running.
+            MalformedObjectError: the bytes are no object.
+            InvalidError: it is too large.
+        """
+        if len(content) > MAX_OBJECT_BYTES:
+            raise InvalidError(f"the object has {len(content)} bytes of {MAX_OBJECT_BYTES} allowed")
+        check_object(content)
+        with self._store.reading() as tx:
+            _require_running(tx, run_id)
+            state = _state_for(tx, run_id, object_id, node_id)
+        if state is not ObjectState.AWAITED:
+            return state is ObjectState.PRESENT
+        try:
+            stored = self._store.put_object(object_id, content)
+        except InvalidError:
+            return False
+        is_last = self._uploads.arrived(run_id, object_id)
+        bells = (topics.content(object_id), topics.run(run_id))
+        self._ring(bells if is_last else bells[:1])
+        if node_id is not None:
+            self._traffic.received(run_id, len(content))
+        return stored
+
+    def get(self, run_id: RunId, object_id: ObjectId, *, node_id: NodeId | None = None) -> Pulled:
+        """Return an object's content, or whether it is unknown or still awaited.
+
+        Raises:
+            RunNotRunningError: the run is not running.
+        """
+        with self._store.reading() as tx:
+            _require_running(tx, run_id)
+            state = _state_for(tx, run_id, object_id, node_id)
+        content = self._read(object_id) if state is ObjectState.PRESENT else None
+        if content is None:
+            return Pulled(state if state is ObjectState.UNKNOWN else ObjectState.AWAITED)
+        if node_id is not None:
+            self._traffic.sent(run_id, len(content))
+        return Pulled(ObjectState.PRESENT, content)
+
+    def _read(self, object_id: ObjectId) -> bytes | None:
+        """Return the content; what is damaged is dropped and awaited again."""
+        try:
+            with self._store.reading() as tx:
+                return tx.objects.get(object_id)
+        except ObjectDamagedError as damage:
+            logger.exception("Object damaged", extra={"event": "object-damaged"})
+            with self._store.transaction() as tx:
+                tx.objects.forget(ObjectId(damage.object_id))
+            return None
+
+
+def _require_running(tx: Tx, run_id: RunId) -> None:
+    run = tx.runs.find(run_id)
+    if run is None:
+        raise RunNotRunningError(RunStatus.FAILED)
+    require_running(run)
+
+
+def _state_for(tx: Tx, run_id: RunId, object_id: ObjectId, node_id: NodeId | None) -> ObjectState:
+    if node_id is None:
+        is_theirs = tx.objects.belongs(object_id, run_id=run_id)
+    else:
+        is_theirs = tx.objects.belongs_to_node(object_id, run_id=run_id, node_id=node_id)
+    return tx.objects.state(object_id) if is_theirs else ObjectState.UNKNOWN

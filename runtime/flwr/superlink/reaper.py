@@ -1,0 +1,114 @@
+"""The one place that acts because time passed: lapsed nodes and leases, expired instructions.
+
+It sleeps until the next deadline in the store, or until somebody sets an earlier one.  When it
+wakes much too late, this process was paused or starved: the silence was ours, so everybody gets a
+full patience again and nobody is failed for it.
+"""
+
+import asyncio
+import functools
+import logging
+from datetime import datetime, timedelta
+from typing import Final
+
+from flwr.core.clock import Clock
+from flwr.shell.in_thread import in_thread
+from flwr.shell.wakeups import Wakeups
+from flwr.store.store import Store
+from flwr.superlink import topics
+from flwr.superlink.launches import Launches
+from flwr.superlink.messages import MessageExchange
+from flwr.superlink.nodes import Nodes
+
+logger = logging.getLogger(__name__)
+
+_OVERSLEPT: Final = timedelta(seconds=5)  # later than this: we were not running
+_MARGIN: Final = timedelta(milliseconds=20)  # so that the deadline has passed when we look
+_LONGEST_SLEEP: Final = timedelta(minutes=5)
+_BATCH: Final = 500  # expired instructions per transaction
+_RETRY: Final = timedelta(seconds=1)  # after a failed sweep: disk full, database away
+
+
+class Reaper:
+    """Sweeps what lapsed."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        nodes: Nodes,
+        launches: Launches,
+        messages: MessageExchange,
+    ) -> None:
+        self._store, self._clock = store, clock
+        self._nodes, self._launches, self._messages = nodes, launches, messages
+        self._due: datetime | None = None  # the next deadline the last sweep saw
+
+    async def run(self, wakeups: Wakeups) -> None:
+        """Sweep for ever."""
+        pause = timedelta()
+        while True:
+            try:
+                await self._forgive_if_overslept()
+                until = self._clock.now() + pause
+                attempt = functools.partial(self._sweep_before, until)
+                await wakeups.until([topics.REAPER], attempt, timeout=pause)
+                pause = self._pause()
+            except Exception:
+                # Whatever it is (a full disk, a database away), the sweep must come again.
+                logger.exception("Sweep failed", extra={"event": "sweep-failed"})
+                self._due, pause = None, _LONGEST_SLEEP
+                await asyncio.sleep(_RETRY.total_seconds())
+
+    def sweep(self) -> datetime | None:
+        """Act on everything that is due; return the next deadline, None when there is none."""
+        now = self._clock.now()
+        with self._store.reading() as tx:
+            has_due = bool(
+                tx.nodes.lapsed(now) or tx.leases.lapsed(now) or tx.messages.expired(now, 1)
+            )
+        if has_due:
+            self._reap(now)
+        with self._store.reading() as tx:
+            deadlines = (tx.nodes.next_lapse(), tx.leases.next_lapse(), tx.messages.next_expiry())
+        return min((at for at in deadlines if at is not None), default=None)
+
+    def forgive(self) -> None:
+        """Give every node and every app process a full patience from now.
+
+        Called at the start, for the time this program was down, and after a pause.
+        """
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            self._nodes.forgive(tx, now)
+            self._launches.forgive(tx, now)
+
+    def _reap(self, now: datetime) -> None:
+        with self._store.transaction() as tx:
+            for node in tx.nodes.lapsed(now):
+                self._nodes.lapse(tx, node)
+            for lease in tx.leases.lapsed(now):
+                self._launches.lapse(tx, lease)
+            self._messages.expire(tx, tx.messages.expired(now, _BATCH), now=now)
+
+    async def _sweep_before(self, until: datetime) -> bool | None:
+        """Sweep; True when the next deadline comes before ``until``, so that we sleep anew."""
+        await self._forgive_if_overslept()
+        self._due = await in_thread(self.sweep)
+        return True if self._due is not None and self._due + _MARGIN < until else None
+
+    async def _forgive_if_overslept(self) -> None:
+        if self._due is None or self._clock.now() - self._due <= _OVERSLEPT:
+            return
+        logger.warning(
+            "Woke too late; nobody is blamed for the silence",
+            extra={"event": "overslept", "due": self._due.isoformat()},
+        )
+        await in_thread(self.forgive)
+        self._due = None
+
+    def _pause(self) -> timedelta:
+        if self._due is None:
+            return _LONGEST_SLEEP
+        return min(max(self._due - self._clock.now(), timedelta()) + _MARGIN, _LONGEST_SLEEP)

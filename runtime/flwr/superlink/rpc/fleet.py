@@ -1,0 +1,197 @@
+"""Edge of the Fleet API: decode, call one operation, encode.  Interceptors prove who calls."""
+
+from typing import Final
+
+from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
+from flwr.core.limits import LONG_POLL
+from flwr.core.message import Delivery
+from flwr.proto import fab_pb2, fleet_pb2, fleet_pb2_grpc, heartbeat_pb2, message_pb2, run_pb2
+from flwr.proto.compose.v1 import logs_pb2, logs_pb2_grpc
+from flwr.shell.in_thread import in_thread
+from flwr.shell.wakeups import Wakeups
+from flwr.superlink import topics
+from flwr.superlink.logs import Logs
+from flwr.superlink.messages import MessageExchange
+from flwr.superlink.nodes import Nodes
+from flwr.superlink.objects import Objects
+from flwr.superlink.rpc.hold import Returning, RpcContext, header, run_ids_in
+from flwr.superlink.rpc.objects import encode_pulled, pull_held
+from flwr.superlink.runs import Runs
+from flwr.wire import metadata
+from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
+from flwr.wire.codec.runs import encode_run
+from flwr.wire.interceptors.node import calling_key, calling_node
+
+_RECONNECT: Final = 5  # seconds; contract, ignored by every client
+_REFUSED: Final = "None"  # contract: the key of a refused reply
+
+_Pulled = tuple[Delivery | None, list[RunId]]
+
+
+class FleetServicer(fleet_pb2_grpc.FleetServicer):
+    """Serves SuperNodes."""
+
+    def __init__(
+        self,
+        *,
+        nodes: Nodes,
+        runs: Runs,
+        messages: MessageExchange,
+        objects: Objects,
+        wakeups: Wakeups,
+    ) -> None:
+        self._nodes, self._runs = nodes, runs
+        self._messages, self._objects = messages, objects
+        self._wakeups = wakeups
+        self._returning = Returning()
+
+    async def RegisterNode(
+        self, _request: fleet_pb2.RegisterNodeFleetRequest, _rpc: RpcContext
+    ) -> fleet_pb2.RegisterNodeFleetResponse:
+        """Register the calling key."""
+        node = await in_thread(self._nodes.register_self, calling_key())
+        return fleet_pb2.RegisterNodeFleetResponse(node_id=node.node_id)
+
+    async def ActivateNode(
+        self, request: fleet_pb2.ActivateNodeRequest, rpc: RpcContext
+    ) -> fleet_pb2.ActivateNodeResponse:
+        """Bring the node of the calling key online."""
+        node = await in_thread(
+            self._nodes.activate,
+            calling_key(),
+            request.heartbeat_interval,
+            is_durable=header(rpc, metadata.DURABLE) == "1",
+        )
+        return fleet_pb2.ActivateNodeResponse(node_id=node.node_id)
+
+    async def DeactivateNode(
+        self, _request: fleet_pb2.DeactivateNodeRequest, _rpc: RpcContext
+    ) -> fleet_pb2.DeactivateNodeResponse:
+        """Take the calling node offline."""
+        await in_thread(self._nodes.deactivate, calling_node())
+        return fleet_pb2.DeactivateNodeResponse()
+
+    async def UnregisterNode(
+        self, _request: fleet_pb2.UnregisterNodeFleetRequest, _rpc: RpcContext
+    ) -> fleet_pb2.UnregisterNodeFleetResponse:
+        """End the calling node for good."""
+        await in_thread(self._nodes.unregister_self, calling_node())
+        return fleet_pb2.UnregisterNodeFleetResponse()
+
+    async def SendNodeHeartbeat(
+        self, request: heartbeat_pb2.SendNodeHeartbeatRequest, _rpc: RpcContext
+    ) -> heartbeat_pb2.SendNodeHeartbeatResponse:
+        """Renew the calling node's presence."""
+        node_id, interval_s = calling_node(), request.heartbeat_interval
+        is_known = await in_thread(self._nodes.heartbeat, node_id, interval_s)
+        return heartbeat_pb2.SendNodeHeartbeatResponse(success=is_known)
+
+    async def PullMessages(
+        self, _request: fleet_pb2.PullMessagesRequest, rpc: RpcContext
+    ) -> fleet_pb2.PullMessagesResponse:
+        """Hand over one instruction; held until there is one, or a run of the node has ended."""
+        node_id = calling_node()
+        active = run_ids_in(header(rpc, metadata.ACTIVE_RUNS))
+
+        async def attempt() -> _Pulled | None:
+            delivery = await self._deliver(node_id)
+            ended = await in_thread(self._runs.ended_among, active) if active else []
+            return (delivery, list(ended)) if delivery or ended else None
+
+        bells = [topics.node(node_id), *map(topics.ended, active)]
+        found = await self._wakeups.until(bells, attempt, timeout=LONG_POLL)
+        delivery, ended = found or (None, [])
+        if active:
+            told = ",".join(map(str, ended))
+            rpc.set_trailing_metadata(((metadata.ENDED_RUNS, told),))
+        messages, trees = encode_deliveries([delivery] if delivery else [])
+        return fleet_pb2.PullMessagesResponse(messages_list=messages, message_object_trees=trees)
+
+    async def PushMessages(
+        self, request: fleet_pb2.PushMessagesRequest, _rpc: RpcContext
+    ) -> fleet_pb2.PushMessagesResponse:
+        """Take one reply; the contract reads only the first of the list."""
+        first = slice(1)
+        replies = decode_deliveries(
+            request.messages_list[first], request.message_object_trees[first]
+        )
+        response = fleet_pb2.PushMessagesResponse()
+        response.reconnect.reconnect = _RECONNECT
+        if replies:
+            runtime_s = next(iter(request.clientapp_runtime_list), 0.0)
+            answered = await in_thread(
+                self._messages.accept_reply, calling_node(), replies[0], runtime_s=runtime_s
+            )
+            response.results[answered.message_id or _REFUSED] = 0
+            response.objects_to_push.extend(answered.missing)
+        return response
+
+    async def GetRun(
+        self, request: run_pb2.GetRunRequest, _rpc: RpcContext
+    ) -> run_pb2.GetRunResponse:
+        """Return a running run."""
+        run = await in_thread(self._runs.require_running, RunId(request.run_id))
+        return run_pb2.GetRunResponse(run=encode_run(run))
+
+    async def GetFab(
+        self, request: fab_pb2.GetFabRequest, _rpc: RpcContext
+    ) -> fab_pb2.GetFabResponse:
+        """Return the bundle of a running run."""
+        run_id, fab_hash = RunId(request.run_id), FabHash(request.hash_str)
+        fab = await in_thread(self._runs.fetch_fab, run_id, fab_hash)
+        found = fab_pb2.Fab(hash_str=fab.hash, content=fab.content, verifications=fab.verifications)
+        return fab_pb2.GetFabResponse(fab=found)
+
+    async def PushObject(
+        self, request: message_pb2.PushObjectRequest, _rpc: RpcContext
+    ) -> message_pb2.PushObjectResponse:
+        """Store an object of one of the node's replies."""
+        stored = await in_thread(
+            self._objects.put,
+            RunId(request.run_id),
+            ObjectId(request.object_id),
+            request.object_content,
+            node_id=calling_node(),
+        )
+        return message_pb2.PushObjectResponse(stored=stored)
+
+    async def PullObject(
+        self, request: message_pb2.PullObjectRequest, _rpc: RpcContext
+    ) -> message_pb2.PullObjectResponse:
+        """Return an object of one of the node's instructions; held until its content is here."""
+        run_id, object_id = RunId(request.run_id), ObjectId(request.object_id)
+        pulled = await pull_held(
+            self._objects, self._wakeups, run_id, object_id, node_id=calling_node()
+        )
+        return encode_pulled(pulled)
+
+    async def ConfirmMessageReceived(
+        self, request: message_pb2.ConfirmMessageReceivedRequest, _rpc: RpcContext
+    ) -> message_pb2.ConfirmMessageReceivedResponse:
+        """Note that the node has a whole instruction."""
+        run_id, message_id = RunId(request.run_id), MessageId(request.message_object_id)
+        await in_thread(self._messages.confirm_instruction, calling_node(), run_id, message_id)
+        return message_pb2.ConfirmMessageReceivedResponse()
+
+    async def _deliver(self, node_id: NodeId) -> Delivery | None:
+        take = in_thread(self._messages.deliver, node_id)
+        return await self._returning.take(take, self._put_back)
+
+    async def _put_back(self, delivery: Delivery | None) -> None:
+        if delivery is not None:
+            await in_thread(self._messages.put_back, delivery)
+
+
+class NodeLogsServicer(logs_pb2_grpc.NodeLogsServicer):
+    """Takes the output of ClientApps from sites that share it."""
+
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
+
+    async def PushNodeLogs(
+        self, request: logs_pb2.PushNodeLogsRequest, _rpc: RpcContext
+    ) -> logs_pb2.PushNodeLogsResponse:
+        """Append to the run's log."""
+        run_id = RunId(request.run_id)
+        await in_thread(self._logs.append_from_node, calling_node(), run_id, list(request.logs))
+        return logs_pb2.PushNodeLogsResponse()

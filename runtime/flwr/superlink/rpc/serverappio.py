@@ -1,0 +1,249 @@
+"""Edge of the ServerAppIo API: SuperExecs that launch ServerApps, and the ServerApps themselves."""
+
+from datetime import timedelta
+from typing import Final
+
+from flwr.auth.app_tokens import WrongRunError
+from flwr.core.errors import FailedPreconditionError, UnimplementedError
+from flwr.core.ids import SUPERLINK_NODE, MessageId, ObjectId, RunId
+from flwr.core.limits import APP_HEARTBEAT, APP_PATIENCE, LONG_POLL
+from flwr.core.message import Delivery
+from flwr.proto import (
+    appio_pb2,
+    fab_pb2,
+    heartbeat_pb2,
+    log_pb2,
+    message_pb2,
+    node_pb2,
+    run_pb2,
+    serverappio_pb2,
+    serverappio_pb2_grpc,
+)
+from flwr.proto.compose.v1 import launches_pb2, launches_pb2_grpc
+from flwr.shell.in_thread import in_thread
+from flwr.shell.wakeups import Wakeups
+from flwr.superlink import topics
+from flwr.superlink.launches import Inputs, Launches
+from flwr.superlink.logs import Logs
+from flwr.superlink.messages import MessageExchange
+from flwr.superlink.nodes import Nodes
+from flwr.superlink.objects import Objects
+from flwr.superlink.rpc.hold import RpcContext, header
+from flwr.superlink.rpc.objects import encode_pulled, pull_held
+from flwr.superlink.runs import Runs
+from flwr.wire import metadata
+from flwr.wire.codec.config import encode_simulation, new_context
+from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
+from flwr.wire.codec.runs import decode_run_status, encode_run
+from flwr.wire.interceptors.app_token import calling_lease
+
+_PATIENCE: Final = APP_PATIENCE / APP_HEARTBEAT  # announced intervals until an app is missed
+_LONGEST_INTERVAL_S: Final = 60.0
+
+
+class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
+    """Serves the server side's SuperExec and its apps."""
+
+    def __init__(
+        self,
+        *,
+        launches: Launches,
+        runs: Runs,
+        nodes: Nodes,
+        messages: MessageExchange,
+        objects: Objects,
+        logs: Logs,
+        wakeups: Wakeups,
+    ) -> None:
+        self._launches, self._runs, self._nodes = launches, runs, nodes
+        self._messages, self._objects, self._logs = messages, objects, logs
+        self._wakeups = wakeups
+
+    async def ListAppsToLaunch(
+        self, _request: appio_pb2.ListAppsToLaunchRequest, _rpc: RpcContext
+    ) -> appio_pb2.ListAppsToLaunchResponse:
+        """Return the pending runs; held until there is one."""
+
+        async def attempt() -> list[RunId] | None:
+            return await in_thread(self._launches.pending) or None
+
+        pending = await self._wakeups.until([topics.APPS], attempt, timeout=LONG_POLL)
+        return appio_pb2.ListAppsToLaunchResponse(run_ids=pending or [])
+
+    async def RequestToken(
+        self, request: appio_pb2.RequestTokenRequest, _rpc: RpcContext
+    ) -> appio_pb2.RequestTokenResponse:
+        """Grant the launch of a pending run; an empty token refuses it."""
+        token = await in_thread(self._launches.grant, RunId(request.run_id))
+        return appio_pb2.RequestTokenResponse(token=token)
+
+    async def GetRun(
+        self, request: run_pb2.GetRunRequest, _rpc: RpcContext
+    ) -> run_pb2.GetRunResponse:
+        """Return a run; an unknown one gives an empty response (wire contract §20 no. 13)."""
+        run = await in_thread(self._runs.lookup, RunId(request.run_id))
+        return run_pb2.GetRunResponse(run=encode_run(run) if run else None)
+
+    async def SendAppHeartbeat(
+        self, _request: heartbeat_pb2.SendAppHeartbeatRequest, rpc: RpcContext
+    ) -> heartbeat_pb2.SendAppHeartbeatResponse:
+        """Renew the caller's lease."""
+        patience = _patience_of(header(rpc, metadata.HEARTBEAT_S))
+        is_alive = await in_thread(self._launches.heartbeat, calling_lease().token_hash, patience)
+        return heartbeat_pb2.SendAppHeartbeatResponse(success=is_alive)
+
+    async def PullAppInputs(
+        self, _request: appio_pb2.PullAppInputsRequest, _rpc: RpcContext
+    ) -> appio_pb2.PullAppInputsResponse:
+        """Hand the run's inputs to its ServerApp, once."""
+        token_hash = calling_lease().token_hash
+        return _encode_inputs(await in_thread(self._launches.pull_inputs, token_hash))
+
+    async def PushAppOutputs(
+        self, request: appio_pb2.PushAppOutputsRequest, _rpc: RpcContext
+    ) -> appio_pb2.PushAppOutputsResponse:
+        """Keep the context with which the ServerApp ended."""
+        run_id = _own_run(request.run_id or calling_lease().run_id)
+        content = request.context.SerializeToString()
+        await in_thread(self._launches.push_outputs, run_id, content)
+        return appio_pb2.PushAppOutputsResponse()
+
+    async def UpdateRunStatus(
+        self, request: run_pb2.UpdateRunStatusRequest, _rpc: RpcContext
+    ) -> run_pb2.UpdateRunStatusResponse:
+        """Take the outcome the app reports."""
+        run_id = _own_run(request.run_id)
+        status, details = decode_run_status(request.run_status)
+        await in_thread(self._launches.update_status, run_id, status, details)
+        return run_pb2.UpdateRunStatusResponse()
+
+    async def PushLogs(
+        self, request: log_pb2.PushLogsRequest, _rpc: RpcContext
+    ) -> log_pb2.PushLogsResponse:
+        """Append to the run's log."""
+        await in_thread(self._logs.append, _own_run(request.run_id), list(request.logs))
+        return log_pb2.PushLogsResponse()
+
+    async def GetNodes(
+        self, request: serverappio_pb2.GetNodesRequest, _rpc: RpcContext
+    ) -> serverappio_pb2.GetNodesResponse:
+        """Return the online nodes."""
+        online = await in_thread(self._nodes.online, _own_run(request.run_id))
+        nodes = [node_pb2.Node(node_id=node_id) for node_id in online]
+        return serverappio_pb2.GetNodesResponse(nodes=nodes)
+
+    async def PushMessages(
+        self, request: appio_pb2.PushAppMessagesRequest, _rpc: RpcContext
+    ) -> appio_pb2.PushAppMessagesResponse:
+        """Accept instructions; a refused one has an empty id in its place."""
+        run_id = _own_run(request.run_id)
+        sent = decode_deliveries(request.messages_list, request.message_object_trees)
+        enqueued = await in_thread(self._messages.enqueue, run_id, sent)
+        return appio_pb2.PushAppMessagesResponse(
+            message_ids=[message_id or "" for message_id in enqueued.message_ids],
+            objects_to_push=enqueued.missing,
+        )
+
+    async def PullMessages(
+        self, request: appio_pb2.PullAppMessagesRequest, rpc: RpcContext
+    ) -> appio_pb2.PullAppMessagesResponse:
+        """Return the answers there are; held until all (or, when asked so, any) are there."""
+        run_id = _own_run(request.run_id)
+        asked = [MessageId(i) for i in dict.fromkeys(request.message_ids)]
+        any_will_do = header(rpc, metadata.WAIT) == metadata.WAIT_ANY
+
+        async def is_enough() -> bool | None:
+            answered, waiting = await in_thread(self._messages.count_answers, run_id, asked)
+            return True if not waiting or (answered and any_will_do) else None
+
+        bells = (topics.run(run_id), topics.ended(run_id))
+        await self._wakeups.until(bells, is_enough, timeout=LONG_POLL)
+        answers: list[Delivery] = await in_thread(self._messages.collect, run_id, asked)
+        messages, trees = encode_deliveries(answers)
+        return appio_pb2.PullAppMessagesResponse(messages_list=messages, message_object_trees=trees)
+
+    async def PushObject(
+        self, request: message_pb2.PushObjectRequest, _rpc: RpcContext
+    ) -> message_pb2.PushObjectResponse:
+        """Store an object of one of the run's instructions."""
+        _require_superlink_node(request.node)
+        run_id, object_id = _own_run(request.run_id), ObjectId(request.object_id)
+        stored = await in_thread(self._objects.put, run_id, object_id, request.object_content)
+        return message_pb2.PushObjectResponse(stored=stored)
+
+    async def PullObject(
+        self, request: message_pb2.PullObjectRequest, _rpc: RpcContext
+    ) -> message_pb2.PullObjectResponse:
+        """Return an object of one of the run's messages; held until its content is here."""
+        _require_superlink_node(request.node)
+        run_id, object_id = _own_run(request.run_id), ObjectId(request.object_id)
+        return encode_pulled(await pull_held(self._objects, self._wakeups, run_id, object_id))
+
+    async def ConfirmMessageReceived(
+        self, request: message_pb2.ConfirmMessageReceivedRequest, _rpc: RpcContext
+    ) -> message_pb2.ConfirmMessageReceivedResponse:
+        """Forget a reply the ServerApp has in full."""
+        _require_superlink_node(request.node)
+        run_id, message_id = _own_run(request.run_id), MessageId(request.message_object_id)
+        await in_thread(self._messages.confirm_reply, run_id, message_id)
+        return message_pb2.ConfirmMessageReceivedResponse()
+
+    async def GetFederationOptions(
+        self, _request: run_pb2.GetFederationOptionsRequest, _rpc: RpcContext
+    ) -> run_pb2.GetFederationOptionsResponse:
+        """Refuse: no client calls it, upstream raises."""
+        raise UnimplementedError("GetFederationOptions is not offered")
+
+
+class LaunchesServicer(launches_pb2_grpc.LaunchesServicer):
+    """Hears from SuperExecs how the processes they launched have ended."""
+
+    def __init__(self, launches: Launches) -> None:
+        self._launches = launches
+
+    async def ReportExit(
+        self, request: launches_pb2.ReportExitRequest, _rpc: RpcContext
+    ) -> launches_pb2.ReportExitResponse:
+        """End the lease of a process that is gone."""
+        cause = request.cause or f"exited with code {request.exit_code}"
+        await in_thread(self._launches.report_exit, request.token, cause)
+        return launches_pb2.ReportExitResponse()
+
+
+def _own_run(run_id: int) -> RunId:
+    """Return the run a request names, which must be the one its token was granted for."""
+    if run_id != calling_lease().run_id:
+        raise WrongRunError
+    return RunId(run_id)
+
+
+def _require_superlink_node(node: node_pb2.Node) -> None:
+    if node.node_id != SUPERLINK_NODE:
+        raise FailedPreconditionError(f"node_id must be {SUPERLINK_NODE}, it is {node.node_id}")
+
+
+def _patience_of(announced: str | None) -> timedelta | None:
+    """Return how long the next silence may last, None for the contract's patience."""
+    try:
+        interval_s = float(announced or "nan")
+    except ValueError:
+        return None
+    if not 0 < interval_s <= _LONGEST_INTERVAL_S:
+        return None
+    return timedelta(seconds=interval_s * _PATIENCE)
+
+
+def _encode_inputs(inputs: Inputs) -> appio_pb2.PullAppInputsResponse:
+    run, fab = inputs.run, inputs.fab
+    response = appio_pb2.PullAppInputsResponse(
+        run=encode_run(run),
+        fab=fab_pb2.Fab(hash_str=fab.hash, content=fab.content, verifications=fab.verifications),
+    )
+    if inputs.context is not None:
+        response.context.ParseFromString(inputs.context)
+    else:
+        empty = new_context(run.run_id, SUPERLINK_NODE, node_config={}, run_config={})
+        response.context.CopyFrom(empty)
+    if run.simulation is not None:
+        response.federation_config.CopyFrom(encode_simulation(run.simulation))
+    return response

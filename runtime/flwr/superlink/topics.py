@@ -1,0 +1,34 @@
+"""Names of the wake-up topics: who rings them and who waits for them must agree on the text."""
+
+from typing import Final
+
+from flwr.core.ids import NodeId, ObjectId, RunId
+
+APPS: Final = "apps"  # a run is pending: SuperExecs listen
+NODES: Final = "nodes"  # a node came or went
+REAPER: Final = "reaper"  # a deadline was set that may be the earliest
+
+
+def node(node_id: NodeId) -> str:
+    """Return the topic of a node: an instruction waits for it, or it was unregistered."""
+    return f"node:{node_id}"
+
+
+def run(run_id: RunId) -> str:
+    """Return the topic of a run: its status changed, or one of its asked nodes answered or left."""
+    return f"run:{run_id}"
+
+
+def ended(run_id: RunId) -> str:
+    """Return the topic that rings once, when a run reached its final state."""
+    return f"ended:{run_id}"
+
+
+def log(run_id: RunId) -> str:
+    """Return the topic of a run's log: a chunk was added, or the run ended."""
+    return f"log:{run_id}"
+
+
+def content(object_id: ObjectId) -> str:
+    """Return the topic of an object: its content arrived."""
+    return f"content:{object_id}"
