@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 Send = Callable[[str], Awaitable[None]]
 
+_EXPECTED: Final = frozenset(
+    {ErrorKind.UNIMPLEMENTED, ErrorKind.UNAUTHENTICATED, ErrorKind.NOT_RUNNING}
+)  # an upstream daemon takes no such output; after the end of the run nobody does
 _READ_BYTES: Final = 65_536
 _BUFFER_BYTES: Final = 4 * MAX_LOG_CHUNK_BYTES  # beyond this the app waits in its own print()
 CUT_NOTE: Final = "\n[flwr: output limit of the run reached, further output is dropped]\n"
@@ -32,6 +35,7 @@ class LogShipper:
         self._buffer: list[str] = []
         self._buffered_bytes = 0
         self._changed = asyncio.Condition()
+        self._sending = asyncio.Lock()
         self._closed = False
 
     async def write(self, text: str) -> None:
@@ -54,6 +58,16 @@ class LogShipper:
                 await asyncio.sleep(LOG_FLUSH.total_seconds())
             await self._send_all()
 
+    async def flush(self) -> None:
+        """Send what is queued now, without waiting for the batch to grow."""
+        if self._buffer:
+            await self._send_all()
+
+    def unsent(self) -> str:
+        """Take back what was queued and not sent."""
+        text, self._buffer = "".join(self._buffer), []
+        return text
+
     async def close(self) -> None:
         """Take no more; ``run`` returns once everything queued has been sent."""
         async with self._changed:
@@ -73,14 +87,21 @@ class LogShipper:
         return bool(self._buffer)
 
     async def _send_all(self) -> None:
+        async with self._sending:  # batches must not overtake each other
+            await self._send_text(await self._take_all())
+
+    async def _take_all(self) -> str:
         async with self._changed:
             text, self._buffer, self._buffered_bytes = "".join(self._buffer), [], 0
             self._changed.notify_all()
+        return text
+
+    async def _send_text(self, text: str) -> None:
         for chunk in chunks(text, MAX_LOG_CHUNK_BYTES):
             try:
                 await self._send(chunk)
             except FlwrError as error:
-                if error.kind is not ErrorKind.UNIMPLEMENTED:
+                if error.kind not in _EXPECTED:
                     log.warning("Output could not be delivered", extra={"cause": str(error)})
                 self._left_bytes = 0
                 return

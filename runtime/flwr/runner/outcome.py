@@ -1,7 +1,7 @@
 """How an app's process ended: what it says itself, and what is concluded when it cannot.
 
-The child sends at most one report over the pipe before it exits; a child that sent none has crashed,
-whatever its exit code.
+The child sends at most one report over the pipe before it exits; a child that sent none has
+crashed, whatever its exit code.
 """
 
 import json

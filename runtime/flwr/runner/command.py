@@ -1,0 +1,54 @@
+"""The body of both runner commands: settings, the app's process at once, then the session."""
+
+import asyncio
+import logging
+import os
+import sys
+from datetime import timedelta
+
+from flwr.core.clock import SystemClock
+from flwr.core.lease import AppKind
+from flwr.runner.app_process import AppProcess
+from flwr.runner.config import (
+    RunnerConfig,
+    load_config,
+    program_of,
+    settings_of,
+    superexec_command,
+)
+from flwr.shell.exits import ExitCode, run_program
+from flwr.shell.logs import configure
+from flwr.shell.settings import show_settings
+
+log = logging.getLogger(__name__)
+
+
+def run_command(kind: AppKind) -> int:
+    """Run ``flwr-serverapp`` or ``flwr-clientapp``; return its exit code."""
+    return run_program(program_of(kind), lambda: _run(kind))
+
+
+def _run(kind: AppKind) -> int:
+    config, values = load_config(kind, sys.argv[1:])
+    if values["check_config"]:
+        sys.stdout.write(show_settings(settings_of(kind), values) + "\n")
+        return ExitCode.DONE
+    configure(program=program_of(kind), level=config.log_level)
+    if not config.token:
+        log.info("No launch token given, serving as a SuperExec", extra={"event": "superexec"})
+        command = list(superexec_command(config, values))
+        os.execv(command[0], command)  # noqa: S606  # no shell, an argument list of ours
+    if config.allow_dependency_installation:
+        log.warning("Dependencies are never installed at run time; derive the app's image instead")
+    return asyncio.run(_serve(config))
+
+
+async def _serve(config: RunnerConfig) -> int:
+    app = await AppProcess.start(config.kind)
+    try:
+        # Imported while the app's interpreter starts: loading gRPC takes about as long.
+        from flwr.runner.session import run_launch  # noqa: PLC0415
+
+        return await run_launch(config, app, SystemClock())
+    finally:
+        await app.child.stop(timedelta(0))

@@ -1,0 +1,110 @@
+"""The app's calls, forwarded as bytes: only methods its kind may use, always with the launch token.
+
+Nothing is decoded here.  While the daemon is unavailable a call is tried again; a daemon that
+refuses the token is remembered, because then the launch is over.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+import grpc
+
+from flwr.auth.tls import ClientTls
+from flwr.core.clock import Clock
+from flwr.core.errors import DeniedError, ErrorKind, FlwrError
+from flwr.core.lease import AppKind
+from flwr.core.limits import CONTACT_LOST, RPC_DEADLINE
+from flwr.wire import metadata as keys
+from flwr.wire.clients.runner import method_of
+from flwr.wire.diagnose import explain
+from flwr.wire.errors import from_rpc_error
+from flwr.wire.pipe import Request
+from flwr.wire.retry import Retry
+from flwr.wire.transport import NO_METADATA, with_token
+
+_SHARED: Final = (
+    "PullAppInputs",
+    "PushAppOutputs",
+    "PushObject",
+    "PullObject",
+    "ConfirmMessageReceived",
+)
+_ALLOWED: Final[Mapping[AppKind, frozenset[str]]] = {
+    AppKind.SERVERAPP: frozenset(
+        method_of(AppKind.SERVERAPP, name)
+        for name in (*_SHARED, "GetRun", "GetNodes", "PushMessages", "PullMessages")
+    ),
+    AppKind.CLIENTAPP: frozenset(
+        method_of(AppKind.CLIENTAPP, name)
+        for name in (*_SHARED, "GetRun", "PullMessage", "PushMessage")
+    ),
+}
+_SLOWEST_BYTES_PER_S: Final = 1_048_576  # large requests get more than RPC_DEADLINE
+
+
+class Relay:
+    """Calls of one launch to its daemon."""
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        token: str,
+        *,
+        retry: Retry,
+    ) -> None:
+        self._channel, self._token, self._retry = channel, token, retry
+        self.refused = asyncio.Event()
+        """Set when the daemon said that the token is dead."""
+
+    async def call(
+        self,
+        method: str,
+        request: bytes,
+        *,
+        metadata: Mapping[str, str] = NO_METADATA,
+        patience: timedelta | None = None,
+    ) -> bytes:
+        """Forward one call; see ``wire.clients.runner.AsyncCaller``."""
+        body = with_token(method, request, self._token)
+        headers = ((keys.APP_TOKEN, self._token), *metadata.items())
+        attempt = partial(self._attempt, method, body, headers)
+        if patience == timedelta(0):
+            return await attempt()
+        retry = self._retry if patience is None else Retry(deadline=patience)
+        return await retry.call(attempt)
+
+    async def _attempt(
+        self, method: str, body: bytes, headers: tuple[tuple[str, str], ...]
+    ) -> bytes:
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(method)
+        deadline_s = RPC_DEADLINE.total_seconds() + len(body) / _SLOWEST_BYTES_PER_S
+        try:
+            return await call(body, timeout=deadline_s, metadata=headers)
+        except grpc.RpcError as error:
+            failure = from_rpc_error(error, method=method)
+            if failure.kind is ErrorKind.UNAUTHENTICATED:
+                self.refused.set()
+            raise failure from None
+
+
+def retry_policy(address: str, tls: ClientTls | None, clock: Clock) -> Retry:
+    """Return how a runner waits for its daemon: through a restart, not for ever."""
+    return Retry(deadline=CONTACT_LOST, explain=partial(explain, address, tls), clock=clock)
+
+
+def require_allowed(kind: AppKind, request: Request) -> None:
+    """Check that an app of ``kind`` may make the call.
+
+    Raises:
+        DeniedError: it may not.
+    """
+    if request.method not in _ALLOWED[kind]:
+        raise DeniedError(f"a {kind} may not call {request.method}")
+
+
+def is_gone(error: FlwrError) -> bool:
+    """Tell whether the daemon says that there is nothing left to do for this launch."""
+    return error.kind in {ErrorKind.UNAUTHENTICATED, ErrorKind.NOT_RUNNING}

@@ -1,0 +1,234 @@
+"""One launch, from its token to its end: the app's process beside its lease, calls and output.
+
+Whatever happens to the app, the daemon is told at once and once; whatever happens to the run, the
+app's process is gone soon after.  Runs no user code and decodes no payload.
+"""
+
+import asyncio
+import logging
+import sys
+from datetime import timedelta
+from enum import Enum, auto
+from typing import Any, Final
+
+from flwr.auth.tls import load_client_tls
+from flwr.core.clock import Clock
+from flwr.core.errors import FlwrError
+from flwr.core.lease import AppKind
+from flwr.core.limits import MAX_LOG_CHUNK_BYTES, STOP_GRACE
+from flwr.core.run import RunStatus
+from flwr.runner.app_process import AppProcess
+from flwr.runner.calls import AppCalls
+from flwr.runner.config import RunnerConfig
+from flwr.runner.heartbeat import LeaseEnd, keep_lease
+from flwr.runner.logs import LogShipper, Send, drained, pump
+from flwr.runner.outcome import Outcome, Report, conclude
+from flwr.runner.relay import Relay, is_gone, retry_policy
+from flwr.shell.exits import ExitCode
+from flwr.shell.parent import until_parent_exits
+from flwr.shell.signals import stop_requests
+from flwr.wire.channel import open_aio_channel
+from flwr.wire.clients.runner import RunnerClient
+from flwr.wire.pipe_server import serve_pipe
+
+log = logging.getLogger(__name__)
+
+EXIT_UNFINISHED: Final = 70
+"""The app's process died before it had its work: the SuperExec reports it, others may try again."""
+EXIT_STOPPED: Final = 143
+"""Told to stop before the app had finished; 128 + SIGTERM, as a shell would say it."""
+
+_STOP_APP: Final = STOP_GRACE / 2  # we are given STOP_GRACE ourselves
+_DRAIN: Final = timedelta(seconds=5)  # reading what a dead app left in its pipes
+_LAST_WORDS: Final = timedelta(seconds=3)  # telling the daemon while being stopped
+_PIPE_BYTES: Final = 16 * MAX_LOG_CHUNK_BYTES  # objects are read in large pieces
+
+
+class _Ending(Enum):
+    """What ended the launch."""
+
+    APP_ENDED = auto()
+    LEASE_REVOKED = auto()
+    CONTACT_LOST = auto()
+    STOP_REQUESTED = auto()
+
+
+async def run_launch(config: RunnerConfig, app: AppProcess, clock: Clock) -> int:
+    """Serve ``app`` until its end; return the runner's exit code.
+
+    Raises:
+        FlwrError: the daemon could not be told how the app ended.
+    """
+    tls = None
+    if config.root_certificates is not None:
+        tls = load_client_tls(config.root_certificates, now=clock.now())
+    with stop_requests() as stop:
+        async with open_aio_channel(config.address, tls) as channel:
+            retry = retry_policy(config.address, tls, clock)
+            relay = Relay(channel, config.token, retry=retry)
+            session = Session(config, app, relay, clock)
+            return await session.run(stop)
+
+
+class Session:
+    """The parts of one launch, wired."""
+
+    def __init__(self, config: RunnerConfig, app: AppProcess, relay: Relay, clock: Clock) -> None:
+        self._config, self._app, self._relay, self._clock = config, app, relay, clock
+        self._program = "ServerApp" if config.kind is AppKind.SERVERAPP else "ClientApp"
+        self._daemon = RunnerClient(relay, kind=config.kind)
+        self._shipper = LogShipper(self._send_log)
+        self._calls = AppCalls(relay, config.kind, before_outputs=self._shipper.flush)
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Serve the app until its end, then settle its affairs; return the exit code."""
+        lease = asyncio.create_task(keep_lease(self._daemon, self._clock))
+        pipe = asyncio.create_task(self._serve_pipe())
+        shipping = asyncio.create_task(self._shipper.run())
+        writers = self._log_writers()
+        pumps = [asyncio.create_task(pump(out, writers)) for out in self._app.outputs]
+        try:
+            ending = await self._until_ending(stop, lease)
+            # Also what it left behind in its process group.
+            await self._app.child.stop(_STOP_APP)
+            await drained([pipe, *pumps], _DRAIN)
+            report = self._conclude(ending)
+            await self._send_last_output(ending, report, shipping)
+            return await self._settle(ending, report)
+        finally:
+            await _cancelled(lease, pipe, shipping, *pumps)
+
+    async def _until_ending(self, stop: asyncio.Event, lease: "asyncio.Task[LeaseEnd]") -> _Ending:
+        app = asyncio.create_task(self._until_app_ends())
+        refused = asyncio.create_task(self._relay.refused.wait())
+        told: list[asyncio.Task[bool]] = [asyncio.create_task(_until_set(stop))]
+        if (parent := self._config.parent_pid) is not None:
+            told.append(asyncio.create_task(_until_parent_exits(parent)))
+        try:
+            await asyncio.wait([app, refused, lease, *told], return_when=asyncio.FIRST_COMPLETED)
+            if app.done():
+                return _Ending.APP_ENDED
+            if any(task.done() for task in told):
+                return _Ending.STOP_REQUESTED
+            if self._calls.is_finished:  # its lease ended with its outputs, as it should
+                await app
+                return _Ending.APP_ENDED
+            is_lost = lease.done() and lease.result() is LeaseEnd.CONTACT_LOST
+            return _Ending.CONTACT_LOST if is_lost else _Ending.LEASE_REVOKED
+        finally:
+            await _cancelled(app, refused, *told)
+
+    async def _until_app_ends(self) -> None:
+        exited = asyncio.create_task(self._app.child.wait())
+        reported = asyncio.create_task(self._calls.reported.wait())
+        try:
+            await asyncio.wait([exited, reported], return_when=asyncio.FIRST_COMPLETED)
+            # A process that has said its last word but does not go is stopped by the caller.
+            await asyncio.wait([exited], timeout=STOP_GRACE.total_seconds())
+        finally:
+            await _cancelled(exited, reported)
+
+    async def _serve_pipe(self) -> None:
+        reader, writer = await asyncio.open_connection(sock=self._app.pipe, limit=_PIPE_BYTES)
+        try:
+            await serve_pipe(reader, writer, self._calls.answer)
+        finally:
+            writer.close()
+
+    def _log_writers(self) -> tuple[Send, ...]:
+        if self._config.kind is AppKind.CLIENTAPP:
+            return (_to_stderr, self._shipper.write)
+        return (self._shipper.write,)
+
+    async def _send_log(self, text: str) -> None:
+        launched = await self._calls.launched
+        if self._config.kind is AppKind.SERVERAPP:
+            await self._daemon.push_serverapp_logs(launched.run_id, text)
+        else:
+            await self._daemon.push_clientapp_logs(self._config.token, text)
+
+    def _conclude(self, ending: _Ending) -> Report:
+        cause = self._app.child.cause_of_exit()
+        if ending is _Ending.STOP_REQUESTED:
+            cause = "was stopped: its runner was told to end"
+        return conclude(self._calls.report, self._program, cause)
+
+    async def _send_last_output(
+        self, ending: _Ending, report: Report, shipping: "asyncio.Task[None]"
+    ) -> None:
+        """Wait until the daemon has everything the app printed, as far as it can be had."""
+        if self._calls.report is None:
+            await self._shipper.write(f"{report.details}\n")
+        await self._shipper.close()
+        if self._calls.launched_run() is None:
+            await _to_stderr(self._shipper.unsent())
+            return
+        if self._config.kind is AppKind.SERVERAPP and ending is _Ending.APP_ENDED:
+            await shipping
+        else:
+            await asyncio.wait([shipping], timeout=_LAST_WORDS.total_seconds())
+
+    async def _settle(self, ending: _Ending, report: Report) -> int:
+        facts = {"event": "app-ended", "outcome": report.outcome, "cause": report.details}
+        if ending is _Ending.LEASE_REVOKED:
+            log.info("Run ended before its app", extra={"event": "lease-revoked"})
+            return ExitCode.DONE
+        if ending is _Ending.CONTACT_LOST:
+            log.error("Contact with the daemon was lost", extra={"event": "contact-lost"})
+            return ExitCode.UNREACHABLE
+        log.info("App ended", extra=facts)
+        patience = _LAST_WORDS if ending is _Ending.STOP_REQUESTED else None
+        try:
+            if self._config.kind is AppKind.SERVERAPP:
+                return await self._settle_serverapp(report, patience)
+            return await self._settle_clientapp(ending, report)
+        except FlwrError as error:
+            if is_gone(error):  # the run ended first: nobody waits for our word
+                return ExitCode.DONE
+            raise
+
+    async def _settle_serverapp(self, report: Report, patience: timedelta | None) -> int:
+        if report.outcome is Outcome.STOPPED:
+            return ExitCode.DONE
+        launched = self._calls.launched_run()
+        if launched is None:
+            return EXIT_UNFINISHED
+        is_complete = report.outcome is Outcome.COMPLETED
+        status = RunStatus.COMPLETED if is_complete else RunStatus.FAILED
+        await self._daemon.finish_run(launched.run_id, status, report.details, patience=patience)
+        return ExitCode.DONE
+
+    async def _settle_clientapp(self, ending: _Ending, report: Report) -> int:
+        if self._calls.is_finished or report.outcome is Outcome.STOPPED:
+            return ExitCode.DONE
+        if ending is _Ending.STOP_REQUESTED:
+            return EXIT_STOPPED  # the daemon may hand the instruction out again
+        launched, instruction = self._calls.launched_run(), self._calls.instruction()
+        if launched is None or instruction is None:
+            return EXIT_UNFINISHED
+        if not self._calls.has_replied:
+            await self._daemon.answer_for_crash(
+                launched, instruction, report.details, now=self._clock.now()
+            )
+        await self._daemon.give_back(launched)
+        return ExitCode.DONE
+
+
+async def _until_set(event: asyncio.Event) -> bool:
+    return await event.wait()
+
+
+async def _until_parent_exits(pid: int) -> bool:
+    await until_parent_exits(pid)
+    return True
+
+
+async def _to_stderr(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+async def _cancelled(*tasks: "asyncio.Task[Any]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,62 @@
+"""Moving the objects of messages, a few at a time, never all in memory at once."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+from flwr.core.ids import ObjectId
+from flwr.core.limits import TRANSFERS_IN_PARALLEL
+
+Get = Callable[[ObjectId], bytes]
+Put = Callable[[ObjectId, bytes], None]
+
+
+class Transfers:
+    """The threads of one app that wait for object transfers."""
+
+    def __init__(self, parallel: int = TRANSFERS_IN_PARALLEL) -> None:
+        self._parallel = parallel
+        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="transfer")
+
+    def push(
+        self,
+        wanted: Collection[ObjectId],
+        objects: Mapping[ObjectId, Callable[[], bytes]],
+        put: Put,
+    ) -> None:
+        """Make and send the wanted objects; the first failure ends it.
+
+        Args:
+            wanted: ids the receiver lacks; those that are not ours are left to their sender.
+            objects: makers of the bytes, called only for what is sent.
+            put: sends one object.
+        """
+
+        def send(object_id: ObjectId) -> None:
+            put(object_id, objects[object_id]())
+
+        ours = (object_id for object_id in wanted if object_id in objects)
+        running: list[Future[None]] = []
+        try:
+            for object_id in ours:
+                if len(running) >= self._parallel:
+                    running.pop(0).result()
+                running.append(self._pool.submit(send, object_id))
+            for future in running:
+                future.result()
+        finally:
+            for future in running:
+                future.cancel()
+
+    def ahead(self, ids: Iterable[ObjectId], fetch: Get) -> Get:
+        """Return a getter for ``ids`` in their order that fetches the next ones meanwhile."""
+        waiting = iter(ids)
+        running: dict[ObjectId, Future[bytes]] = {}
+
+        def get(object_id: ObjectId) -> bytes:
+            for following in islice(waiting, self._parallel - len(running)):
+                running[following] = self._pool.submit(fetch, following)
+            future = running.pop(object_id, None)
+            return fetch(object_id) if future is None else future.result()
+
+        return get
