@@ -66,6 +66,9 @@ MAX_OBJECT_BYTES: Final = 268_435_456  # one object in one RPC; upstream chunks 
 MAX_TREE_OBJECTS: Final = 1_000_000  # objects in one message
 MAX_TREE_DEPTH: Final = 8  # Message > RecordDict > ArrayRecord > Array > ArrayChunk is 5
 TRANSFERS_IN_PARALLEL: Final = 4
+OBJECT_WAIT: Final = timedelta(hours=2)  # §22; an announced object that never comes
+OBJECT_POLL_FIRST: Final = timedelta(milliseconds=50)
+OBJECT_POLL_CAP: Final = timedelta(seconds=2)
 
 # Bundles (§13).
 MAX_FAB_BYTES: Final = 10_485_760
