@@ -33,6 +33,11 @@ CONTACT_LOST: Final = timedelta(
     minutes=10
 )  # an app that cannot reach its daemon this long gives up
 
+# Waiting inside a ServerApp (pauses grow from the first to the cap).
+APP_POLL_FIRST: Final = timedelta(milliseconds=50)
+APP_POLL_CAP: Final = timedelta(seconds=1)  # upstream's fixed pause
+WAIT_NOTICE: Final = timedelta(seconds=10)  # between two log lines of one wait
+
 # Nodes (§10).
 NODE_HEARTBEAT: Final = timedelta(seconds=30)
 NODE_HEARTBEAT_MIN: Final = timedelta(seconds=10)
