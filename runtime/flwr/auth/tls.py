@@ -6,6 +6,7 @@ not a failed handshake at the first caller.
 
 import ipaddress
 import math
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from flwr.core.clock import Clock
 from flwr.core.errors import InvalidError
 
 _CLOCK_SLACK: Final = timedelta(minutes=5)  # machines of one site differ by this much
@@ -135,6 +137,40 @@ def load_server_tls(
     if ca is not None and ca_pem is not None:
         _parse_certificates(ca, "CA certificate", ca_pem)
     return ServerTls(certificate=certificate_pem, key=key_pem, ca=ca_pem)
+
+
+class ServerTlsFiles:
+    """A server's files, watched for replacement; thread-safe."""
+
+    def __init__(self, certificate: Path, key: Path, ca: Path | None, *, clock: Clock) -> None:
+        self._certificate, self._key, self._ca = certificate, key, ca
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seen: tuple[int, ...] = ()
+
+    def load(self) -> ServerTls:
+        """Read and check the files; raises as ``load_server_tls`` does."""
+        with self._lock:
+            self._seen = self._stamps()
+            return load_server_tls(self._certificate, self._key, self._ca, now=self._clock.now())
+
+    def renewed(self) -> ServerTls | None:
+        """Return the files' content if it was replaced since the last look, else None.
+
+        Raises:
+            FlwrError: the replacement cannot be used, as ``load_server_tls`` says; told once per
+                replacement.  A pair of which only one half is replaced yet looks like that too.
+        """
+        if self._stamps() == self._seen:
+            return None
+        return self.load()
+
+    def _stamps(self) -> tuple[int, ...]:
+        paths = (self._certificate, self._key)
+        try:
+            return tuple(n for p in paths for n in (p.stat().st_mtime_ns, p.stat().st_ino))
+        except OSError:
+            return self._seen  # in the middle of being replaced
 
 
 def load_client_tls(root_certificates: Path | None, *, now: datetime) -> ClientTls:

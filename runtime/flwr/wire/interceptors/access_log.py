@@ -1,0 +1,104 @@
+"""One line per call: DEBUG, or WARNING when credentials were refused.
+
+Inner interceptors may add facts to the line of the call they look at (``add_fact``), such as the
+fingerprint of an unknown key, so that one refusal is one line.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+
+from flwr.core.clock import Clock, SystemClock
+from flwr.wire.interceptors.guarding import (
+    Continuation,
+    Handler,
+    Request,
+    Rpc,
+    StreamCall,
+    UnaryCall,
+    rewritten,
+)
+from flwr.wire.status import StatusCode
+
+logger = logging.getLogger(__name__)
+
+_facts: ContextVar[dict[str, object] | None] = ContextVar("facts", default=None)
+
+
+def add_fact(name: str, value: object) -> None:
+    """Add a fact to the log line of the present call; no secrets."""
+    facts = _facts.get()
+    if facts is not None:
+        facts[name] = value
+
+
+class AccessLogInterceptor(grpc.aio.ServerInterceptor):
+    """Writes the line when the call has ended, however it ended."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+
+    async def intercept_service(
+        self,
+        continuation: Continuation,
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Wrap the handler of one call."""
+        handler, method = await continuation(handler_call_details), handler_call_details.method
+        if handler is None:
+            logger.debug("Call to an unknown method", extra={"event": "call", "method": method})
+            return None
+
+        def unary(call: UnaryCall) -> UnaryCall:
+            async def logged(request: Request, rpc: Rpc) -> Any:
+                facts, started = self._begin()
+                try:
+                    return await call(request, rpc)
+                finally:
+                    self._write(method, rpc, facts, started)
+
+            return logged
+
+        def stream(call: StreamCall) -> StreamCall:
+            async def logged(request: Request, rpc: Rpc) -> AsyncIterator[Any]:
+                facts, started = self._begin()
+                try:
+                    async for response in call(request, rpc):
+                        yield response
+                finally:
+                    self._write(method, rpc, facts, started)
+
+            return logged
+
+        return rewritten(handler, unary, stream)
+
+    def _begin(self) -> tuple[dict[str, object], float]:
+        facts: dict[str, object] = {}
+        _facts.set(facts)
+        return facts, self._clock.monotonic()
+
+    def _write(self, method: str, rpc: Rpc, facts: dict[str, object], started: float) -> None:
+        status = _status_name(rpc.code())
+        is_refused = status == grpc.StatusCode.UNAUTHENTICATED.name
+        logger.log(
+            logging.WARNING if is_refused else logging.DEBUG,
+            "Call refused: no valid proof of identity" if is_refused else "Call",
+            extra={
+                "event": "call-refused" if is_refused else "call",
+                "method": method,
+                "peer": rpc.peer(),
+                "status": status,
+                "cause": rpc.details() or "",
+                "duration_s": round(self._clock.monotonic() - started, 6),
+                **facts,
+            },
+        )
+
+
+def _status_name(code: object) -> str:
+    """Return the name of a status that gRPC keeps as None, a number or its own enum."""
+    number = code.value[0] if isinstance(code, grpc.StatusCode) else code
+    return StatusCode(number).name if isinstance(number, int) else StatusCode.OK.name

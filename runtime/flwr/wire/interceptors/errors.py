@@ -1,0 +1,80 @@
+"""Turning what a servicer raises into a status; the only place that does.
+
+An expected failure becomes its status with our trailers.  Anything else is a bug of ours: INTERNAL
+for the caller, and the traceback in the log, once.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, NoReturn
+
+import grpc
+
+from flwr.core.errors import FlwrError
+from flwr.wire.errors import abort_with
+from flwr.wire.interceptors.guarding import (
+    Continuation,
+    Handler,
+    Request,
+    Rpc,
+    StreamCall,
+    UnaryCall,
+    rewritten,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class InternalFailureError(FlwrError):
+    """What the caller learns of a bug: that it is ours."""
+
+    def __init__(self) -> None:
+        """Tell where to look."""
+        super().__init__(
+            "the server failed on this call",
+            hint="the server's log has the cause; please report it",
+        )
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Sits directly inside the access log, outside every proof."""
+
+    async def intercept_service(
+        self,
+        continuation: Continuation,
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Wrap the handler of one call."""
+        handler, method = await continuation(handler_call_details), handler_call_details.method
+        if handler is None:
+            return None
+
+        def unary(call: UnaryCall) -> UnaryCall:
+            async def mapped(request: Request, rpc: Rpc) -> Any:
+                try:
+                    return await call(request, rpc)
+                except Exception as error:  # noqa: BLE001 - the edge: every error ends here
+                    await _end(rpc, error, method)
+
+            return mapped
+
+        def stream(call: StreamCall) -> StreamCall:
+            async def mapped(request: Request, rpc: Rpc) -> AsyncIterator[Any]:
+                try:
+                    async for response in call(request, rpc):
+                        yield response
+                except Exception as error:  # noqa: BLE001 - the edge: every error ends here
+                    await _end(rpc, error, method)
+
+            return mapped
+
+        return rewritten(handler, unary, stream)
+
+
+async def _end(rpc: Rpc, error: Exception, method: str) -> NoReturn:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, FlwrError):
+        await abort_with(rpc, error, method=method)
+    logger.error("Call failed by a bug", extra={"event": "bug", "method": method}, exc_info=error)
+    await abort_with(rpc, InternalFailureError(), method=method)

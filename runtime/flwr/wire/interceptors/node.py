@@ -1,0 +1,105 @@
+"""Fleet: who signed the call, and does the request speak of that node (wire contract §5.2)."""
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Final
+
+import grpc
+
+from flwr.auth import node_keys
+from flwr.auth.node_keys import NodeIdError, NodeSignatureError, PublicKeyError
+from flwr.auth.policy import Proof, find_proof
+from flwr.core.clock import Clock
+from flwr.core.errors import UnauthenticatedError
+from flwr.core.ids import NodeId
+from flwr.core.node import Node, NodeStatus
+from flwr.wire.interceptors.access_log import add_fact
+from flwr.wire.interceptors.guarding import (
+    Continuation,
+    Handler,
+    Request,
+    Rpc,
+    guarded,
+    headers_of,
+)
+
+FindNode = Callable[[bytes], Awaitable[Node | None]]
+"""Finds a node by its public key in PEM form, as ``auth.node_keys`` writes it."""
+
+_SERVICES: Final = ("/flwr.proto.Fleet/", "/flwr.compose.v1.NodeLogs/")
+_calling_node: ContextVar[Node] = ContextVar("calling_node")
+_calling_key: ContextVar[bytes] = ContextVar("calling_key")
+
+
+def calling_node(_rpc: Rpc | None = None) -> NodeId:
+    """Return the id of the node that signed the present call."""
+    return _calling_node.get().node_id
+
+
+def calling_key(_rpc: Rpc | None = None) -> bytes:
+    """Return the public key, PEM, that signed the present call; also before it has a node."""
+    return _calling_key.get()
+
+
+class NodeInterceptor(grpc.aio.ServerInterceptor):
+    """Guards the services of the Fleet port; other services pass."""
+
+    def __init__(self, find_node: FindNode, *, clock: Clock) -> None:
+        self._find_node = find_node
+        self._clock = clock
+
+    async def intercept_service(
+        self,
+        continuation: Continuation,
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Guard the handler of one call."""
+        handler, method = await continuation(handler_call_details), handler_call_details.method
+        if handler is None or not method.startswith(_SERVICES):
+            return handler
+        proof = find_proof(method)
+
+        async def check(request: Request, rpc: Rpc) -> None:
+            key = self._check_signature(rpc)
+            if proof is Proof.NODE:
+                await self._check_node(request, key)
+            elif proof is Proof.NODE_KEY_ONLY:
+                _check_same_key(request, key)
+            else:
+                raise UnauthenticatedError("Authentication failed.")
+
+        return guarded(handler, check)
+
+    def _check_signature(self, rpc: Rpc) -> bytes:
+        headers = headers_of(rpc)
+        claimed = node_keys.claimed_key(headers)
+        if claimed is not None:
+            add_fact("fingerprint", node_keys.fingerprint(claimed))
+        key = node_keys.verify_call(headers, now=self._clock.now())
+        _calling_key.set(key)
+        return key
+
+    async def _check_node(self, request: Request, key: bytes) -> None:
+        node = await self._find_node(key)
+        if node is None or node.status is NodeStatus.UNREGISTERED:
+            raise NodeIdError("this key belongs to no registered node: register its public key")
+        add_fact("node_id", node.node_id)
+        if _named_node(request) != node.node_id:
+            raise NodeIdError("the request names another node than the one that signed it")
+        _calling_node.set(node)
+
+
+def _named_node(request: Request) -> int:
+    fields = request.DESCRIPTOR.fields_by_name
+    named: int = request.node.node_id if "node" in fields else request.node_id
+    return named
+
+
+def _check_same_key(request: Request, key: bytes) -> None:
+    """Refuse one node's key signing for another's (wire contract §19 no. 14)."""
+    try:
+        is_same = node_keys.parse_public_key(request.public_key) == key
+    except PublicKeyError:
+        is_same = False
+    if not is_same:
+        raise NodeSignatureError("the key in the request is not the one that signed it")
