@@ -67,6 +67,8 @@ class FedAdam(FedOpt):
 
     def step(self, server_round: int, m: NDArray[Any], v: NDArray[Any]) -> NDArray[Any]:
         """Return ``eta_n * m / (sqrt(v) + tau)``, eta corrected for moments that began at 0."""
-        t = server_round
-        eta_n = self.eta * np.sqrt(1 - self.beta_2 ** (t + 1)) / (1 - self.beta_1 ** (t + 1))
+        exponent = server_round + 1.0
+        # numpy's power, not Python's: they differ in the last bit, and upstream's results count.
+        left_1, left_2 = np.power(self.beta_1, exponent), np.power(self.beta_2, exponent)
+        eta_n = self.eta * np.sqrt(1 - left_2) / (1 - left_1)
         return np.asarray(eta_n * m / (np.sqrt(v) + self.tau))
