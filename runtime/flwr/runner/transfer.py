@@ -3,10 +3,13 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from typing import TypeVar
 
 from flwr.core.ids import ObjectId
 from flwr.core.limits import TRANSFERS_IN_PARALLEL
 
+T = TypeVar("T")
+U = TypeVar("U")
 Get = Callable[[ObjectId], bytes]
 Put = Callable[[ObjectId, bytes], None]
 
@@ -47,6 +50,10 @@ class Transfers:
         finally:
             for future in running:
                 future.cancel()
+
+    def map(self, do: Callable[[T], U], items: Iterable[T]) -> list[U]:
+        """Return ``do`` of every item, in their order."""
+        return list(self._pool.map(do, items))
 
     def ahead(self, ids: Iterable[ObjectId], fetch: Get) -> Get:
         """Return a getter for ``ids`` in their order that fetches the next ones meanwhile."""

@@ -1,0 +1,106 @@
+"""The app's own process: where user code runs, alone.
+
+It has one socket, to its runner, and nothing else: no token, no network, no gRPC, no store.  It
+ends with a report, or with a crash that the runner sees.
+"""
+
+import argparse
+import ctypes
+import io
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import Final
+
+from flwr.app.console_log import configure_console
+from flwr.core.lease import AppKind
+from flwr.runner.outcome import (
+    REPORT_METHOD,
+    ChildExit,
+    Outcome,
+    Report,
+    RunEndedError,
+    describe_exception,
+)
+from flwr.wire.pipe import PipeCaller, PipeClosedError
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+_EXIT_OF: Final = {
+    Outcome.COMPLETED: ChildExit.DONE,
+    Outcome.FAILED: ChildExit.APP_FAILED,
+    Outcome.STOPPED: ChildExit.STOPPED,
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one app and return the exit code of its process."""
+    parser = argparse.ArgumentParser(prog="flwr.runner.child")
+    parser.add_argument("--kind", type=AppKind, required=True)
+    parser.add_argument("--fd", type=int, required=True)
+    said = parser.parse_args(argv)
+    _share_output()
+    _end_with_the_runner()
+    signal.signal(signal.SIGTERM, _stop)
+    caller = PipeCaller(socket.socket(fileno=said.fd))
+    report = _run(said.kind, caller)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        caller.call(REPORT_METHOD, report.encode())
+    except PipeClosedError:
+        return ChildExit.RUNNER_LOST
+    return _EXIT_OF[report.outcome]
+
+
+def _run(kind: AppKind, caller: PipeCaller) -> Report:
+    try:
+        configure_console()
+        return _flow(kind, caller)
+    except RunEndedError as ended:
+        log.info("Run has ended: %s", ended)
+        return Report(Outcome.STOPPED, str(ended))
+    except Exception as error:  # noqa: BLE001  # the report is the only way to say it
+        traceback.print_exc()
+        return Report(Outcome.FAILED, describe_exception(error))
+
+
+def _flow(kind: AppKind, caller: PipeCaller) -> Report:
+    # Each side loads only its own half of the app API.
+    if kind is AppKind.SERVERAPP:
+        from flwr.runner.serverapp_flow import run_serverapp  # noqa: PLC0415
+
+        return run_serverapp(caller)
+    from flwr.runner.clientapp_flow import run_clientapp  # noqa: PLC0415
+
+    return run_clientapp(caller)
+
+
+def _share_output() -> None:
+    """Send standard error the way of standard output, so that their order is kept."""
+    os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        assert isinstance(stream, io.TextIOWrapper)
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")
+
+
+def _end_with_the_runner() -> None:
+    """Ask the kernel to kill this process when its runner dies, so that no app is orphaned."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    """End the app on SIGTERM as if its run had ended; a second one ends the process."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise RunEndedError("the app was told to stop")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,111 @@
+"""What a ClientApp's own process does: take one message, let the app answer, give the reply back.
+
+Whatever the app does wrong becomes an error reply here; only the death of the process is left to
+the runner.
+"""
+
+import copy
+import logging
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from flwr.app import Context, Error, Message
+from flwr.clientapp import ClientApp
+from flwr.core.errors import FlwrError
+from flwr.core.ids import ObjectId, RunId
+from flwr.core.message import Delivery, ErrorCode
+from flwr.runner.app_caller import AppCaller
+from flwr.runner.load import install, load
+from flwr.runner.outcome import Outcome, Report, RunEndedError
+from flwr.runner.transfer import Transfers
+from flwr.wire.clients.appio import AppInputs, ClientAppIoClient
+from flwr.wire.objects import deflate, inflate
+from flwr.wire.transport import Caller
+
+log = logging.getLogger(__name__)
+
+
+def run_clientapp(caller: Caller) -> Report:
+    """Answer the one instruction this process was started for.
+
+    Raises:
+        RunEndedError: the run has ended.
+        FlwrError: the SuperNode could not be told.
+    """
+    return _Flow(AppCaller(caller)).run()
+
+
+class _Flow:
+    def __init__(self, caller: AppCaller) -> None:
+        self._appio = ClientAppIoClient(caller)
+        self._transfers = Transfers()
+
+    def run(self) -> Report:
+        inputs = self._appio.pull_inputs()
+        run_id = inputs.run.run_id
+        before = copy.deepcopy(inputs.context)  # arrays are shared, their bytes never change
+        with ThreadPoolExecutor(1, thread_name_prefix="receive") as thread:
+            receiving = thread.submit(self._receive, run_id)  # while the app is imported
+            reply, context = _answer(inputs, receiving, before)
+        self._send(run_id, reply)
+        sys.stdout.flush()
+        self._appio.push_outputs(context)
+        return Report(Outcome.COMPLETED)
+
+    def _receive(self, run_id: RunId) -> Message:
+        delivery = self._appio.pull_message(run_id)
+
+        def fetch(object_id: ObjectId) -> bytes:
+            return self._appio.get_object(run_id, object_id)
+
+        get = self._transfers.ahead(delivery.tree.walk(), fetch)
+        message = inflate(delivery.envelope, delivery.tree, get)
+        self._appio.confirm(run_id, delivery.envelope.message_id)
+        return message
+
+    def _send(self, run_id: RunId, reply: Message) -> None:
+        parts = deflate(reply)
+        pushed = self._appio.push_message(Delivery(parts.envelope, parts.tree))
+        self._transfers.push(
+            pushed.wanted,
+            parts.objects,
+            lambda key, data: self._appio.put_object(run_id, key, data),
+        )
+
+
+def _answer(
+    inputs: AppInputs, receiving: "Future[Message]", before: Context
+) -> tuple[Message, Context]:
+    """Return the reply and the context to keep: after a failure, the one from before."""
+    try:
+        app = _load(inputs)
+    except FlwrError as error:
+        log.exception("ClientApp could not be loaded")
+        failure = Error(ErrorCode.LOAD_CLIENT_APP_EXCEPTION, error.message)
+        return Message(failure, reply_to=receiving.result()), before
+    message = receiving.result()
+    try:
+        return _call(app, message, inputs.context), inputs.context
+    except RunEndedError:
+        raise
+    except BaseException as error:  # also SystemExit: a message must never go unanswered
+        log.exception("ClientApp raised an exception")
+        failure = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{type(error)}:<'{error}'>")
+        return Message(failure, reply_to=message), before
+
+
+def _load(inputs: AppInputs) -> ClientApp:
+    if inputs.fab is None:
+        raise FlwrError("the SuperNode sent no app bundle")
+    app = install(inputs.fab.content, inputs.run.fab_hash)
+    return load(app.manifest.clientapp, ClientApp)
+
+
+def _call(app: ClientApp, message: Message, context: Context) -> Message:
+    asked = message.metadata.message_id
+    reply: object = app(message, context)
+    if not isinstance(reply, Message):
+        raise TypeError(f"the ClientApp returned {type(reply).__name__}, it must return a Message")
+    if reply.metadata.reply_to_message_id != asked:
+        raise ValueError("the ClientApp returned a Message that does not reply to its instruction")
+    return reply

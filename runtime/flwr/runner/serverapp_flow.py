@@ -1,0 +1,61 @@
+"""What a ServerApp's own process does: take its inputs, run the app, hand its context back."""
+
+import logging
+import sys
+
+from flwr.core.errors import FailedPreconditionError
+from flwr.core.run_config import fuse
+from flwr.runner.app_caller import AppCaller
+from flwr.runner.grid import AppIoGrid
+from flwr.runner.load import install, load
+from flwr.runner.outcome import Outcome, Report, RunEndedError, describe_exception
+from flwr.serverapp import ServerApp
+from flwr.serverapp.exception import RunNotRunningException
+from flwr.serverapp.run_info import describe
+from flwr.wire.clients.appio import AppInputs, ServerAppIoClient
+from flwr.wire.transport import Caller
+
+log = logging.getLogger(__name__)
+
+
+class _RunEndedError(RunEndedError, RunNotRunningException):
+    """The run has ended, under the name apps know it by."""
+
+
+def run_serverapp(pipe: Caller) -> Report:
+    """Run the ServerApp to its end and say how it ended.
+
+    Raises:
+        RunEndedError: the run was ended by somebody else.
+        FlwrError: the SuperLink could not be reached.
+    """
+    caller = AppCaller(pipe, _RunEndedError)
+    appio = ServerAppIoClient(caller)
+    inputs = appio.pull_inputs()
+    try:
+        _run(inputs, caller)
+    except RunEndedError:
+        raise
+    except SystemExit as error:
+        if error.code not in {None, 0}:
+            return _failed(error)
+    except BaseException as error:  # noqa: BLE001  # the run must end, whatever user code raises
+        return _failed(error)
+    sys.stdout.flush()
+    appio.push_outputs(inputs.context)
+    return Report(Outcome.COMPLETED)
+
+
+def _run(inputs: AppInputs, caller: AppCaller) -> None:
+    if inputs.fab is None:
+        raise FailedPreconditionError("the SuperLink sent no app bundle")
+    installed = install(inputs.fab.content, inputs.run.fab_hash)
+    context = inputs.context
+    context.run_config = fuse(installed.manifest.config, inputs.run.override_config)
+    app = load(installed.manifest.serverapp, ServerApp)
+    app(AppIoGrid(caller, describe(inputs.run)), context)
+
+
+def _failed(error: BaseException) -> Report:
+    log.error("ServerApp raised an exception", exc_info=error)
+    return Report(Outcome.FAILED, describe_exception(error))
