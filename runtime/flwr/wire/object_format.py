@@ -148,12 +148,6 @@ def decode_message_object(content: Content) -> Envelope:
     return decode_envelope(message)
 
 
-def error_object(envelope: Envelope) -> bytes:
-    """Return the only object of an error reply."""
-    assert envelope.error is not None, "content has objects of its own"
-    return message_object(envelope)
-
-
 def error_reply(
     instruction: Envelope,
     code: ErrorCode,
@@ -212,7 +206,7 @@ def unknown_reply(asked: MessageId, reason: str, *, now: datetime) -> tuple[Enve
 
 
 def _with_id(draft: Envelope) -> tuple[Envelope, bytes]:
-    content = error_object(draft)
+    content = message_object(draft)
     return replace(draft, message_id=MessageId(object_id_of(content))), content
 
 
