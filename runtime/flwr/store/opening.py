@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from flwr.store.engine import Engines, make_sqlite_engines
 from flwr.store.errors import StoreCorruptError, driver_errors
-from flwr.store.migration import migrate
+from flwr.store.migration import find_revision, migrate
 from flwr.store.payloads import Payloads
 from flwr.store.schema import object_
 
@@ -76,7 +76,7 @@ def open_sqlite(path: Path, payloads: Payloads, lock: OpenLock, *, durable: bool
     _check_header(path)
     engines = make_sqlite_engines(path, durable=durable)
     try:
-        _check_pages(engines, str(path))
+        _check_content(engines, str(path))
         migrate(engines.writing, str(path))
         if lock.is_alone:
             sweep(engines, payloads)
@@ -140,8 +140,11 @@ def _check_header(path: Path) -> None:
         raise StoreCorruptError(str(path), "it is not an SQLite database")
 
 
-def _check_pages(engines: Engines, where: str) -> None:
-    with driver_errors(where), engines.writing.connect() as connection:
+def _check_content(engines: Engines, where: str) -> None:
+    # Only reads: what is damaged, or is not ours, stays as it was found.
+    with driver_errors(where), engines.reading.connect() as connection:
         rows = connection.exec_driver_sql("PRAGMA quick_check(1)").scalars().all()
-    if rows != ["ok"]:
-        raise StoreCorruptError(where, str(rows[0]))
+        if rows != ["ok"]:
+            raise StoreCorruptError(where, str(rows[0]))
+        if find_revision(connection, where) is None:
+            raise StoreCorruptError(where, "it holds no tables")

@@ -208,12 +208,12 @@ def _create_reply() -> None:
         sa.Column("arrived_at", sa.BigInteger(), nullable=False),
         sa.Column("sent_at", sa.BigInteger()),
         sa.Column("send_after", sa.BigInteger()),
-        sa.ForeignKeyConstraint(
-            ["reply_to"], ["instruction.message_id"], name="fk_reply_reply_to", ondelete="CASCADE"
-        ),
         sa.PrimaryKeyConstraint("seq", name="pk_reply"),
         sa.UniqueConstraint("message_id", name="uq_reply_message_id"),
         sa.UniqueConstraint("reply_to", name="uq_reply_reply_to"),
+        sa.ForeignKeyConstraint(
+            ["reply_to"], ["instruction.message_id"], name="fk_reply_reply_to", ondelete="CASCADE"
+        ),
     )
     op.create_index("ix_reply_outbox", "reply", ["seq"], **_where("sent_at IS NULL"))
 

@@ -1,0 +1,64 @@
+"""Every test here runs on SQLite, and on PostgreSQL when FLWR_TEST_POSTGRES_URL names one."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from flwr.store.store import Store, open_store
+from tests.fakes.clock import FakeClock
+
+OpenStore = Callable[[], Store]
+_POSTGRES = "FLWR_TEST_POSTGRES_URL"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty place for a store: a path or a URL."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "store.db")
+        return
+    if _POSTGRES not in os.environ:
+        pytest.skip(f"{_POSTGRES} is not set")
+    url = make_url(os.environ[_POSTGRES])
+    schema = f"test_{secrets.token_hex(6)}"
+    engine = create_engine(url.set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    mine = url.update_query_dict({"options": f"-csearch_path={schema}"})
+    yield mine.render_as_string(hide_password=False)
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+    engine.dispose()
+
+
+@pytest.fixture
+def payload_dir(tmp_path: Path) -> Path:
+    return tmp_path / "payloads"
+
+
+@pytest.fixture
+def opened(place: str, payload_dir: Path) -> Iterator[OpenStore]:
+    """Opens the same place again and again; closes what was opened."""
+    stores: list[Store] = []
+
+    def open_again() -> Store:
+        stores.append(open_store(place, payload_dir=payload_dir))
+        return stores[-1]
+
+    yield open_again
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(opened: OpenStore) -> Store:
+    return opened()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()

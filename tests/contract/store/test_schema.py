@@ -1,0 +1,79 @@
+"""The schema in ``schema.py`` is exactly what the migrations make."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, text
+
+from flwr.store.errors import DowngradeRefusedError
+from flwr.store.migration import VERSION_TABLE, migrate
+from flwr.store.schema import REVISION, metadata
+
+
+def alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "flwr.store:migrations")
+    return config
+
+
+@pytest.fixture
+def engine(place: str) -> Iterator[Engine]:
+    engine = create_engine(place if "://" in place else f"sqlite:///{place}")
+    yield engine
+    engine.dispose()
+
+
+def shape(connection: Connection) -> set[str]:
+    rows = connection.execute(text("SELECT tbl_name, sql FROM sqlite_master"))
+    ours = (row.sql for row in rows if row.sql is not None and row.tbl_name != VERSION_TABLE)
+    return {"".join(sql.split()).replace('"', "") for sql in ours}
+
+
+def test_migrations_make_the_schema(engine: Engine) -> None:
+    migrate(engine, "here")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        differences = [
+            change
+            for change in compare_metadata(context, metadata)
+            if VERSION_TABLE not in repr(change)
+        ]
+        assert differences == []
+
+
+def test_migrations_make_the_very_statements_of_the_schema(tmp_path: Path) -> None:
+    by_migrations = create_engine(f"sqlite:///{tmp_path / 'migrated.db'}")
+    by_schema = create_engine("sqlite://")
+    migrate(by_migrations, "here")
+    metadata.create_all(by_schema)
+    with by_migrations.connect() as left, by_schema.connect() as right:
+        assert shape(left) == shape(right)
+    by_migrations.dispose()
+    by_schema.dispose()
+
+
+def test_there_is_one_line_of_migrations_and_its_head_is_known() -> None:
+    scripts = ScriptDirectory.from_config(alembic())
+    assert scripts.get_heads() == [REVISION]
+    assert len(scripts.get_bases()) == 1
+
+
+@pytest.mark.row("F42")
+def test_a_downgrade_is_refused(engine: Engine) -> None:
+    migrate(engine, "here")
+    config = alembic()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        with pytest.raises(DowngradeRefusedError):
+            command.downgrade(config, "base")
+
+
+def test_migrating_again_changes_nothing(engine: Engine) -> None:
+    migrate(engine, "here")
+    migrate(engine, "here")
