@@ -99,6 +99,12 @@ SETTINGS: Final = (
         read=Path,
     ),
     Setting(
+        flag="--appio-accept-old-apps",
+        help="serve app processes of releases 1.24 to 1.28, which prove less on each call",
+        default=False,
+        is_switch=True,
+    ),
+    Setting(
         flag="--log-level",
         help="smallest level of log lines",
         default="INFO",
@@ -164,6 +170,7 @@ class SuperLinkConfig:
     appio_tls: TlsFiles | None
     appio_is_insecure: bool
     superexec_secret: Path | None
+    accepts_old_apps: bool
     log_level: str
     log_as_json: bool | None
 
@@ -219,6 +226,7 @@ def make_config(values: Mapping[str, Any]) -> SuperLinkConfig:
         appio_tls=appio_tls,
         appio_is_insecure=appio_is_insecure,
         superexec_secret=values["superexec_auth_secret_file"],
+        accepts_old_apps=values["appio_accept_old_apps"],
         log_level=values["log_level"],
         log_as_json={"auto": None, "json": True, "text": False}[values["log_format"]],
     )

@@ -19,11 +19,12 @@ from flwr.core.message import (
     check_reply,
     check_tree,
 )
-from flwr.core.node import NodeStatus
+from flwr.core.node import Node, NodeStatus
 from flwr.core.run import Run, RunNotRunningError, RunStatus, require_running
 from flwr.store.message_rows import Instruction, Reply
 from flwr.store.store import Store, Tx
 from flwr.superlink import topics
+from flwr.superlink.absences import Absences
 from flwr.superlink.answers import answer_failed, answer_unknown
 from flwr.superlink.traffic import Traffic
 from flwr.superlink.uploads import Uploads
@@ -63,9 +64,17 @@ class _Standing(Enum):
 class MessageExchange:
     """Enqueue, deliver, accept and collect messages."""
 
-    def __init__(self, store: Store, clock: Clock, traffic: Traffic, uploads: Uploads) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        traffic: Traffic,
+        uploads: Uploads,
+        absences: Absences,
+    ) -> None:
         self._store, self._clock = store, clock
-        self._traffic, self._uploads = traffic, uploads
+        self._traffic, self._uploads, self._absences = traffic, uploads, absences
 
     def enqueue(self, run_id: RunId, messages: Sequence[Delivery]) -> Enqueued:
         """Accept instructions of a running run (wire contract §9.1).
@@ -171,7 +180,7 @@ class MessageExchange:
         now = self._clock.now()
         with self._store.reading() as tx:
             require_running(tx.runs.require(run_id))
-            standings = [_standing(tx, run_id, i, now=now)[0] for i in asked]
+            standings = [self._standing(tx, run_id, i, now=now)[0] for i in asked]
         waiting = standings.count(_Standing.WAITING)
         return len(standings) - waiting, waiting
 
@@ -187,7 +196,7 @@ class MessageExchange:
         now = self._clock.now()
         with self._store.transaction() as tx:
             require_running(tx.runs.require(run_id))
-            answers = [_answer(tx, run_id, i, now=now) for i in dict.fromkeys(asked)]
+            answers = [self._answer(tx, run_id, i, now=now) for i in dict.fromkeys(asked)]
             self._traffic.flush(tx, run_id)
         return [answer for answer in answers if answer is not None]
 
@@ -254,6 +263,44 @@ class MessageExchange:
         if not missing:
             tx.notify(topics.run(envelope.run_id))
 
+    def _standing(
+        self, tx: Tx, run_id: RunId, asked: MessageId, *, now: datetime
+    ) -> tuple[_Standing, Instruction | None, Reply | None]:
+        instruction = tx.messages.find_instruction(asked)
+        if instruction is None or instruction.envelope.run_id != run_id:
+            return _Standing.UNKNOWN, None, None
+        reply = tx.messages.find_reply(asked)
+        expired = instruction.expires_at <= now
+        if reply is not None and _is_complete(tx, reply):
+            late = expired and reply.envelope.error is None
+            return (_Standing.TOO_LATE if late else _Standing.ANSWERED), instruction, reply
+        if expired:
+            state = _Standing.UNKNOWN if reply is None else _Standing.TOO_LATE
+            return state, instruction, reply
+        node = tx.nodes.find(instruction.envelope.dst_node_id)
+        if not self._may_answer(node, now=now):
+            return _Standing.NODE_GONE, instruction, reply
+        return _Standing.WAITING, instruction, reply
+
+    def _answer(self, tx: Tx, run_id: RunId, asked: MessageId, *, now: datetime) -> Delivery | None:
+        standing, instruction, reply = self._standing(tx, run_id, asked, now=now)
+        if standing is _Standing.WAITING:
+            return None
+        if standing is _Standing.ANSWERED and reply is not None:
+            return Delivery(reply.envelope, reply.tree)
+        if standing is _Standing.UNKNOWN or instruction is None:
+            tx.messages.delete([asked] if instruction is not None else [])
+            return answer_unknown(tx, run_id, asked, now=now)
+        late = standing is _Standing.TOO_LATE
+        code = ErrorCode.REPLY_MESSAGE_UNAVAILABLE if late else ErrorCode.NODE_UNAVAILABLE
+        return answer_failed(tx, instruction, code, now=now)
+
+    def _may_answer(self, node: Node | None, *, now: datetime) -> bool:
+        if node is None or node.status is NodeStatus.UNREGISTERED:
+            return False
+        is_online = node.status is NodeStatus.ONLINE
+        return is_online or self._absences.is_excused(node.node_id, at=now)
+
 
 def requeue(tx: Tx, node_id: NodeId, *, now: datetime, confirmed_too: bool) -> None:
     """Let the instructions a restarted node had in hand wait again.
@@ -301,40 +348,6 @@ def _find_answerable(
         _refused(reply, why.message)
         return None
     return instruction
-
-
-def _standing(
-    tx: Tx, run_id: RunId, asked: MessageId, *, now: datetime
-) -> tuple[_Standing, Instruction | None, Reply | None]:
-    instruction = tx.messages.find_instruction(asked)
-    if instruction is None or instruction.envelope.run_id != run_id:
-        return _Standing.UNKNOWN, None, None
-    reply = tx.messages.find_reply(asked)
-    expired = instruction.expires_at <= now
-    if reply is not None and _is_complete(tx, reply):
-        late = expired and reply.envelope.error is None
-        return (_Standing.TOO_LATE if late else _Standing.ANSWERED), instruction, reply
-    if expired:
-        state = _Standing.UNKNOWN if reply is None else _Standing.TOO_LATE
-        return state, instruction, reply
-    node = tx.nodes.find(instruction.envelope.dst_node_id)
-    if node is None or node.status is not NodeStatus.ONLINE:
-        return _Standing.NODE_GONE, instruction, reply
-    return _Standing.WAITING, instruction, reply
-
-
-def _answer(tx: Tx, run_id: RunId, asked: MessageId, *, now: datetime) -> Delivery | None:
-    standing, instruction, reply = _standing(tx, run_id, asked, now=now)
-    if standing is _Standing.WAITING:
-        return None
-    if standing is _Standing.ANSWERED and reply is not None:
-        return Delivery(reply.envelope, reply.tree)
-    if standing is _Standing.UNKNOWN or instruction is None:
-        tx.messages.delete([asked] if instruction is not None else [])
-        return answer_unknown(tx, run_id, asked, now=now)
-    late = standing is _Standing.TOO_LATE
-    code = ErrorCode.REPLY_MESSAGE_UNAVAILABLE if late else ErrorCode.NODE_UNAVAILABLE
-    return answer_failed(tx, instruction, code, now=now)
 
 
 def _is_complete(tx: Tx, reply: Reply) -> bool:

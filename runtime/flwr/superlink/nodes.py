@@ -24,6 +24,7 @@ from flwr.core.node import (
 from flwr.core.run import require_running
 from flwr.store.store import Store, Tx
 from flwr.superlink import topics
+from flwr.superlink.absences import Absences
 from flwr.superlink.messages import requeue
 
 logger = logging.getLogger(__name__)
@@ -68,8 +69,10 @@ NodeIdList = list[NodeId]
 class Nodes:
     """Register nodes and follow their presence."""
 
-    def __init__(self, store: Store, clock: Clock, *, is_open: bool = True) -> None:
-        self._store, self._clock = store, clock
+    def __init__(
+        self, store: Store, clock: Clock, absences: Absences, *, is_open: bool = True
+    ) -> None:
+        self._store, self._clock, self._absences = store, clock, absences
         self._is_open = is_open  # nodes may register themselves
 
     def find_by_key(self, public_key: bytes) -> Node | None:
@@ -132,6 +135,7 @@ class Nodes:
             tx.notify(topics.NODES)
             tx.notify(topics.node(node.node_id))
             tx.notify(topics.REAPER)
+        self._absences.present(node.node_id, is_durable=is_durable)
         logger.info("Node online", extra={"event": "node-online", "node_id": node.node_id})
         return online
 
@@ -154,6 +158,10 @@ class Nodes:
                 tx.notify(topics.REAPER)
             return True
 
+    def note_durable(self, node_id: NodeId) -> None:
+        """Note that a node keeps what it confirmed over a restart of its own."""
+        self._absences.present(node_id, is_durable=True)
+
     def deactivate(self, node_id: NodeId) -> Node:
         """Take a node offline because it says goodbye.
 
@@ -161,8 +169,10 @@ class Nodes:
             NodeTransitionError: it is not online.
         """
         now = self._clock.now()
+        self._absences.left(node_id, at=now)
         with self._store.transaction() as tx:
-            return self._take_offline(tx, tx.nodes.require(node_id), at=now, actor="node")
+            node = tx.nodes.require(node_id)
+            return self._take_offline(tx, node, at=now, actor=f"node:{node_id}")
 
     def unregister_self(self, node_id: NodeId) -> Node:
         """Unregister a node at its own request.
@@ -264,6 +274,7 @@ class Nodes:
         now = self._clock.now()
         gone = unregister(node, at=now)
         tx.nodes.save(gone, was=node.status)
+        self._absences.forget(node.node_id)
         _record(tx, gone, "node.unregistered", at=now, actor=actor)
         _wake_askers(tx, node.node_id)
         tx.notify(topics.node(node.node_id))

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+import grpc
+
 from flwr.auth.accounts import Account
 from flwr.core.clock import Clock
 from flwr.core.errors import (
@@ -243,3 +245,8 @@ def _encode_federation(
         runs=[] if is_brief else [encode_run(run) for run in federation.runs],
         simulation=federation.is_simulation,
     )
+
+
+def add_control(servicer: ControlServicer, server: grpc.aio.Server) -> None:
+    """Serve the Control API on ``server``."""
+    control_pb2_grpc.add_ControlServicer_to_server(servicer, server)

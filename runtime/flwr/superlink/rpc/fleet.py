@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import grpc
+
 from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
 from flwr.core.limits import LONG_POLL
 from flwr.core.message import Delivery
@@ -92,6 +94,8 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         """Hand over one instruction; held until there is one, or a run of the node has ended."""
         node_id = calling_node()
         active = run_ids_in(header(rpc, metadata.ACTIVE_RUNS))
+        if header(rpc, metadata.DURABLE) == "1":
+            self._nodes.note_durable(node_id)
 
         async def attempt() -> _Pulled | None:
             delivery = await self._deliver(node_id)
@@ -195,3 +199,9 @@ class NodeLogsServicer(logs_pb2_grpc.NodeLogsServicer):
         run_id = RunId(request.run_id)
         await in_thread(self._logs.append_from_node, calling_node(), run_id, list(request.logs))
         return logs_pb2.PushNodeLogsResponse()
+
+
+def add_fleet(fleet: FleetServicer, logs: NodeLogsServicer, server: grpc.aio.Server) -> None:
+    """Serve the Fleet API and our addition to it on ``server``."""
+    fleet_pb2_grpc.add_FleetServicer_to_server(fleet, server)
+    logs_pb2_grpc.add_NodeLogsServicer_to_server(logs, server)

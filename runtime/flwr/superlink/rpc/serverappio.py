@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Final
 
+import grpc
+
 from flwr.auth.app_tokens import WrongRunError
 from flwr.core.errors import FailedPreconditionError, UnimplementedError
 from flwr.core.ids import SUPERLINK_NODE, MessageId, ObjectId, RunId
@@ -247,3 +249,11 @@ def _encode_inputs(inputs: Inputs) -> appio_pb2.PullAppInputsResponse:
     if run.simulation is not None:
         response.federation_config.CopyFrom(encode_simulation(run.simulation))
     return response
+
+
+def add_appio(
+    appio: ServerAppIoServicer, launches: LaunchesServicer, server: grpc.aio.Server
+) -> None:
+    """Serve the ServerAppIo API and our addition to it on ``server``."""
+    serverappio_pb2_grpc.add_ServerAppIoServicer_to_server(appio, server)
+    launches_pb2_grpc.add_LaunchesServicer_to_server(launches, server)

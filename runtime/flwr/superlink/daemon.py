@@ -1,0 +1,228 @@
+"""The SuperLink's composition root: the only file that builds things.
+
+Start, each step only after the one before:
+    1. open the store (created, migrated, or refused with a remedy); agree with the key list
+    2. give every node and every running ServerApp a full patience: the silence was ours
+    3. bind every port, so that a taken one is said before anything is served
+    4. serve ServerAppIo, so that ServerApps that outlived a crash find their leases intact
+    5. serve Fleet, then Control; health says SERVING
+    6. start the SuperExec (subprocess isolation) and the reaper
+Stop, at SIGTERM or SIGINT:
+    1. health says NOT_SERVING
+    2. held calls are answered, ports are closed, open calls get a second
+    3. the SuperExec is stopped; ServerApps keep their leases for the next start
+    4. the store is closed; exit status 0
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from flwr.auth.node_keys import load_public_keys
+from flwr.auth.superexec_auth import SuperExecVerifier, load_secret
+from flwr.auth.tls import ServerTls
+from flwr.core.clock import Clock, SteadyClock, SystemClock
+from flwr.core.run import RunType
+from flwr.shell.children import Child
+from flwr.shell.in_thread import in_thread
+from flwr.shell.signals import stop_requests
+from flwr.shell.wakeups import Wakeups
+from flwr.store.store import Store, open_store
+from flwr.superlink.absences import Absences
+from flwr.superlink.certificates import CertificateWatch, own_certificate, own_secret
+from flwr.superlink.config import SuperLinkConfig, TlsFiles
+from flwr.superlink.launches import Launches
+from flwr.superlink.logs import Logs
+from flwr.superlink.messages import MessageExchange
+from flwr.superlink.nodes import Nodes
+from flwr.superlink.objects import Objects
+from flwr.superlink.ports import Operations, make_appio, make_control, make_fleet
+from flwr.superlink.reaper import Reaper
+from flwr.superlink.runs import Runs
+from flwr.superlink.superexec_keeper import SuperExecKeeper, superexec_argv
+from flwr.superlink.traffic import Traffic
+from flwr.superlink.uploads import Uploads
+from flwr.wire.channel import client_address, split_address
+from flwr.wire.health import Health, make_health_server
+from flwr.wire.server import RpcServer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _AppIoSecurity:
+    """How the ServerAppIo port and its SuperExec trust each other."""
+
+    tls: ServerTls | None
+    watch: CertificateWatch | None
+    verifier: SuperExecVerifier | None
+    root: Path | None  # what the SuperExec trusts; None: clear text
+    secret: Path | None  # what it proves itself by
+
+
+async def serve(config: SuperLinkConfig) -> None:
+    """Run the SuperLink until it is asked to stop.
+
+    Raises:
+        FlwrError: something it needs (store, port, certificate) is not to be had.
+    """
+    wall = SystemClock()
+    clock = SteadyClock(wall)
+    with stop_requests() as stop, closing(await in_thread(_open_store, config)) as store:
+        wakeups = Wakeups()
+        store.subscribe(wakeups.ring)
+        operations = _build_operations(store, clock, config, wakeups)
+        reaper = Reaper(
+            store,
+            clock,
+            nodes=operations.nodes,
+            launches=operations.launches,
+            messages=operations.messages,
+        )
+        await in_thread(_prepare, config, operations, reaper)
+        security = _appio_security(config, wall)
+        servers = _bind(config, operations, security, wall)
+        health = Health()
+        if config.health_address is not None:
+            servers = [make_health_server(config.health_address, health), *servers]
+        async with asyncio.TaskGroup() as tasks:
+            try:
+                for server in servers:
+                    await server.start()
+                health.set_serving()
+                logger.info("SuperLink serves", extra={"event": "serving"})
+                beside = [tasks.create_task(reaper.run(wakeups), name="reaper")]
+                if (keeper := _keeper(config, servers, security, wall)) is not None:
+                    beside.append(tasks.create_task(keeper.run(), name="superexec"))
+                await stop.wait()
+            finally:
+                logger.info("SuperLink is stopping", extra={"event": "stopping"})
+                health.set_not_serving()
+                wakeups.close()
+                await asyncio.gather(*(server.stop() for server in servers))
+            for task in beside:
+                task.cancel()
+    logger.info("SuperLink stopped", extra={"event": "stopped"})
+
+
+def _open_store(config: SuperLinkConfig) -> Store:
+    has_url = "://" in config.database
+    return open_store(
+        config.database, payload_dir=config.state_dir / "objects" if has_url else None
+    )
+
+
+def _build_operations(
+    store: Store, clock: Clock, config: SuperLinkConfig, wakeups: Wakeups
+) -> Operations:
+    traffic, uploads, absences = Traffic(), Uploads(), Absences()
+    run_type = RunType.SIMULATION if config.is_simulation else RunType.SERVERAPP
+    return Operations(
+        runs=Runs(store, clock, run_type=run_type),
+        launches=Launches(store, clock),
+        nodes=Nodes(store, clock, absences, is_open=not config.requires_node_auth),
+        messages=MessageExchange(store, clock, traffic=traffic, uploads=uploads, absences=absences),
+        objects=Objects(store, traffic, uploads, wakeups.ring),
+        logs=Logs(store, clock),
+        wakeups=wakeups,
+        clock=clock,
+    )
+
+
+def _prepare(config: SuperLinkConfig, operations: Operations, reaper: Reaper) -> None:
+    if config.node_keys is not None:
+        operations.nodes.seed(load_public_keys(config.node_keys))
+    elif not config.requires_node_auth and not config.is_simulation:
+        logger.warning(
+            "Open federation: any SuperNode that reaches the Fleet API may join; "
+            "give --node-keys FILE to admit listed ones only",
+            extra={"event": "open-federation"},
+        )
+    reaper.forgive()
+
+
+def _appio_security(config: SuperLinkConfig, clock: Clock) -> _AppIoSecurity:
+    secret = config.superexec_secret
+    if secret is None and config.starts_superexec:
+        secret = own_secret(config.run_dir)
+    verifier = None if secret is None else SuperExecVerifier(load_secret(secret))
+    if config.appio_is_insecure:
+        return _AppIoSecurity(None, None, verifier, None, secret)
+    if config.appio_tls is not None:
+        watch = CertificateWatch(config.appio_tls, clock)
+        return _AppIoSecurity(watch.load(), watch, verifier, config.appio_tls.ca, secret)
+    host, _ = split_address(config.serverappio_address)
+    tls, root = own_certificate(config.run_dir, host, now=clock.now())
+    return _AppIoSecurity(tls, None, verifier, root, secret)
+
+
+def _bind(
+    config: SuperLinkConfig, operations: Operations, security: _AppIoSecurity, clock: Clock
+) -> list[RpcServer]:
+    """Bind every port, ServerAppIo first."""
+    tls, watch = _main_tls(config.tls, clock)
+    renewed = watch.renewed if watch is not None else None
+    servers = [
+        make_appio(
+            config.serverappio_address,
+            operations,
+            tls=security.tls,
+            renewed_tls=security.watch.renewed if security.watch is not None else None,
+            superexec=security.verifier,
+            accepts_old_apps=config.accepts_old_apps,
+            clock=clock,
+        ),
+    ]
+    if not config.is_simulation:
+        fleet = partial(make_fleet, config.fleet_address, operations, clock=clock)
+        servers.append(fleet(tls=tls, renewed_tls=renewed))
+    servers.append(make_control(config.control_address, operations, tls=tls, renewed_tls=renewed))
+    return servers
+
+
+def _main_tls(
+    files: TlsFiles | None, clock: Clock
+) -> tuple[ServerTls | None, CertificateWatch | None]:
+    if files is None:
+        return None, None
+    watch = CertificateWatch(files, clock)
+    return watch.load(), watch
+
+
+def _keeper(
+    config: SuperLinkConfig,
+    servers: Sequence[RpcServer],
+    security: _AppIoSecurity,
+    clock: Clock,
+) -> SuperExecKeeper | None:
+    if not config.starts_superexec:
+        return None
+    appio = servers[1] if config.health_address is not None else servers[0]
+
+    async def start(argv: Sequence[str], env: Mapping[str, str]) -> Child:
+        return await Child.start(argv, env=env)
+
+    argv = superexec_argv(
+        client_address(appio.address), root_certificates=security.root, secret=security.secret
+    )
+    return SuperExecKeeper(argv, clock, start=start)
+
+
+def check(config: SuperLinkConfig) -> None:
+    """Read every file the configuration names, and open nothing.
+
+    Raises:
+        FlwrError: one is missing, malformed, or does not fit the others.
+    """
+    clock = SystemClock()
+    for files in (config.tls, config.appio_tls):
+        if files is not None:
+            CertificateWatch(files, clock).load()
+    if config.node_keys is not None:
+        load_public_keys(config.node_keys)
+    if config.superexec_secret is not None:
+        load_secret(config.superexec_secret)

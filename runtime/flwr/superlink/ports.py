@@ -1,0 +1,152 @@
+"""The SuperLink's three ports: which services each serves, behind which proofs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from flwr.auth.superexec_auth import SuperExecVerifier
+from flwr.auth.tls import ServerTls
+from flwr.core.clock import Clock
+from flwr.core.ids import RunId
+from flwr.core.lease import Lease
+from flwr.core.node import Node
+from flwr.shell.in_thread import in_thread
+from flwr.shell.wakeups import Wakeups
+from flwr.superlink.launches import Launches
+from flwr.superlink.logs import Logs
+from flwr.superlink.messages import MessageExchange
+from flwr.superlink.nodes import Nodes
+from flwr.superlink.objects import Objects
+from flwr.superlink.rpc.control import ControlServicer, add_control
+from flwr.superlink.rpc.fleet import FleetServicer, NodeLogsServicer, add_fleet
+from flwr.superlink.rpc.serverappio import LaunchesServicer, ServerAppIoServicer, add_appio
+from flwr.superlink.runs import Runs
+from flwr.wire.interceptors.account import AccountInterceptor
+from flwr.wire.interceptors.app_token import AppTokenInterceptor
+from flwr.wire.interceptors.node import NodeInterceptor
+from flwr.wire.server import RpcServer, chain, make_server
+
+RenewedTls = Callable[[], ServerTls | None] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """Everything a SuperLink can do, over one store."""
+
+    runs: Runs
+    launches: Launches
+    nodes: Nodes
+    messages: MessageExchange
+    objects: Objects
+    logs: Logs
+    wakeups: Wakeups
+    clock: Clock
+
+
+def make_appio(
+    address: str,
+    operations: Operations,
+    *,
+    tls: ServerTls | None,
+    clock: Clock,
+    superexec: SuperExecVerifier | None = None,
+    accepts_old_apps: bool = False,
+    renewed_tls: RenewedTls = None,
+) -> RpcServer:
+    """Bind the port of SuperExec and ServerApps.
+
+    Raises:
+        PortInUseError: another program has the port.
+    """
+    launches = operations.launches
+
+    async def find_lease(token_hash: str) -> Lease | None:
+        return await in_thread(launches.find_lease, token_hash)
+
+    async def find_lease_of_run(run_id: RunId) -> Lease | None:
+        return await in_thread(launches.find_lease_of_run, run_id)
+
+    servicer = ServerAppIoServicer(
+        launches=launches,
+        runs=operations.runs,
+        nodes=operations.nodes,
+        messages=operations.messages,
+        objects=operations.objects,
+        logs=operations.logs,
+        wakeups=operations.wakeups,
+    )
+    proof = AppTokenInterceptor(
+        find_lease,
+        clock=clock,
+        superexec=superexec,
+        accept_body_tokens=accepts_old_apps,
+        find_lease_of_run=find_lease_of_run,
+    )
+    return make_server(
+        address,
+        services=[partial(add_appio, servicer, LaunchesServicer(launches))],
+        tls=tls,
+        interceptors=chain(proof),
+        renewed_tls=renewed_tls,
+    )
+
+
+def make_fleet(
+    address: str,
+    operations: Operations,
+    *,
+    tls: ServerTls | None,
+    clock: Clock,
+    renewed_tls: RenewedTls = None,
+) -> RpcServer:
+    """Bind the port of SuperNodes.
+
+    Raises:
+        PortInUseError: another program has the port.
+    """
+
+    async def find_node(public_key: bytes) -> Node | None:
+        return await in_thread(operations.nodes.find_by_key, public_key)
+
+    servicer = FleetServicer(
+        nodes=operations.nodes,
+        runs=operations.runs,
+        messages=operations.messages,
+        objects=operations.objects,
+        wakeups=operations.wakeups,
+    )
+    return make_server(
+        address,
+        services=[partial(add_fleet, servicer, NodeLogsServicer(operations.logs))],
+        tls=tls,
+        interceptors=chain(NodeInterceptor(find_node, clock=clock)),
+        renewed_tls=renewed_tls,
+    )
+
+
+def make_control(
+    address: str,
+    operations: Operations,
+    *,
+    tls: ServerTls | None,
+    renewed_tls: RenewedTls = None,
+) -> RpcServer:
+    """Bind the port of people and their tools.
+
+    Raises:
+        PortInUseError: another program has the port.
+    """
+    servicer = ControlServicer(
+        runs=operations.runs,
+        nodes=operations.nodes,
+        logs=operations.logs,
+        wakeups=operations.wakeups,
+        clock=operations.clock,
+    )
+    return make_server(
+        address,
+        services=[partial(add_control, servicer)],
+        tls=tls,
+        interceptors=chain(AccountInterceptor()),
+        renewed_tls=renewed_tls,
+    )
