@@ -45,5 +45,13 @@ def from_rpc_error(error: grpc.RpcError, *, method: str) -> FlwrError:
     )
 
 
+def is_unanswered(error: grpc.RpcError) -> bool:
+    """Tell whether a call failed without any peer of ours: it is unavailable and did not say so."""
+    if not isinstance(error, (grpc.Call, grpc.aio.AioRpcError)):
+        return False
+    said = dict(error.trailing_metadata() or ())
+    return error.code() is grpc.StatusCode.UNAVAILABLE and metadata.KIND not in said
+
+
 def _text(value: str | bytes | None) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value or ""

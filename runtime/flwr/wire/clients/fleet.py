@@ -1,0 +1,295 @@
+"""A SuperNode's calls to Fleet: each signed afresh, each with a deadline, each tried once.
+
+Failures come out as errors of ``core.errors``; whoever wants to try again does so outside.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from flwr import __version__
+from flwr.auth.node_keys import NodeKey, sign_call
+from flwr.core.clock import Clock
+from flwr.core.errors import FailedPreconditionError
+from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
+from flwr.core.limits import NODE_HEARTBEAT_DEADLINE
+from flwr.core.message import Delivery, Envelope, ObjectTree
+from flwr.core.run import Run
+from flwr.proto import fab_pb2, fleet_pb2, heartbeat_pb2, message_pb2, node_pb2, run_pb2
+from flwr.proto.compose.v1 import logs_pb2
+from flwr.wire import metadata
+from flwr.wire.clients.deadlines import FAB_S, HELD_S, OBJECT_S, deadline_s, seconds
+from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
+from flwr.wire.codec.runs import decode_run
+from flwr.wire.errors import from_rpc_error
+
+Response = TypeVar("Response", bound=Message)
+Headers = tuple[tuple[str, str | bytes], ...]
+
+_FLEET: Final = "/flwr.proto.Fleet/"
+_PUSH_NODE_LOGS: Final = "/flwr.compose.v1.NodeLogs/PushNodeLogs"
+
+
+class NotActivatedError(FailedPreconditionError):
+    """A call that names the node was made before the SuperLink gave it an id."""
+
+    def __init__(self) -> None:
+        """Say what comes first."""
+        super().__init__("the node has no id yet", hint="call activate first")
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """One answer to a pull of messages."""
+
+    deliveries: tuple[Delivery, ...]
+    ended_runs: tuple[RunId, ...] | None  # None: the server does not tell
+
+
+@dataclass(frozen=True, slots=True)
+class PulledObject:
+    """One answer to a pull of an object."""
+
+    is_known: bool
+    content: bytes | None  # None: known, and still on its way to the server
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedFab:
+    """A bundle as the server sends it; nothing of it is verified yet."""
+
+    hash: FabHash
+    content: bytes
+    verifications: Mapping[str, str] = field(default_factory=dict)
+
+
+class FleetClient:
+    """Speaks for one node; it learns the node's id by ``activate``.
+
+    Args:
+        channel: stays the caller's to close.
+        key: signs every call.
+        clock: gives the instants that are signed.
+        is_durable: this node keeps what it confirmed over a restart.
+    """
+
+    def __init__(
+        self, channel: grpc.aio.Channel, key: NodeKey, *, clock: Clock, is_durable: bool
+    ) -> None:
+        self._channel = channel
+        self._key = key
+        self._clock = clock
+        self._traits: Headers = ((metadata.DURABLE, "1"),) if is_durable else ()
+        self._node_id: NodeId | None = None
+
+    async def register(self) -> NodeId:
+        """Register our own key; the answer is the node's id."""
+        response = await self._call(
+            "RegisterNode",
+            fleet_pb2.RegisterNodeFleetRequest(public_key=self._key.public_pem),
+            fleet_pb2.RegisterNodeFleetResponse.FromString,
+        )
+        return NodeId(response.node_id)
+
+    async def activate(self, interval: timedelta) -> NodeId:
+        """Come online, announcing a heartbeat every ``interval``; the answer is our id."""
+        response = await self._call(
+            "ActivateNode",
+            fleet_pb2.ActivateNodeRequest(
+                public_key=self._key.public_pem, heartbeat_interval=seconds(interval)
+            ),
+            fleet_pb2.ActivateNodeResponse.FromString,
+            headers=self._traits,
+        )
+        self._node_id = NodeId(response.node_id)
+        return self._node_id
+
+    async def heartbeat(self, interval: timedelta) -> bool:
+        """Stay online; False when the server does not know us."""
+        response = await self._call(
+            "SendNodeHeartbeat",
+            heartbeat_pb2.SendNodeHeartbeatRequest(
+                node=self._node(), heartbeat_interval=seconds(interval)
+            ),
+            heartbeat_pb2.SendNodeHeartbeatResponse.FromString,
+            timeout_s=seconds(NODE_HEARTBEAT_DEADLINE),
+        )
+        return response.success
+
+    async def deactivate(self) -> None:
+        """Go offline."""
+        await self._call(
+            "DeactivateNode",
+            fleet_pb2.DeactivateNodeRequest(node_id=self._require_id()),
+            fleet_pb2.DeactivateNodeResponse.FromString,
+        )
+
+    async def unregister(self) -> None:
+        """Give the registration back, for good."""
+        await self._call(
+            "UnregisterNode",
+            fleet_pb2.UnregisterNodeFleetRequest(node_id=self._require_id()),
+            fleet_pb2.UnregisterNodeFleetResponse.FromString,
+        )
+
+    async def pull_messages(self, active_runs: Sequence[RunId] = ()) -> Pulled:
+        """Wait for an instruction as long as the server holds the call.
+
+        Args:
+            active_runs: runs this node holds something of; the answer names those that ended.
+        """
+        listed = ",".join(map(str, active_runs))
+        headers: Headers = ((metadata.ACTIVE_RUNS, listed),) if listed else ()
+        call = self._start(
+            f"{_FLEET}PullMessages",
+            fleet_pb2.PullMessagesRequest(node=self._node()),
+            fleet_pb2.PullMessagesResponse.FromString,
+            headers=self._traits + headers,
+            timeout_s=HELD_S,
+        )
+        response = await _answer(call, f"{_FLEET}PullMessages")
+        deliveries = decode_deliveries(response.messages_list, response.message_object_trees)
+        return Pulled(tuple(deliveries), _ended_runs(await call.trailing_metadata()))
+
+    async def push_reply(
+        self, envelope: Envelope, tree: ObjectTree, runtime_s: float
+    ) -> list[ObjectId]:
+        """Announce a reply; the answer names the objects whose content is wanted.
+
+        Args:
+            envelope: the reply.
+            tree: its objects.
+            runtime_s: seconds the ClientApp took; 0 when unknown.
+        """
+        messages, trees = encode_deliveries([Delivery(envelope, tree)])
+        response = await self._call(
+            "PushMessages",
+            fleet_pb2.PushMessagesRequest(
+                node=self._node(),
+                messages_list=messages,
+                message_object_trees=trees,
+                clientapp_runtime_list=[runtime_s],
+            ),
+            fleet_pb2.PushMessagesResponse.FromString,
+        )
+        return [ObjectId(object_id) for object_id in response.objects_to_push]
+
+    async def push_object(self, run_id: RunId, object_id: ObjectId, content: bytes) -> bool:
+        """Send an object; False when it is not wanted."""
+        response = await self._call(
+            "PushObject",
+            message_pb2.PushObjectRequest(
+                node=self._node(), run_id=run_id, object_id=object_id, object_content=content
+            ),
+            message_pb2.PushObjectResponse.FromString,
+        )
+        return response.stored
+
+    async def pull_object(self, run_id: RunId, object_id: ObjectId) -> PulledObject:
+        """Fetch an object; the server may hold the call until the content is there."""
+        response = await self._call(
+            "PullObject",
+            message_pb2.PullObjectRequest(node=self._node(), run_id=run_id, object_id=object_id),
+            message_pb2.PullObjectResponse.FromString,
+            timeout_s=OBJECT_S,
+        )
+        content = response.object_content if response.object_available else None
+        return PulledObject(response.object_found, content)
+
+    async def confirm(self, run_id: RunId, message_id: MessageId) -> None:
+        """Say that a whole instruction has arrived here."""
+        await self._call(
+            "ConfirmMessageReceived",
+            message_pb2.ConfirmMessageReceivedRequest(
+                node=self._node(), run_id=run_id, message_object_id=message_id
+            ),
+            message_pb2.ConfirmMessageReceivedResponse.FromString,
+        )
+
+    async def get_run(self, run_id: RunId) -> Run:
+        """Fetch a run that is running."""
+        response = await self._call(
+            "GetRun",
+            run_pb2.GetRunRequest(node=self._node(), run_id=run_id),
+            run_pb2.GetRunResponse.FromString,
+        )
+        return decode_run(response.run)
+
+    async def get_fab(self, run_id: RunId, fab_hash: FabHash) -> FetchedFab:
+        """Fetch the bundle of a run; the caller verifies it."""
+        response = await self._call(
+            "GetFab",
+            fab_pb2.GetFabRequest(node=self._node(), hash_str=fab_hash, run_id=run_id),
+            fab_pb2.GetFabResponse.FromString,
+            timeout_s=FAB_S,
+        )
+        fab = response.fab
+        return FetchedFab(FabHash(fab.hash_str), fab.content, dict(fab.verifications))
+
+    async def push_logs(self, run_id: RunId, logs: Sequence[str]) -> None:
+        """Share the output of a ClientApp."""
+        request = logs_pb2.PushNodeLogsRequest(node=self._node(), run_id=run_id, logs=logs)
+        parse = logs_pb2.PushNodeLogsResponse.FromString
+        await _answer(self._start(_PUSH_NODE_LOGS, request, parse), _PUSH_NODE_LOGS)
+
+    async def _call(
+        self,
+        name: str,
+        request: Message,
+        parse: Callable[[bytes], Response],
+        *,
+        headers: Headers = (),
+        timeout_s: float | None = None,
+    ) -> Response:
+        method = _FLEET + name
+        call = self._start(method, request, parse, headers=headers, timeout_s=timeout_s)
+        return await _answer(call, method)
+
+    def _start(
+        self,
+        method: str,
+        request: Message,
+        parse: Callable[[bytes], Response],
+        *,
+        headers: Headers = (),
+        timeout_s: float | None = None,
+    ) -> grpc.aio.UnaryUnaryCall[bytes, Response]:
+        body = request.SerializeToString()
+        send: grpc.aio.UnaryUnaryMultiCallable[bytes, Response] = self._channel.unary_unary(
+            method, response_deserializer=parse
+        )
+        return send(
+            body,
+            timeout=deadline_s(len(body)) if timeout_s is None else timeout_s,
+            metadata=(
+                *sign_call(self._key, at=self._clock.now()),
+                (metadata.VERSION, __version__),
+                *headers,
+            ),
+        )
+
+    def _node(self) -> node_pb2.Node:
+        return node_pb2.Node(node_id=self._require_id())
+
+    def _require_id(self) -> NodeId:
+        if self._node_id is None:
+            raise NotActivatedError
+        return self._node_id
+
+
+async def _answer(call: Awaitable[Response], method: str) -> Response:
+    try:
+        return await call
+    except grpc.RpcError as cause:
+        raise from_rpc_error(cause, method=method) from cause
+
+
+def _ended_runs(trailers: grpc.aio.Metadata) -> tuple[RunId, ...] | None:
+    told = trailers.get(metadata.ENDED_RUNS)
+    if not isinstance(told, str):
+        return None
+    return tuple(RunId(int(text)) for text in told.split(",") if text.strip().isdigit())

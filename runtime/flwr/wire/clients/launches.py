@@ -1,0 +1,130 @@
+"""A SuperExec's calls to an AppIo port: what waits, claim it, say that it ended.
+
+Each call is tried once, and is proven by the shared secret where there is one.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from flwr import __version__
+from flwr.auth.superexec_auth import SuperExecSecret, sign_call
+from flwr.core.clock import Clock
+from flwr.core.errors import UnauthenticatedError, UnimplementedError
+from flwr.core.ids import RunId
+from flwr.core.lease import AppKind
+from flwr.core.run import Run
+from flwr.proto import appio_pb2, run_pb2
+from flwr.proto.compose.v1 import launches_pb2
+from flwr.wire import metadata
+from flwr.wire.clients.deadlines import HELD_S, deadline_s
+from flwr.wire.codec.runs import decode_run
+from flwr.wire.errors import from_rpc_error
+
+Response = TypeVar("Response", bound=Message)
+
+_SERVICE: Final[Mapping[AppKind, str]] = {
+    AppKind.SERVERAPP: "/flwr.proto.ServerAppIo/",
+    AppKind.CLIENTAPP: "/flwr.proto.ClientAppIo/",
+}
+_REPORT_EXIT: Final = "/flwr.compose.v1.Launches/ReportExit"
+
+
+class LaunchesClient:
+    """Speaks for one SuperExec.
+
+    Args:
+        channel: stays the caller's to close.
+        kind: which of the two AppIo services is at the other end.
+        clock: gives the instants that are signed.
+        secret: proves the SuperExec; None where the daemon has none.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        kind: AppKind,
+        *,
+        clock: Clock,
+        secret: SuperExecSecret | None = None,
+    ) -> None:
+        self._channel = channel
+        self._service = _SERVICE[kind]
+        self._clock = clock
+        self._secret = secret
+
+    async def list_apps(self) -> list[RunId]:
+        """Return runs that wait for an app process; the server may hold the call."""
+        response = await self._call(
+            f"{self._service}ListAppsToLaunch",
+            appio_pb2.ListAppsToLaunchRequest(),
+            appio_pb2.ListAppsToLaunchResponse.FromString,
+            timeout_s=HELD_S,
+        )
+        return [RunId(run_id) for run_id in response.run_ids]
+
+    async def request_token(self, run_id: RunId) -> str:
+        """Claim the launch for one run; empty when somebody else has it."""
+        response = await self._call(
+            f"{self._service}RequestToken",
+            appio_pb2.RequestTokenRequest(run_id=run_id),
+            appio_pb2.RequestTokenResponse.FromString,
+        )
+        return response.token
+
+    async def get_run(self, run_id: RunId) -> Run | None:
+        """Return the run, None when it is unknown."""
+        response = await self._call(
+            f"{self._service}GetRun",
+            run_pb2.GetRunRequest(run_id=run_id),
+            run_pb2.GetRunResponse.FromString,
+        )
+        return decode_run(response.run) if response.run.run_id == run_id else None
+
+    async def report_exit(self, token: str, exit_code: int, cause: str) -> None:
+        """Say that a runner ended without finishing.
+
+        A daemon that does not offer the call (upstream 1.29 says UNAUTHENTICATED, others
+        UNIMPLEMENTED) notices by itself when the launch lapses; so does one whose launch is over.
+
+        Args:
+            token: of the launch.
+            exit_code: the status; the negative signal number when a signal ended it.
+            cause: the same for a person.
+        """
+        try:
+            await self._call(
+                _REPORT_EXIT,
+                launches_pb2.ReportExitRequest(token=token, exit_code=exit_code, cause=cause),
+                launches_pb2.ReportExitResponse.FromString,
+            )
+        except (UnimplementedError, UnauthenticatedError):
+            return
+
+    async def _call(
+        self,
+        method: str,
+        request: Message,
+        parse: Callable[[bytes], Response],
+        *,
+        timeout_s: float | None = None,
+    ) -> Response:
+        body = request.SerializeToString(deterministic=True)
+        send: grpc.aio.UnaryUnaryMultiCallable[bytes, Response] = self._channel.unary_unary(
+            method, response_deserializer=parse
+        )
+        try:
+            return await send(
+                body,
+                timeout=deadline_s() if timeout_s is None else timeout_s,
+                metadata=((metadata.VERSION, __version__), *self._proof(method, body)),
+            )
+        except grpc.RpcError as cause:
+            raise from_rpc_error(cause, method=method) from cause
+
+    def _proof(self, method: str, body: bytes) -> tuple[tuple[str, str], ...]:
+        if self._secret is None:
+            return ()
+        return sign_call(self._secret, method, body, at=self._clock.now())
