@@ -1,0 +1,258 @@
+"""``flwr run``: bundle an app, submit it, and follow it if wanted."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from flwr.cli.connection import Connection, Target
+from flwr.cli.control import Control
+from flwr.cli.environment import Environment, environment_of
+from flwr.cli.follow import Follower
+from flwr.cli.options import (
+    AddressOpt,
+    ConnectionArg,
+    FormatOpt,
+    InsecureOpt,
+    RootCertificatesOpt,
+)
+from flwr.cli.present import SHOWN_HASH, status_text
+from flwr.cli.report import Output, Report, reporting, wants_colours
+from flwr.cli.session import find_connection, open_session
+from flwr.cli.simulation_options import parse_federation_config
+from flwr.cli.terminal import LogText
+from flwr.core.errors import (
+    FailedPreconditionError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+    UnimplementedError,
+)
+from flwr.core.ids import RunId
+from flwr.core.run import Run, RunStatus
+from flwr.core.run_config import Config, fuse, parse_pairs, parse_toml
+from flwr.core.simulation import SimulationConfig
+from flwr.fab.build import BuiltFab, build_fab
+
+_SUBMIT_ATTEMPTS: Final = 3
+_SUBMIT_PAUSE_S: Final = 0.5
+_SUBMIT_RETRIES_S: Final = 4.0  # a failure that took longer to explain is final
+_KEY_BYTES: Final = 16
+
+AppArg = Annotated[str, typer.Argument(metavar="[APP]", help="Folder of the app.")]
+FederationOpt = Annotated[str, typer.Option("--federation", help="Federation to run on.")]
+RunConfigOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--run-config",
+        "-c",
+        metavar="'KEY=VALUE ...'",
+        help="Override the app's config; repeatable; values are TOML. Or one FILE.toml.",
+    ),
+]
+FederationConfigOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--federation-config",
+        metavar="'KEY=VALUE ...'",
+        help="Override settings of a simulated federation, as num-supernodes=10; repeatable.",
+    ),
+]
+StreamOpt = Annotated[bool, typer.Option("--stream", help="Show the log until the run ends.")]
+WaitOpt = Annotated[bool, typer.Option("--wait", help="Wait silently until the run ends.")]
+SubmitKeyOpt = Annotated[
+    str | None,
+    typer.Option("--submit-key", help="Same key, same run: a repeated submission is recognised."),
+]
+
+
+class RunEndedBadlyError(FailedPreconditionError):
+    """A followed run failed or was stopped."""
+
+    def __init__(self, run: Run, facts: Mapping[str, Any]) -> None:
+        """Give the cause as the SuperLink recorded it."""
+        cause = run.details or "no cause was recorded"
+        super().__init__(
+            f"run {run.run_id} {run.status}: {cause}",
+            hint=f"read its log: flwr log {run.run_id} --show",
+        )
+        self.facts = {**facts, "status": status_text(run), "details": run.details}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What is sent to the SuperLink."""
+
+    fab: BuiltFab
+    overrides: Config
+    federation: str
+    simulation: SimulationConfig | None
+    submit_key: str
+
+
+def run(
+    ctx: typer.Context,
+    app: AppArg = ".",
+    superlink: ConnectionArg = None,
+    address: AddressOpt = None,
+    root_certificates: RootCertificatesOpt = None,
+    insecure: InsecureOpt = False,
+    federation: FederationOpt = "",
+    run_config: RunConfigOpt = None,
+    federation_config: FederationConfigOpt = None,
+    stream: StreamOpt = False,
+    wait: WaitOpt = False,
+    submit_key: SubmitKeyOpt = None,
+    output: FormatOpt = Output.TEXT,
+) -> None:
+    """Run an app.  With --stream or --wait the exit code says how the run ended: 0 or 6."""
+    environment = environment_of(ctx)
+    target = Target(
+        name=superlink,
+        address=address,
+        root_certificates=root_certificates,
+        insecure=insecure,
+    )
+    with reporting(output) as report:
+        app_dir = _app_dir(app)
+        connection = find_connection(environment, report, target, app_dir)
+        submission = Submission(
+            fab=_build(app_dir, report),
+            overrides=parse_overrides(run_config or []),
+            federation=federation or connection.federation,
+            simulation=_simulation(connection, federation_config or []),
+            submit_key=submit_key or secrets.token_hex(_KEY_BYTES),
+        )
+        fuse(submission.fab.manifest.config, submission.overrides)
+        with open_session(environment, report, connection) as session:
+            run_id = _submit(environment, session.control, submission)
+            _report_start(report, run_id, submission.fab, followed=stream or wait)
+            if stream or wait:
+                _follow(environment, report, session.control, run_id, submission.fab, show=stream)
+
+
+def parse_overrides(texts: list[str]) -> Config:
+    """Read ``--run-config`` values: pairs, or one TOML file.
+
+    Raises:
+        ConfigSyntaxError: a text is neither.
+        InvalidError: a file is missing, or mixed with pairs.
+    """
+    files = [text for text in texts if text.strip().endswith(".toml") and "=" not in text]
+    if files and len(texts) > 1:
+        raise InvalidError("--run-config takes key=value pairs or one .toml file, not both")
+    if files:
+        path = Path(files[0].strip())
+        if not path.is_file():
+            raise InvalidError(f"--run-config: there is no file {path}")
+        return parse_toml(path.read_text(), source=str(path))
+    overrides: Config = {}
+    for text in texts:
+        overrides |= parse_pairs(text)
+    return overrides
+
+
+def _app_dir(app: str) -> Path:
+    if app.startswith("@"):
+        raise UnimplementedError(
+            f"{app}: apps from a hosted hub are not supported",
+            hint="get the app's sources and give their folder: flwr run PATH",
+        )
+    path = Path(app).expanduser()
+    if not path.is_dir():
+        raise InvalidError(
+            f"there is no folder {app!r}",
+            hint="the first argument is the app's folder: flwr run PATH [SUPERLINK]",
+        )
+    return path.absolute()
+
+
+def _build(app_dir: Path, report: Report) -> BuiltFab:
+    fab = build_fab(app_dir)
+    for warning in fab.manifest.warnings:
+        report.note(f"Warning: {warning}")
+    return fab
+
+
+def _simulation(connection: Connection, texts: list[str]) -> SimulationConfig | None:
+    """Return what to override; a local federation's size is the CLI's own business."""
+    said = parse_federation_config(texts)
+    options = None if connection.is_local else connection.options
+    if options is None or said is None:
+        return said or options
+    return options.overridden_by(said)
+
+
+def _submit(environment: Environment, control: Control, submission: Submission) -> RunId:
+    """Start the run; the submit key makes trying again safe."""
+    clock = environment.clock
+    last_try_until = clock.monotonic() + _SUBMIT_RETRIES_S
+    for attempt in range(1, _SUBMIT_ATTEMPTS + 1):
+        try:
+            return control.start_run(
+                submission.fab.content,
+                submission.overrides,
+                federation=submission.federation,
+                simulation=submission.simulation,
+                submit_key=submission.submit_key,
+            )
+        except UnavailableError:
+            if attempt == _SUBMIT_ATTEMPTS or clock.monotonic() > last_try_until:
+                raise
+            environment.pause(_SUBMIT_PAUSE_S)
+        except NotFoundError as error:
+            error.hint = error.hint or _federations_hint(control)
+            raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _federations_hint(control: Control) -> str:
+    names = ", ".join(federation.name for federation in control.list_federations())
+    return f"federations of this SuperLink: {names}" if names else ""
+
+
+def _document(run_id: RunId, fab: BuiltFab) -> dict[str, Any]:
+    app = fab.manifest
+    return {
+        "success": True,
+        "run-id": str(run_id),
+        "fab-id": app.fab_id,
+        "fab-name": app.name,
+        "fab-version": app.version,
+        "fab-hash": fab.fab_hash[:SHOWN_HASH],
+        "fab-filename": fab.file_name,
+    }
+
+
+def _report_start(report: Report, run_id: RunId, fab: BuiltFab, *, followed: bool) -> None:
+    if followed:
+        report.line(f"Successfully started run {run_id}")
+    else:
+        report.result(_document(run_id, fab), text=f"Successfully started run {run_id}")
+
+
+def _follow(
+    environment: Environment,
+    report: Report,
+    control: Control,
+    run_id: RunId,
+    fab: BuiltFab,
+    *,
+    show: bool,
+) -> None:
+    text = LogText(colours=wants_colours())
+    follower = Follower(
+        environment,
+        control,
+        emit=(lambda chunk: report.log_text(text.feed(chunk))) if show else lambda _: None,
+        on_loss=lambda: report.note("Lost the connection to the SuperLink, trying again"),
+    )
+    ended = follower.until_end(run_id, answered_before=True)
+    document = _document(run_id, fab)
+    if ended.status is not RunStatus.COMPLETED:
+        raise RunEndedBadlyError(ended, document)
+    document |= {"status": status_text(ended), "details": ended.details}
+    report.result(document, text=f"Run {run_id} completed")

@@ -1,0 +1,74 @@
+"""One command's talk with a SuperLink: find the connection, open it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from flwr.cli.connection import DEFAULT_CONFIG, Connection, Target, resolve
+from flwr.cli.control import Control
+from flwr.cli.environment import Environment
+from flwr.cli.local_superlink import ensure_local
+from flwr.cli.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open connection and what it was made from."""
+
+    control: Control
+    connection: Connection
+
+
+def find_connection(
+    environment: Environment, report: Report, target: Target, app_dir: Path | None = None
+) -> Connection:
+    """Return the wanted connection; tell what was odd about it.
+
+    Raises:
+        ConnectionConfigError: flags or files contradict themselves.
+        ConnectionNotFoundError: it does not exist.
+    """
+    if target.address is None:
+        _write_default_config(environment, report)
+    connection = resolve(target, config_file=environment.config_file, app_dir=app_dir or Path.cwd())
+    for warning in connection.warnings:
+        report.note(f"Warning: {warning}")
+    return connection
+
+
+@contextmanager
+def open_session(
+    environment: Environment, report: Report, connection: Connection
+) -> Iterator[Session]:
+    """Open ``connection``, starting the local SuperLink if that is meant.
+
+    Raises:
+        LocalStartError: the local SuperLink does not start.
+    """
+    if connection.is_local:
+        connection = ensure_local(environment, report, connection)
+    with environment.connect(connection) as control:
+        yield Session(control, connection)
+
+
+@contextmanager
+def control_session(environment: Environment, report: Report, target: Target) -> Iterator[Control]:
+    """Open the SuperLink a command means by ``target``."""
+    connection = find_connection(environment, report, target)
+    with open_session(environment, report, connection) as session:
+        yield session.control
+
+
+def _write_default_config(environment: Environment, report: Report) -> None:
+    """Give the user a file to edit; do without where the home cannot be written."""
+    path = environment.config_file
+    if path.exists():
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x") as file:
+            file.write(DEFAULT_CONFIG)
+    except OSError:
+        return
+    report.note(f"Created {path} with the connection 'local'")
