@@ -22,7 +22,7 @@ class Outcome(StrEnum):
 
     COMPLETED = "completed"  # it returned, and its outputs were accepted
     FAILED = "failed"
-    STOPPED = "stopped"  # its run ended before it did: nothing is left to say
+    STOPPED = "stopped"  # its run ended before it did, or somebody sent SIGTERM
 
 
 class ChildExit(IntEnum):

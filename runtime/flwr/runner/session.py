@@ -148,10 +148,12 @@ class Session:
             await self._daemon.push_clientapp_logs(self._config.token, text)
 
     def _conclude(self, ending: _Ending) -> Report:
-        cause = self._app.child.cause_of_exit()
-        if ending is _Ending.STOP_REQUESTED:
-            cause = "was stopped: its runner was told to end"
-        return conclude(self._calls.report, self._program, cause)
+        report = self._calls.report
+        if ending is _Ending.APP_ENDED:
+            return conclude(report, self._program, self._app.child.cause_of_exit())
+        if report is not None and report.outcome is Outcome.STOPPED:
+            report = None  # by us, not by the end of its run
+        return conclude(report, self._program, "was stopped: its runner was told to end")
 
     async def _send_last_output(
         self, ending: _Ending, report: Report, shipping: "asyncio.Task[None]"
@@ -188,8 +190,6 @@ class Session:
             raise
 
     async def _settle_serverapp(self, report: Report, patience: timedelta | None) -> int:
-        if report.outcome is Outcome.STOPPED:
-            return ExitCode.DONE
         launched = self._calls.launched_run()
         if launched is None:
             return EXIT_UNFINISHED
@@ -199,7 +199,7 @@ class Session:
         return ExitCode.DONE
 
     async def _settle_clientapp(self, ending: _Ending, report: Report) -> int:
-        if self._calls.is_finished or report.outcome is Outcome.STOPPED:
+        if self._calls.is_finished:
             return ExitCode.DONE
         if ending is _Ending.STOP_REQUESTED:
             return EXIT_STOPPED  # the daemon may hand the instruction out again
