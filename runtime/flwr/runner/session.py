@@ -7,6 +7,7 @@ app's process is gone soon after.  Runs no user code and decodes no payload.
 import asyncio
 import logging
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from enum import Enum, auto
 from typing import Any, Final
@@ -38,9 +39,10 @@ EXIT_UNFINISHED: Final = 70
 EXIT_STOPPED: Final = 143
 """Told to stop before the app had finished; 128 + SIGTERM, as a shell would say it."""
 
-_STOP_APP: Final = STOP_GRACE / 2  # we are given STOP_GRACE ourselves
-_DRAIN: Final = timedelta(seconds=5)  # reading what a dead app left in its pipes
-_LAST_WORDS: Final = timedelta(seconds=3)  # telling the daemon while being stopped
+# We are given STOP_GRACE ourselves when we are told to stop; these four steps fit into it.
+_STOP_APP: Final = timedelta(seconds=4)
+_DRAIN: Final = timedelta(seconds=2)  # reading what a dead app left in its pipes
+_LAST_WORDS: Final = timedelta(seconds=1.5)  # each: its last output, and how it ended
 _PIPE_BYTES: Final = 16 * MAX_LOG_CHUNK_BYTES  # objects are read in large pieces
 
 
@@ -224,8 +226,9 @@ async def _until_parent_exits(pid: int) -> bool:
 
 
 async def _to_stderr(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()
+    with suppress(OSError):  # whoever read it has gone; the app must not notice
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 async def _cancelled(*tasks: "asyncio.Task[Any]") -> None:

@@ -6,18 +6,19 @@ never reads or writes a run's state itself.
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final, Protocol
 
 from flwr.core.clock import Clock
-from flwr.core.errors import ErrorKind, FlwrError
+from flwr.core.errors import FlwrError
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
-from flwr.core.limits import APP_PATIENCE, POLL_FALLBACK, RETRY_CAP, RETRY_FIRST, STOP_GRACE
+from flwr.core.limits import APP_PATIENCE, POLL_FALLBACK, STOP_GRACE
 from flwr.core.run import Run, RunType
 from flwr.superexec.launcher import AppProcess, Launch, Launcher
+from flwr.wire.retry import Retry
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +56,11 @@ class LaunchLoop:
         kind: AppKind,
         max_apps: int,
         clock: Clock,
+        retry: Retry | None = None,
     ) -> None:
         self._launches, self._launcher = launches, launcher
         self._kind, self._clock = kind, clock
+        self._retry = retry or Retry(clock=clock)
         self._slots = asyncio.Semaphore(max_apps)
 
     async def run(self) -> None:
@@ -73,21 +76,11 @@ class LaunchLoop:
                 runners.create_task(self._attend(launch))
 
     async def _next_launch(self) -> Launch:
-        failures = 0
         while True:
             asked_at = self._clock.monotonic()
-            try:
-                launch = await self._claim()
-            except FlwrError as error:
-                if error.kind is not ErrorKind.UNAVAILABLE:
-                    raise
-                failures += 1
-                log.debug("Daemon is unavailable", extra={"cause": str(error)})
-                await asyncio.sleep(_backoff(failures))
-                continue
+            launch = await self._retry.call(self._claim)
             if launch is not None:
                 return launch
-            failures = 0
             held = timedelta(seconds=self._clock.monotonic() - asked_at)
             if held < POLL_FALLBACK:  # the server does not hold polls, or others were faster
                 await asyncio.sleep((POLL_FALLBACK - held).total_seconds())
@@ -118,7 +111,7 @@ class LaunchLoop:
         try:
             process = await self._launcher.start(launch)
         except (OSError, FlwrError) as error:
-            cause = f"{launch.kind} process could not be started: {error}"
+            cause = f"could not be started: {error}"
             log.error(  # noqa: TRY400  # the cause is the whole story, a traceback adds nothing
                 "App process could not be started",
                 extra={"event": "launch-failed", "run_id": launch.run_id, "cause": cause},
@@ -142,26 +135,15 @@ class LaunchLoop:
             extra={"event": "exited", "run_id": launch.run_id, "exit_code": exit_code},
         )
         if exit_code != 0:
-            await self._report(launch, exit_code, f"flwr-{launch.kind} {process.cause_of_exit()}")
+            await self._report(launch, exit_code, process.cause_of_exit())
 
     async def _report(self, launch: Launch, exit_code: int, cause: str) -> None:
         """Tell the daemon; give up when the lease has lapsed by itself."""
-        until, failures = self._clock.monotonic() + APP_PATIENCE.total_seconds(), 0
-        while True:
-            try:
-                await self._launches.report_exit(launch.token, exit_code, cause)
-            except FlwrError as error:
-                failures += 1
-                if error.kind is ErrorKind.UNAVAILABLE and self._clock.monotonic() < until:
-                    await asyncio.sleep(_backoff(failures))
-                    continue
-                log.warning(
-                    "Exit of an app process could not be reported",
-                    extra={"run_id": launch.run_id, "exit_code": exit_code, "cause": str(error)},
-                )
-            return
-
-
-def _backoff(failures: int) -> float:
-    longest = min(RETRY_CAP.total_seconds(), RETRY_FIRST.total_seconds() * 2.0 ** min(failures, 16))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, not a secret
+        report = partial(self._launches.report_exit, launch.token, exit_code, cause)
+        try:
+            await Retry(deadline=APP_PATIENCE, clock=self._clock).call(report)
+        except FlwrError as error:
+            log.warning(
+                "Exit of an app process could not be reported",
+                extra={"run_id": launch.run_id, "exit_code": exit_code, "cause": str(error)},
+            )

@@ -27,13 +27,14 @@ from flwr.proto import (
     serverappio_pb2,
 )
 from flwr.proto.compose.v1 import logs_pb2
-from flwr.wire.codec.config import encode_config
 from flwr.wire.codec.contexts import decode_context, encode_context
 from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
 from flwr.wire.codec.runs import encode_run
 from flwr.wire.errors import abort_with
 from flwr.wire.objects import deflate, inflate
 from tests import given
+
+Methods = dict[str, Callable[[bytes], Awaitable[Any]]]
 
 TOKEN = "f" * 256
 NODE = 77
@@ -104,11 +105,7 @@ class AppIoServer:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["AppIoServer"]:
         server = grpc.aio.server()
-        service = "ServerAppIo" if self.kind is AppKind.SERVERAPP else "ClientAppIo"
-        for full_name, names in {
-            f"flwr.proto.{service}": self._methods(),
-            "flwr.compose.v1.AppLogs": {"PushAppLogs": self._push_app_logs},
-        }.items():
+        for full_name, names in self._services().items():
             handlers = {name: self._edge(name, answer) for name, answer in names.items()}
             server.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler(full_name, handlers),)
@@ -138,7 +135,14 @@ class AppIoServer:
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
-    def _methods(self) -> dict[str, Callable[[bytes], Awaitable[Any]]]:
+    def _services(self) -> dict[str, Methods]:
+        service = "ServerAppIo" if self.kind is AppKind.SERVERAPP else "ClientAppIo"
+        return {
+            f"flwr.proto.{service}": self._methods(),
+            "flwr.compose.v1.AppLogs": {"PushAppLogs": self._push_app_logs},
+        }
+
+    def _methods(self) -> Methods:
         return {
             "SendAppHeartbeat": self._heartbeat,
             "PullAppInputs": self._pull_inputs,
@@ -223,7 +227,7 @@ class SuperLink(AppIoServer):
         self.waits: set[str] = set()
         self._instructions: dict[str, Delivery] = {}
 
-    def _methods(self) -> dict[str, Callable[[bytes], Awaitable[Any]]]:
+    def _methods(self) -> Methods:
         return {
             **super()._methods(),
             "GetNodes": self._get_nodes,
@@ -283,7 +287,7 @@ class SuperNode(AppIoServer):
         self.instruction = self.keep(message)
         self.reply: Delivery | None = None
 
-    def _methods(self) -> dict[str, Callable[[bytes], Awaitable[Any]]]:
+    def _methods(self) -> Methods:
         return {
             **super()._methods(),
             "PullMessage": self._pull_message,
@@ -307,6 +311,3 @@ class SuperNode(AppIoServer):
         """Return the reply, whole."""
         assert self.reply is not None, "no reply came"
         return self.read(self.reply)
-
-
-__all__ = ["AppIoServer", "SuperLink", "SuperNode", "build_app", "encode_config"]

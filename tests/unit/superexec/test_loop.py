@@ -72,7 +72,7 @@ def test_an_unfinished_runner_is_reported_with_its_cause_and_a_finished_one_is_n
             launcher.processes[0].end(0)
             launcher.processes[1].end(3)
             await launches.reported.wait()
-            assert launches.reports == [("token-2", 3, "flwr-clientapp exited with code 3")]
+            assert launches.reports == [("token-2", 3, "exited with code 3")]
 
     scenario(body)
 

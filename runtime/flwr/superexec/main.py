@@ -1,0 +1,124 @@
+"""The command ``flower-superexec``: start app processes for one daemon, and watch over them."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Final
+
+from flwr.auth.superexec_auth import load_secret
+from flwr.auth.tls import ClientTls, load_client_tls
+from flwr.core.clock import Clock, SystemClock
+from flwr.core.lease import AppKind
+from flwr.shell.exits import ExitCode, run_program
+from flwr.shell.logs import configure
+from flwr.shell.parent import until_parent_exits
+from flwr.shell.settings import show_settings
+from flwr.shell.signals import until_stopped
+from flwr.superexec.config import PROGRAM, SETTINGS, SuperExecConfig, load_config
+from flwr.superexec.launcher import ProcessLauncher
+from flwr.superexec.loop import LaunchLoop
+from flwr.wire.channel import open_aio_channel
+from flwr.wire.clients.launches import LaunchesClient
+from flwr.wire.diagnose import explain
+from flwr.wire.health import Health, make_health_server
+from flwr.wire.retry import Retry
+
+log = logging.getLogger(__name__)
+
+_CLOCK: Final = SystemClock()
+
+
+def main() -> int:
+    """Run the command and return its exit code."""
+    return run_program(PROGRAM, _run)
+
+
+def _run() -> int:
+    config, values = load_config(sys.argv[1:])
+    if values["check_config"]:
+        sys.stdout.write(show_settings(SETTINGS, values) + "\n")
+        return ExitCode.DONE
+    configure(program=PROGRAM, level=config.log_level)
+    return asyncio.run(serve(config, _CLOCK))
+
+
+async def serve(config: SuperExecConfig, clock: Clock) -> int:
+    """Launch apps until told to stop, or until the daemon we belong to has ended.
+
+    Raises:
+        FlwrError: the daemon refuses this SuperExec, or the two disagree about TLS.
+    """
+    tls = None
+    if config.root_certificates is not None:
+        tls = load_client_tls(config.root_certificates, now=clock.now())
+    async with open_aio_channel(config.address, tls) as channel, _health(config.health_address):
+        secret = load_secret(config.secret_file) if config.secret_file is not None else None
+        loop = LaunchLoop(
+            LaunchesClient(channel, config.kind, clock=clock, secret=secret),
+            ProcessLauncher(
+                config.address,
+                root_certificates=config.root_certificates,
+                allow_dependency_installation=config.allow_dependency_installation,
+            ),
+            kind=config.kind,
+            max_apps=config.max_apps,
+            clock=clock,
+            retry=_patient(config.address, tls, clock),
+        )
+        log.info("SuperExec serves", extra={"event": "started", "address": config.address})
+        await _until_done(asyncio.create_task(loop.run()), config)
+    log.info("SuperExec stopped", extra={"event": "stopped"})
+    return ExitCode.DONE
+
+
+async def _until_done(launching: "asyncio.Task[None]", config: SuperExecConfig) -> None:
+    told = asyncio.create_task(until_stopped())
+    waits = {launching, told}
+    parent: asyncio.Task[None] | None = None
+    if config.parent_pid is not None:
+        parent = asyncio.create_task(until_parent_exits(config.parent_pid))
+        waits.add(parent)
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    if parent is not None and parent.done() and config.kind is AppKind.SERVERAPP:
+        _leave_runners_alone()
+    for task in waits:
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await launching
+
+
+def _leave_runners_alone() -> None:
+    """End at once: ServerApps outlive their SuperLink, and find it again when it is back.
+
+    A normal end of the event loop would kill the processes it has started.
+    """
+    log.info("Daemon has ended, its ServerApps go on", extra={"event": "left"})
+    logging.shutdown()
+    os._exit(ExitCode.DONE)
+
+
+def _patient(address: str, tls: ClientTls | None, clock: Clock) -> Retry:
+    return Retry(explain=partial(explain, address, tls), clock=clock)
+
+
+@asynccontextmanager
+async def _health(address: str | None) -> AsyncIterator[None]:
+    if address is None:
+        yield
+        return
+    health = Health()
+    server = make_health_server(address, health)
+    await server.start()
+    health.set_serving()
+    try:
+        yield
+    finally:
+        await server.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,220 @@
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flwr.app import ConfigRecord, RecordDict
+from flwr.core.lease import AppKind
+from flwr.core.run import RunStatus
+from flwr.proto import appio_pb2, run_pb2
+from flwr.proto.compose.v1 import launches_pb2
+from flwr.wire.codec.runs import encode_run
+from tests.unit.runner.appio_server import (
+    TOKEN,
+    AppIoServer,
+    Methods,
+    SuperLink,
+    SuperNode,
+    build_app,
+)
+
+pytestmark = pytest.mark.slow
+
+QUICK = """
+@server.main()
+def main(grid, context):
+    print("hello")
+"""
+WAITING = """
+import os, pathlib, time
+@server.main()
+def main(grid, context):
+    print("runner", os.getppid(), flush=True)
+    while not pathlib.Path(os.environ["GO"]).exists():
+        time.sleep(0.02)
+@client.train()
+def train(message, context):
+    print("runner", os.getppid(), flush=True)
+    time.sleep(60)
+"""
+
+
+class _Launching(AppIoServer):
+    """Adds one pending launch to a stand-in daemon."""
+
+    def offer(self) -> None:
+        self.pending = [self.run.run_id]
+        self.exits: list[tuple[int, str]] = []
+
+    def _services(self) -> dict[str, Methods]:
+        return {
+            **super()._services(),
+            "flwr.compose.v1.Launches": {"ReportExit": self._report_exit},
+        }
+
+    def _methods(self) -> Methods:
+        return {
+            **super()._methods(),
+            "ListAppsToLaunch": self._list_apps,
+            "RequestToken": self._request_token,
+            "GetRun": self._get_run,
+        }
+
+    async def _list_apps(self, _request: bytes) -> Any:
+        return appio_pb2.ListAppsToLaunchResponse(run_ids=self.pending)
+
+    async def _request_token(self, request: bytes) -> Any:
+        self.pending.remove(appio_pb2.RequestTokenRequest.FromString(request).run_id)
+        return appio_pb2.RequestTokenResponse(token=TOKEN)
+
+    async def _get_run(self, _request: bytes) -> Any:
+        return run_pb2.GetRunResponse(run=encode_run(self.run))
+
+    async def _report_exit(self, request: bytes) -> Any:
+        report = launches_pb2.ReportExitRequest.FromString(request)
+        assert report.token == TOKEN
+        self.exits.append((report.exit_code, report.cause))
+        return launches_pb2.ReportExitResponse()
+
+
+class LaunchingSuperLink(_Launching, SuperLink):
+    pass
+
+
+class LaunchingSuperNode(_Launching, SuperNode):
+    pass
+
+
+@asynccontextmanager
+async def superexec(
+    server: _Launching, home: Path, *flags: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    server.offer()
+    async with server.serving():
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "flwr.superexec.main", "--insecure"),
+            *("--appio-api-address", server.address, "--plugin-type", str(server.kind), *flags),
+            env={**os.environ, "FLWR_HOME": str(home), "GO": str(home / "go")},
+        )
+        try:
+            async with asyncio.timeout(60):
+                yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+def parent_of(pid: int) -> int:
+    return int(_stat(pid)[1])
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return _stat(pid)[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+
+
+def children_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text()
+
+
+def runner_pid(server: AppIoServer) -> int:
+    found = re.search(r"runner (\d+)", server.logs)
+    assert found is not None, server.logs
+    return int(found[1])
+
+
+async def until_gone(pid: int) -> None:
+    while is_running(pid):  # noqa: ASYNC110  # nobody but the kernel could tell us
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.row("S4", "S7")
+def test_a_pending_run_is_executed_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    link = LaunchingSuperLink(build_app(tmp_path / "app", QUICK))
+
+    async def scenario() -> int | None:
+        async with superexec(link, tmp_path) as process:
+            await link.until("UpdateRunStatus")
+            while children_of(process.pid):  # noqa: ASYNC110  # nobody could tell us
+                await asyncio.sleep(0.05)
+            process.terminate()
+            return await process.wait()
+
+    assert asyncio.run(scenario()) == 0
+    assert link.outcome() == (RunStatus.COMPLETED, "")
+    assert link.exits == []
+
+
+@pytest.mark.row("F1", "S4")
+def test_a_killed_runner_is_reported_at_once(tmp_path: Path) -> None:
+    link = LaunchingSuperLink(build_app(tmp_path / "app", WAITING))
+
+    async def scenario() -> None:
+        async with superexec(link, tmp_path):
+            await link.until("PushLogs")
+            os.kill(runner_pid(link), 9)
+            await link.until("ReportExit")
+
+    asyncio.run(scenario())
+    assert link.exits == [(-9, "was killed by SIGKILL")]
+
+
+@pytest.mark.row("F7")
+def test_serverapps_outlive_their_superlink_and_superexec(tmp_path: Path) -> None:
+    link = LaunchingSuperLink(build_app(tmp_path / "app", WAITING))
+
+    async def scenario() -> int | None:
+        parent = await asyncio.create_subprocess_exec("sleep", "60")
+        async with superexec(link, tmp_path, "--parent-pid", str(parent.pid)) as process:
+            await link.until("PushLogs")
+            parent.kill()
+            await parent.wait()
+            exit_code = await process.wait()
+            assert is_running(runner_pid(link))
+            (tmp_path / "go").touch()
+            await link.until("UpdateRunStatus")
+            await until_gone(runner_pid(link))
+            return exit_code
+
+    assert asyncio.run(scenario()) == 0
+    assert link.outcome() == (RunStatus.COMPLETED, "")
+
+
+@pytest.mark.row("F7", "S5")
+@pytest.mark.parametrize("how", ["parent", "SIGTERM", "SIGKILL"])
+def test_clientapps_end_with_their_superexec(tmp_path: Path, how: str) -> None:
+    content = RecordDict({"config": ConfigRecord({"word": "hello"})})
+    node = LaunchingSuperNode(build_app(tmp_path / "app", WAITING), content)
+    assert node.kind is AppKind.CLIENTAPP
+
+    async def scenario() -> None:
+        parent = await asyncio.create_subprocess_exec("sleep", "60")
+        async with superexec(node, tmp_path, "--parent-pid", str(parent.pid)) as process:
+            await node.until("PushAppLogs")
+            runner = runner_pid(node)
+            apps = [int(pid) for pid in children_of(runner).split()]
+            assert parent_of(runner) == process.pid
+            {"parent": parent.kill, "SIGTERM": process.terminate, "SIGKILL": process.kill}[how]()
+            await process.wait()
+            for pid in (runner, *apps):
+                await until_gone(pid)
+            if parent.returncode is None:
+                parent.kill()
+            await parent.wait()
+
+    asyncio.run(scenario())
+    assert node.reply is None
+    assert node.exits == []
