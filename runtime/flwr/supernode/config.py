@@ -85,6 +85,12 @@ SETTINGS: Final = (
         metavar="FILE",
     ),
     Setting(
+        flag="--appio-accept-old-apps",
+        help="serve app processes of releases 1.24 to 1.28, which prove less on each call",
+        default=False,
+        is_switch=True,
+    ),
+    Setting(
         flag="--state-dir",
         help="directory of what must survive a restart: key, inbox, outbox, contexts; "
         "default: nothing survives",
@@ -183,6 +189,7 @@ class SuperNodeConfig:
     appio_tls: AppIoTlsFiles | None
     appio_is_insecure: bool  # False without files: an ephemeral certificate is made
     superexec_secret: Path | None
+    accepts_old_apps: bool
     state_dir: Path | None  # None: a temporary one
     max_apps: int
     max_retries: int | None
@@ -232,6 +239,7 @@ def make_config(values: Mapping[str, Any]) -> SuperNodeConfig:
         appio_tls=appio_tls,
         appio_is_insecure=appio_is_insecure,
         superexec_secret=values["superexec_auth_secret_file"],
+        accepts_old_apps=values["appio_accept_old_apps"],
         state_dir=Path(state_dir).expanduser().absolute() if state_dir else None,
         max_apps=_at_least(values, "max_apps", 1),
         max_retries=None if retries is None else _at_least(values, "max_retries", 0),

@@ -6,8 +6,11 @@ leases are revoked and their work is handed to its successor.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Final, Protocol
 
 from flwr.core.clock import Clock
@@ -18,6 +21,8 @@ from flwr.supernode.leases import AppLeases
 logger = logging.getLogger(__name__)
 
 _STABLE: Final = timedelta(seconds=30)  # a child that lived this long is restarted without delay
+
+_OUR_SETTINGS: Final = "FLWR_SUPERNODE_"
 
 
 class Process(Protocol):
@@ -45,7 +50,7 @@ class Executor:
         leases: AppLeases,
         clock: Clock,
         *,
-        start: Callable[[Sequence[str]], Awaitable[Process]],
+        start: Callable[[Sequence[str], Mapping[str, str]], Awaitable[Process]],
     ) -> None:
         self._argv, self._leases, self._clock, self._start = argv, leases, clock, start
 
@@ -73,10 +78,40 @@ class Executor:
 
     async def _live_once(self) -> str:
         """Start one and return how it ended."""
-        child = await self._start(self._argv)
+        child = await self._start(self._argv, environment(os.environ))
         try:
             await child.wait()
         finally:
             # Also when it has exited: whatever of its process group is left must not run on.
             await asyncio.shield(child.stop(STOP_GRACE))
         return child.cause_of_exit()
+
+
+def superexec_argv(
+    address: str, *, max_apps: int, root_certificates: Path | None, secret: Path | None
+) -> list[str]:
+    """Return the command line of our SuperExec."""
+    security = ["--insecure"]
+    if root_certificates is not None:
+        security = ["--root-certificates", str(root_certificates)]
+    proof = [] if secret is None else ["--superexec-auth-secret-file", str(secret)]
+    return [
+        sys.executable,
+        "-m",
+        "flwr.superexec.main",
+        "--appio-api-address",
+        address,
+        "--plugin-type",
+        "clientapp",
+        "--max-apps",
+        str(max_apps),
+        "--parent-pid",
+        str(os.getpid()),
+        *security,
+        *proof,
+    ]
+
+
+def environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """Return our environment without our own settings: the node's key is no app's business."""
+    return {name: value for name, value in ours.items() if not name.startswith(_OUR_SETTINGS)}

@@ -31,11 +31,11 @@ from flwr.core.limits import (
     RETRY_CAP,
     RETRY_FIRST,
 )
-from flwr.core.message import Delivery, Envelope, ObjectTree
+from flwr.core.message import Envelope, ObjectTree
 from flwr.core.run import Run
 from flwr.shell.in_thread import in_thread
-from flwr.store.fabs import Fab
 from flwr.supernode.identity import NodeIdentity
+from flwr.wire.clients.fleet import FetchedFab, Pulled, PulledObject
 from flwr.wire.diagnose import TlsMismatchError
 
 logger = logging.getLogger(__name__)
@@ -49,22 +49,6 @@ _LEAVE_DEADLINE: Final = timedelta(seconds=2)  # each of two last calls
 _REJOINS: Final = 3  # in a row without one successful call between
 _ODD_TRIES: Final = 3  # a server that stumbled once (upstream's UNKNOWN) is asked again
 _REFUSED: Final = (FailedPreconditionError, ConflictError, AlreadyExistsError, UnauthenticatedError)
-
-
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """One answer to a pull of messages."""
-
-    deliveries: tuple[Delivery, ...]
-    ended_runs: tuple[RunId, ...] | None  # None: the server does not tell
-
-
-@dataclass(frozen=True, slots=True)
-class PulledObject:
-    """One answer to a pull of an object."""
-
-    is_known: bool
-    content: bytes | None  # None: known, and still on its way to the server
 
 
 class FleetCalls(Protocol):
@@ -93,7 +77,7 @@ class FleetCalls(Protocol):
         """Give the registration back."""
         ...
 
-    async def pull_messages(self, active_runs: Sequence[RunId]) -> Pulled:
+    async def pull_messages(self, active_runs: Sequence[RunId] = ()) -> Pulled:
         """Wait for instructions as long as the server holds the call."""
         ...
 
@@ -119,7 +103,7 @@ class FleetCalls(Protocol):
         """Fetch a run that is running."""
         ...
 
-    async def get_fab(self, run_id: RunId, fab_hash: FabHash) -> Fab:
+    async def get_fab(self, run_id: RunId, fab_hash: FabHash) -> FetchedFab:
         """Fetch the bundle of a run."""
         ...
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from flwr.core.clock import Clock
 from flwr.core.errors import InvalidError, TooLargeError
-from flwr.core.ids import ObjectId, RunId
+from flwr.core.ids import FabHash, ObjectId, RunId
 from flwr.core.limits import TRANSFERS_IN_PARALLEL
 from flwr.core.message import Delivery, Envelope, ErrorCode, check_tree
 from flwr.core.run import Run, RunNotRunningError, RunStatus
@@ -76,6 +76,7 @@ class Intake:
         self._transfers = asyncio.Semaphore(TRANSFERS_IN_PARALLEL)
         self._cleared: set[RunId] = set()  # bundle verified by this process
         self._clearing: defaultdict[RunId, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._fetching: defaultdict[FabHash, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def unfinished(self) -> list[Delivery]:
         """Return what an earlier process had begun to take in."""
@@ -129,18 +130,27 @@ class Intake:
                 return
             if run is None:
                 run = await self._session.attempt(self._session.fleet.get_run, run_id)
-            fab = await in_thread(self._runs.find_fab, run.fab_hash)
-            is_new = fab is None
-            if fab is None:
-                fab = await self._session.attempt(self._session.fleet.get_fab, run_id, run.fab_hash)
-            refusal = await in_thread(self._check_fab, run, fab)
-            known = await in_thread(self._runs.admit, run, fab if is_new and not refusal else None)
-            if refusal is not None:
-                raise refusal
+            async with self._fetching[run.fab_hash]:
+                known = await self._admit(run)
             if not known:
                 why = "this node had been told that the run has ended"
                 raise IntakeRefusedError(ErrorCode.MESSAGE_UNAVAILABLE, why)
             self._cleared.add(run_id)
+
+    async def _admit(self, run: Run) -> bool:
+        known_fab = await in_thread(self._runs.find_fab, run.fab_hash)
+        fab = known_fab or await self._fetch_fab(run)
+        refusal = await in_thread(self._check_fab, run, fab)
+        is_new = known_fab is None and refusal is None
+        is_live = await in_thread(self._runs.admit, run, fab if is_new else None)
+        if refusal is not None:
+            raise refusal
+        return is_live
+
+    async def _fetch_fab(self, run: Run) -> Fab:
+        get_fab = self._session.fleet.get_fab
+        fetched = await self._session.attempt(get_fab, run.run_id, run.fab_hash)
+        return Fab(run.fab_hash, fetched.content, fetched.verifications)
 
     def _check_fab(self, run: Run, fab: Fab) -> IntakeRefusedError | None:
         try:

@@ -95,6 +95,13 @@ class AppLeases:
             return None
         return lease
 
+    def find_for_run(self, run_id: RunId) -> Lease | None:
+        """Return the live lease of a run: there is at most one."""
+        now = self._clock.now()
+        with self._store.reading() as tx:
+            live = [x for x in tx.leases.for_run(run_id) if not has_lapsed(x, at=now)]
+        return live[0] if live else None
+
     def require(self, token: str) -> Lease:
         """Return the live lease of ``token``.
 
@@ -106,11 +113,11 @@ class AppLeases:
             raise UnauthenticatedError("Invalid token.")
         return lease
 
-    def heartbeat(self, token: str, *, next_in: timedelta | None) -> bool:
+    def heartbeat(self, token_hash: str, *, next_in: timedelta | None) -> bool:
         """Renew a lease; False when it is over.
 
         Args:
-            token: the launch token.
+            token_hash: of the launch token.
             next_in: when the next heartbeat is announced for; None: not said (upstream's runners).
         """
         patience = LEASE_AFTER_HEARTBEAT
@@ -118,7 +125,7 @@ class AppLeases:
             patience = min(patience, max(APP_PATIENCE, next_in * (APP_PATIENCE / APP_HEARTBEAT)))
         now = self._clock.now()
         with self._store.transaction() as tx:
-            lease = tx.leases.find_by_hash(hash_token(token))
+            lease = tx.leases.find_by_hash(token_hash)
             if lease is None or has_lapsed(lease, at=now):
                 return False
             is_first = lease.until - lease.granted_at == LEASE_BEFORE_HEARTBEAT

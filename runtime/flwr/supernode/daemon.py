@@ -1,0 +1,326 @@
+"""The SuperNode's composition root: the only file that builds things.
+
+Start, each step only after the one before:
+    1. open the state (created, migrated, or refused with a remedy), load or make the key
+    2. bind ClientAppIo, so that a taken port is said before anybody is bothered
+    3. connect to the SuperLink: register where that is ours to do, activate
+    4. serve ClientAppIo; in subprocess isolation release what an earlier SuperExec held
+    5. heartbeats, inbox, outbox, deadlines; the SuperExec; health says SERVING
+Stop, at SIGTERM or SIGINT:
+    1. no more instructions are taken; the SuperExec ends, its unfinished work waits for the next
+       start (with --state-dir) or for the SuperLink to miss us
+    2. replies that are complete are sent, for a few seconds at most
+    3. ClientAppIo closes, the node deactivates (and unregisters, if it lived for this process only)
+    4. the state is closed; exit status 0
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from flwr.auth.fab_signature import (
+    TrustedEntities,
+    UntrustedFabError,
+    load_trusted_entities,
+)
+from flwr.auth.fab_signature import (
+    verify_fab as verify_signature,
+)
+from flwr.auth.node_keys import NodeKey, load_node_key, new_node_key
+from flwr.auth.superexec_auth import SuperExecVerifier, load_secret
+from flwr.auth.tls import ClientTls, load_client_tls, load_server_tls
+from flwr.core.clock import Clock, SteadyClock, SystemClock
+from flwr.core.ids import NodeId
+from flwr.core.run_config import Config
+from flwr.fab.verify import verify_fab
+from flwr.shell.children import Child
+from flwr.shell.in_thread import in_thread
+from flwr.shell.signals import stop_requests
+from flwr.shell.wakeups import Wakeups
+from flwr.store.fabs import Fab
+from flwr.store.store import Store, open_store
+from flwr.supernode.app_logs import AppLogs
+from flwr.supernode.apps import AppSessions, Stopwatches
+from flwr.supernode.config import SuperNodeConfig
+from flwr.supernode.executor import Executor, superexec_argv
+from flwr.supernode.fleet import FleetSession, Patience
+from flwr.supernode.identity import NodeIdentity
+from flwr.supernode.inbox import Inbox
+from flwr.supernode.intake import Intake
+from flwr.supernode.leases import AppLeases
+from flwr.supernode.outbox import Outbox
+from flwr.supernode.port import make_clientappio
+from flwr.supernode.runs import RunBook
+from flwr.supernode.state import AppIoSecurity, appio_security, own_key, state_directory
+from flwr.supernode.upkeep import EndedRuns, Reaper
+from flwr.wire.channel import client_address, open_aio_channel
+from flwr.wire.clients.fleet import FleetClient
+from flwr.wire.diagnose import explain
+from flwr.wire.health import Health, make_health_server
+from flwr.wire.server import RpcServer
+
+logger = logging.getLogger(__name__)
+
+DATABASE: Final = "supernode.db"
+_DRAIN: Final = timedelta(seconds=4)  # for complete replies, within compose's ten seconds
+_NODE_ID: Final = "node_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Node:
+    """The parts of a running node."""
+
+    identity: NodeIdentity
+    session: FleetSession
+    leases: AppLeases
+    runs: RunBook
+    inbox: Inbox
+    outbox: Outbox
+    wakeups: Wakeups
+    clock: Clock
+    server: RpcServer
+    executor: Executor | None
+
+
+async def work(config: SuperNodeConfig) -> None:
+    """Run the SuperNode until it is asked to stop.
+
+    Raises:
+        FlwrError: the SuperLink refuses the node, or something it needs is not to be had.
+    """
+    async with AsyncExitStack() as cleanup:
+        stop = cleanup.enter_context(stop_requests())
+        state_dir = cleanup.enter_context(state_directory(config.state_dir))
+        store = cleanup.enter_context(
+            closing(await in_thread(open_store, str(state_dir / DATABASE)))
+        )
+        health = Health()
+        if config.health_address is not None:
+            health_server = make_health_server(config.health_address, health)
+            await health_server.start()
+            cleanup.push_async_callback(health_server.stop)
+        node = await _build(config, state_dir, store, cleanup)
+        if not await _connect(node, stop):
+            return
+        try:
+            await _serve(node, stop, health)
+        finally:
+            health.set_not_serving()
+            node.wakeups.close()
+            await node.server.stop()
+            await node.session.leave()
+            logger.info("SuperNode stopped", extra={"event": "stopped"})
+
+
+async def _connect(node: _Node, stop: asyncio.Event) -> bool:
+    """Come online; False when we were asked to stop before."""
+    connecting = asyncio.create_task(node.session.connect(), name="connect")
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done():
+            return False
+        await connecting
+        return True
+    finally:
+        for task in (connecting, stopping):
+            task.cancel()
+        await asyncio.gather(connecting, stopping, return_exceptions=True)
+
+
+async def _serve(node: _Node, stop: asyncio.Event, health: Health) -> None:
+    """Do the node's work until asked to stop, then finish in order."""
+    await in_thread(node.leases.renew_all)  # while we were down nobody could send a heartbeat
+    await node.server.start()
+    async with asyncio.TaskGroup() as tasks:
+        inbox = tasks.create_task(node.inbox.run(), name="inbox")
+        outbox = tasks.create_task(node.outbox.run(), name="outbox")
+        beside = [
+            tasks.create_task(node.session.heartbeats(), name="heartbeats"),
+            tasks.create_task(Reaper(node.leases, node.wakeups, node.clock).run(), name="reaper"),
+            tasks.create_task(
+                EndedRuns(node.session, node.runs, node.inbox).run(), name="ended-runs"
+            ),
+        ]
+        launching = (
+            [tasks.create_task(node.executor.run(), name="superexec")] if node.executor else []
+        )
+        health.set_serving()
+        logger.info(
+            "SuperNode works",
+            extra={"event": "working", "appio": node.server.address},
+        )
+        await stop.wait()
+        logger.info("SuperNode is stopping", extra={"event": "stopping"})
+        health.set_not_serving()
+        for task in (inbox, *launching):
+            task.cancel()
+        await asyncio.gather(inbox, *launching, return_exceptions=True)
+        if not await node.outbox.drain(_DRAIN):
+            logger.warning("Replies are left to send", extra={"event": "outbox-left"})
+        for task in (outbox, *beside):
+            task.cancel()
+
+
+async def _build(
+    config: SuperNodeConfig, state_dir: Path, store: Store, cleanup: AsyncExitStack
+) -> _Node:
+    wall = SystemClock()
+    clock = SteadyClock(wall)
+    wakeups = Wakeups()
+    store.subscribe(wakeups.ring)
+    identity = NodeIdentity(
+        registers_itself=config.private_key is None, is_ephemeral=config.state_dir is None
+    )
+    runs = RunBook(store, clock, identity)
+    session = _session(config, _key(config, state_dir), identity, runs, store, clock, cleanup)
+    leases = AppLeases(store, clock, identity, max_apps=config.max_apps)
+    stopwatches = Stopwatches(clock)
+    apps = AppSessions(
+        store,
+        clock,
+        identity,
+        node_config=config.node_config,
+        stopwatches=stopwatches,
+        read_defaults=_read_defaults,
+    )
+    trust = _Trust(
+        load_trusted_entities(config.trusted_entities) if config.trusted_entities else None
+    )
+    intake = Intake(store, clock, identity, session, runs, is_trusted=trust.objection)
+    security = await in_thread(appio_security, config, state_dir, wall)
+    share = session.fleet.push_logs if config.shares_app_logs else None
+    server = make_clientappio(
+        config.clientappio_address,
+        leases=leases,
+        apps=apps,
+        logs=AppLogs(state_dir / "app-logs", share=share),
+        wakeups=wakeups,
+        clock=wall,
+        tls=security.tls,
+        superexec=SuperExecVerifier(load_secret(security.secret)) if security.secret else None,
+        accepts_old_apps=config.accepts_old_apps,
+    )
+    return _Node(
+        identity=identity,
+        session=session,
+        leases=leases,
+        runs=runs,
+        inbox=Inbox(session, runs, intake, clock),
+        outbox=Outbox(store, clock, session, runs, stopwatches, wakeups),
+        wakeups=wakeups,
+        clock=clock,
+        server=server,
+        executor=_executor(config, leases, clock, server, security),
+    )
+
+
+def _session(
+    config: SuperNodeConfig,
+    key: NodeKey,
+    identity: NodeIdentity,
+    runs: RunBook,
+    store: Store,
+    clock: Clock,
+    cleanup: AsyncExitStack,
+) -> FleetSession:
+    tls = _superlink_tls(config)
+    channel = open_aio_channel(config.superlink, tls)
+    cleanup.push_async_callback(channel.close)
+
+    def adopt(node_id: NodeId) -> None:
+        """Work addressed to an id we no longer have can never be answered."""
+        with store.reading() as tx:
+            before = tx.meta.get(_NODE_ID)
+        if before not in {None, str(node_id)}:
+            runs.end_all(why="the SuperLink knows this node by another id now")
+        with store.transaction() as tx:
+            tx.meta.set(_NODE_ID, str(node_id))
+
+    return FleetSession(
+        FleetClient(channel, key, clock=SystemClock(), is_durable=config.state_dir is not None),
+        identity,
+        clock,
+        fingerprint=key.fingerprint,
+        adopt=adopt,
+        explain=lambda: explain(config.superlink, tls),
+        patience=Patience(max_retries=config.max_retries, max_wait=config.max_wait),
+        heartbeat=config.heartbeat,
+    )
+
+
+def _superlink_tls(config: SuperNodeConfig) -> ClientTls | None:
+    if config.is_insecure:
+        return None
+    return load_client_tls(config.root_certificates, now=SystemClock().now())
+
+
+def _key(config: SuperNodeConfig, state_dir: Path) -> NodeKey:
+    if config.private_key is not None:
+        return load_node_key(config.private_key)
+    return new_node_key() if config.state_dir is None else own_key(state_dir)
+
+
+def _executor(
+    config: SuperNodeConfig,
+    leases: AppLeases,
+    clock: Clock,
+    server: RpcServer,
+    security: AppIoSecurity,
+) -> Executor | None:
+    if not config.starts_superexec:
+        return None
+
+    async def start(argv: Sequence[str], env: Mapping[str, str]) -> Child:
+        return await Child.start(argv, env=env)
+
+    argv = superexec_argv(
+        client_address(server.address),
+        max_apps=config.max_apps,
+        root_certificates=security.root_certificates,
+        secret=security.secret,
+    )
+    return Executor(argv, leases, clock, start=start)
+
+
+class _Trust:
+    """Whose word a bundle needs to run here."""
+
+    def __init__(self, trusted: TrustedEntities | None) -> None:
+        self._trusted = trusted
+
+    def objection(self, fab: Fab) -> str | None:
+        """Say why a bundle is not trusted, None when it is."""
+        if self._trusted is None:
+            return None
+        try:
+            verify_signature(fab.hash, fab.verifications, self._trusted)
+        except UntrustedFabError as error:
+            return error.message
+        return None
+
+
+def _read_defaults(content: bytes) -> Config:
+    return verify_fab(content).manifest.config
+
+
+def check(config: SuperNodeConfig) -> None:
+    """Read every file the configuration names, and open nothing.
+
+    Raises:
+        FlwrError: one is missing, malformed, or does not fit the others.
+    """
+    _superlink_tls(config)
+    if config.private_key is not None:
+        load_node_key(config.private_key)
+    if config.trusted_entities is not None:
+        load_trusted_entities(config.trusted_entities)
+    if config.superexec_secret is not None:
+        load_secret(config.superexec_secret)
+    if (files := config.appio_tls) is not None:
+        load_server_tls(files.certificate, files.key, files.ca, now=SystemClock().now())

@@ -1,0 +1,136 @@
+"""A SuperLink in memory that speaks ``FleetCalls``, with switches for all that may go wrong."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+
+from flwr.core.errors import FlwrError, UnavailableError
+from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
+from flwr.core.message import Delivery, Envelope, ObjectTree
+from flwr.core.run import Run
+from flwr.wire.clients.fleet import FetchedFab, Pulled, PulledObject
+from flwr.wire.transport import PeerNotRunningError
+
+
+class FakeFleet:
+    """What the node may see of a SuperLink; every call is counted by name."""
+
+    def __init__(self) -> None:
+        self.node_id = NodeId(77)
+        self.calls: Counter[str] = Counter()
+        self.waiting: list[Delivery] = []
+        self.objects: dict[ObjectId, bytes | None] = {}
+        self.runs: dict[RunId, Run] = {}
+        self.fabs: dict[FabHash, FetchedFab] = {}
+        self.ended: list[RunId] = []
+        self.tells_ended = True
+        self.stopped: set[RunId] = set()
+        self.confirmed: list[MessageId] = []
+        self.replies: dict[MessageId, Envelope] = {}
+        self.runtimes: list[float] = []
+        self.received: dict[ObjectId, bytes] = {}
+        self.failures: dict[str, list[FlwrError]] = {}  # raised by the next calls of that name
+        self.damaged: dict[ObjectId, int] = {}  # how often wrong bytes are answered
+        self.late: dict[ObjectId, int] = {}  # how often an object is not available yet
+        self.hooks: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.changed = asyncio.Condition()
+
+    async def _called(self, name: str, run_id: RunId | None = None) -> None:
+        async with self.changed:
+            self.calls[name] += 1
+            self.changed.notify_all()
+        if name in self.hooks:
+            await self.hooks[name]()
+        if self.failures.get(name):
+            raise self.failures[name].pop(0)
+        if run_id in self.stopped:
+            raise PeerNotRunningError("Run is finished. Stopped by user.")
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something observable became true after a call."""
+        async with self.changed, asyncio.timeout(5):
+            await self.changed.wait_for(holds)
+
+    async def _note(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    def offer(self, delivery: Delivery, contents: Mapping[ObjectId, bytes]) -> None:
+        self.waiting.append(delivery)
+        self.objects.update(contents)
+
+    async def register(self) -> NodeId:
+        await self._called("register")
+        return self.node_id
+
+    async def activate(self, interval: timedelta) -> NodeId:
+        await self._called("activate")
+        return self.node_id
+
+    async def heartbeat(self, interval: timedelta) -> bool:
+        await self._called("heartbeat")
+        return True
+
+    async def deactivate(self) -> None:
+        await self._called("deactivate")
+
+    async def unregister(self) -> None:
+        await self._called("unregister")
+
+    async def pull_messages(self, active_runs: Sequence[RunId] = ()) -> Pulled:
+        await self._called("pull_messages")
+        if not self.waiting and not self.ended:
+            await asyncio.sleep(0.6)  # a short hold
+        taken, self.waiting = self.waiting[:1], self.waiting[1:]
+        ended, self.ended = self.ended, []
+        return Pulled(tuple(taken), tuple(ended) if self.tells_ended else None)
+
+    async def push_reply(
+        self, envelope: Envelope, tree: ObjectTree, runtime_s: float
+    ) -> Sequence[ObjectId]:
+        await self._called("push_reply", envelope.run_id)
+        assert envelope.reply_to is not None
+        self.replies.setdefault(envelope.reply_to, envelope)
+        self.runtimes.append(runtime_s)
+        return [object_id for object_id in tree.walk() if object_id not in self.received]
+
+    async def push_object(self, run_id: RunId, object_id: ObjectId, content: bytes) -> bool:
+        await self._called("push_object", run_id)
+        assert hashlib.sha256(content).hexdigest() == object_id
+        self.received[object_id] = content
+        await self._note()
+        return True
+
+    async def pull_object(self, run_id: RunId, object_id: ObjectId) -> PulledObject:
+        await self._called("pull_object", run_id)
+        if object_id not in self.objects:
+            return PulledObject(is_known=False, content=None)
+        if self.late.get(object_id):
+            self.late[object_id] -= 1
+            return PulledObject(is_known=True, content=None)
+        if self.damaged.get(object_id):
+            self.damaged[object_id] -= 1
+            return PulledObject(is_known=True, content=b"damaged")
+        return PulledObject(is_known=True, content=self.objects[object_id])
+
+    async def confirm(self, run_id: RunId, message_id: MessageId) -> None:
+        await self._called("confirm", run_id)
+        self.confirmed.append(message_id)
+        await self._note()
+
+    async def get_run(self, run_id: RunId) -> Run:
+        await self._called("get_run", run_id)
+        return self.runs[run_id]
+
+    async def get_fab(self, run_id: RunId, fab_hash: FabHash) -> FetchedFab:
+        await self._called("get_fab", run_id)
+        return self.fabs[fab_hash]
+
+    async def push_logs(self, run_id: RunId, logs: Sequence[str]) -> None:
+        await self._called("push_logs", run_id)
+
+
+def unreachable() -> UnavailableError:
+    return UnavailableError("connection refused")

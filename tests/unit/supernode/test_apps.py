@@ -1,0 +1,189 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from flwr.auth.app_tokens import hash_token
+from flwr.core.errors import FailedPreconditionError, InvalidError, NotFoundError
+from flwr.core.ids import ObjectId
+from flwr.core.message import ErrorCode
+from flwr.supernode.apps import Stopwatches
+from tests.fakes.clock import FakeClock
+from tests.unit.supernode import given
+from tests.unit.supernode.given import NODE, OTHER_RUN, Site
+
+
+@pytest.mark.row("S21", "S37")
+def test_an_app_gets_run_bundle_and_merged_configuration() -> None:
+    site = Site()
+    site.admit(rounds=5)
+    site.take_in()
+    _, lease = site.launch()
+
+    inputs = site.apps.inputs(lease)
+
+    assert inputs.node_id == NODE
+    assert inputs.node_config == {"partition-id": 3}
+    assert inputs.run_config == {"rounds": 5, "opt.name": "sgd"}
+    assert inputs.fab.content == given.fab().content
+    assert inputs.context is None
+
+
+@pytest.mark.row("S21")
+def test_the_context_an_app_leaves_is_what_the_next_one_gets() -> None:
+    site = Site()
+    for number in (1, 2, 3):
+        asked = site.take_in(text=str(number))
+        _, lease = site.launch()
+        before = site.apps.inputs(lease).context or b""
+        site.apps.message(lease)
+        site.answer(lease, asked.delivery.envelope)
+        site.apps.finish(lease, before + b"+")
+
+    with site.store.reading() as tx:
+        assert tx.contexts.find(given.RUN, NODE) == b"+++"
+
+
+def test_an_app_reads_exactly_the_instruction_it_was_launched_for() -> None:
+    site = Site()
+    first, second = site.take_in(text="1"), site.take_in(text="2")
+    _, lease = site.launch()
+
+    assert site.apps.message(lease).envelope == first.delivery.envelope
+    assert site.apps.message(lease) == first.delivery  # asking again is harmless
+    assert second.message_id != first.message_id
+    for object_id, content in first.contents.items():
+        assert site.apps.get_object(lease, object_id).content == content
+
+
+@pytest.mark.row("S40", "F23")
+def test_objects_of_another_run_do_not_exist_for_an_app() -> None:
+    site = Site()
+    site.take_in()
+    foreign = site.take_in(OTHER_RUN, text="secret")
+    _, lease = site.launch()
+
+    assert not site.apps.get_object(lease, ObjectId(foreign.message_id)).is_known
+
+
+def test_a_reply_is_complete_once_all_its_objects_are_there() -> None:
+    site = Site()
+    asked = site.take_in()
+    _, lease = site.launch()
+    site.apps.message(lease)
+    sent = given.reply(asked.delivery.envelope, site.clock, payload=b"x" * 200_000)
+
+    message_id, missing = site.apps.accept_reply(lease, sent.delivery.envelope, sent.delivery.tree)
+    assert message_id == sent.message_id
+    for object_id in missing:
+        assert "outbox" not in site.rung
+        assert site.apps.put_object(lease, object_id, sent.contents[object_id])
+    assert "outbox" in site.rung
+
+
+def test_the_same_reply_twice_is_one_reply_and_another_is_refused() -> None:
+    site = Site()
+    asked = site.take_in()
+    _, lease = site.launch()
+    site.apps.message(lease)
+    sent = site.answer(lease, asked.delivery.envelope)
+
+    again = site.apps.accept_reply(lease, sent.delivery.envelope, sent.delivery.tree)
+    assert again == (sent.message_id, [])
+    site.clock.advance(timedelta(seconds=1))
+    other = given.reply(asked.delivery.envelope, site.clock)
+    with pytest.raises(FailedPreconditionError):
+        site.apps.accept_reply(lease, other.delivery.envelope, other.delivery.tree)
+
+
+def test_a_retry_after_the_reply_has_left_is_answered_as_before() -> None:
+    site = Site()
+    asked = site.take_in()
+    _, lease = site.launch()
+    site.apps.message(lease)
+    sent = site.answer(lease, asked.delivery.envelope)
+    with site.store.transaction() as tx:
+        tx.messages.delete([asked.message_id])  # what the outbox does
+
+    assert site.apps.accept_reply(lease, sent.delivery.envelope, sent.delivery.tree)[1] == []
+    object_id, content = next(iter(sent.contents.items()))
+    assert site.apps.put_object(lease, object_id, content)
+
+
+def test_a_reply_to_something_else_is_refused() -> None:
+    site = Site()
+    asked, other = site.take_in(text="1"), site.take_in(text="2")
+    _, lease = site.launch()
+    site.apps.message(lease)
+    wrong = given.reply(other.delivery.envelope, site.clock)
+    with pytest.raises(InvalidError):
+        site.apps.accept_reply(lease, wrong.delivery.envelope, wrong.delivery.tree)
+
+    right = given.reply(asked.delivery.envelope, site.clock)
+    outliving = replace(right.delivery.envelope, ttl=right.delivery.envelope.ttl + 1)
+    with pytest.raises(InvalidError):
+        site.apps.accept_reply(lease, outliving, right.delivery.tree)
+    assert site.reply_to(asked.message_id) is None
+
+
+def test_an_object_nobody_announced_is_not_kept() -> None:
+    site = Site()
+    asked = site.take_in()
+    _, lease = site.launch()
+    sent = given.reply(asked.delivery.envelope, site.clock)
+    for object_id, content in sent.contents.items():
+        if object_id not in asked.contents:
+            assert not site.apps.put_object(lease, object_id, content)
+
+
+def test_an_app_that_finishes_without_a_reply_is_answered_for() -> None:
+    site = Site()
+    asked = site.take_in()
+    _, lease = site.launch()
+    site.apps.message(lease)
+
+    site.apps.finish(lease, b"")
+
+    reply = site.reply_to(asked.message_id)
+    assert reply is not None
+    assert reply.error is not None
+    assert reply.error.code == ErrorCode.CLIENT_APP_CRASHED
+
+
+@pytest.mark.row("S63")
+def test_the_end_of_a_run_ends_its_tokens_and_leaves_nothing_behind() -> None:
+    site = Site()
+    asked = site.take_in()
+    other = site.take_in(OTHER_RUN, text="other")
+    token, lease = site.launch()
+    site.apps.finish(site.launch(OTHER_RUN)[1], b"state")
+
+    assert site.runs.end([given.RUN], why="stopped") == [given.RUN]
+    assert site.runs.end([given.RUN], why="stopped") == []
+
+    assert site.leases.find(lease.token_hash) is None
+    assert not site.leases.heartbeat(hash_token(token), next_in=None)
+    with pytest.raises(NotFoundError):
+        site.apps.message(lease)
+    assert site.runs.live() == [OTHER_RUN]
+    with site.store.reading() as tx:
+        assert tx.messages.find_instruction(asked.message_id) is None
+        assert tx.objects.get(ObjectId(asked.message_id)) is None
+        assert tx.objects.get(ObjectId(other.message_id)) is not None
+        assert tx.contexts.find(OTHER_RUN, NODE) == b"state"
+
+
+def test_running_time_is_zero_when_unknown_and_measured_otherwise() -> None:
+    clock = FakeClock()
+    watches, asked = Stopwatches(clock), given.instruction(clock)
+    watches.stop(asked.message_id)
+    assert watches.seconds(asked.message_id) == 0.0
+
+    watches.start(asked.message_id)
+    clock.advance(timedelta(seconds=2))
+    watches.start(asked.message_id)
+    clock.advance(timedelta(seconds=3))
+    watches.stop(asked.message_id)
+    assert watches.seconds(asked.message_id) == 5.0
+    watches.forget(asked.message_id)
+    assert watches.seconds(asked.message_id) == 0.0

@@ -1,0 +1,156 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from flwr.core.errors import InvalidError
+from flwr.core.message import ErrorCode
+from tests.unit.supernode.fakes import unreachable
+from tests.unit.supernode.given import RUN, Sent, Site, scenario
+
+
+@asynccontextmanager
+async def sending(site: Site) -> AsyncIterator[None]:
+    task = asyncio.create_task(site.outbox.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def replied(*, payload: bytes = b"") -> tuple[Site, Sent, Sent]:
+    site = Site()
+    asked = site.take_in()
+    _, lease = site.launch()
+    site.apps.message(lease)
+    site.clock.advance(timedelta(seconds=4))
+    sent = site.answer(lease, asked.delivery.envelope, payload=payload)
+    site.apps.finish(lease, b"")
+    site.connect()
+    return site, asked, sent
+
+
+def is_empty(site: Site) -> bool:
+    with site.store.reading() as tx:
+        return not tx.messages.for_run(RUN)
+
+
+async def until_empty(site: Site) -> None:
+    for _ in range(500):
+        if is_empty(site):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the outbox did not empty")
+
+
+@pytest.mark.row("S18", "F3")
+def test_a_durable_reply_is_sent_with_its_objects_and_forgotten() -> None:
+    async def body() -> None:
+        site, asked, sent = replied(payload=b"y" * 300_000)
+        async with sending(site):
+            await until_empty(site)
+
+        assert site.fleet.replies == {asked.message_id: sent.delivery.envelope}
+        assert site.fleet.received.keys() == sent.contents.keys()
+        assert site.fleet.runtimes == [4.0]
+        with site.store.reading() as tx:
+            assert all(tx.objects.get(object_id) is None for object_id in sent.contents)
+
+    scenario(body)
+
+
+@pytest.mark.row("F3", "F15")
+def test_a_cut_connection_costs_only_time() -> None:
+    async def body() -> None:
+        site, asked, _ = replied(payload=b"y" * 10)
+        site.fleet.failures = {"push_reply": [unreachable()], "push_object": [unreachable()]}
+        async with sending(site):
+            await until_empty(site)
+        assert list(site.fleet.replies) == [asked.message_id]
+
+    scenario(body)
+
+
+def test_error_replies_the_node_made_are_sent_although_their_time_is_unknown() -> None:
+    async def body() -> None:
+        site = Site()
+        asked = site.take_in()
+        token, lease = site.launch()
+        site.apps.message(lease)
+        site.leases.report_exit(token, exit_code=-9, cause="was killed by SIGKILL")
+        site.connect()
+        async with sending(site):
+            await until_empty(site)
+        reply = site.fleet.replies[asked.message_id]
+        assert reply.error is not None
+        assert reply.error.code == ErrorCode.CLIENT_APP_CRASHED
+        assert site.fleet.runtimes == [0.0]
+        assert list(site.fleet.received) == [reply.message_id]
+
+    scenario(body)
+
+
+def test_a_reply_that_comes_while_the_outbox_waits_is_sent_at_once() -> None:
+    async def body() -> None:
+        site = Site()
+        asked = site.take_in()
+        _, lease = site.launch()
+        site.apps.message(lease)
+        site.connect()
+        async with sending(site):
+            await asyncio.sleep(0.05)
+            site.answer(lease, asked.delivery.envelope)
+            await until_empty(site)
+        assert list(site.fleet.replies) == [asked.message_id]
+
+    scenario(body)
+
+
+def test_the_reply_of_a_run_that_is_over_is_dropped_with_the_run() -> None:
+    async def body() -> None:
+        site, _, _ = replied()
+        site.fleet.stopped.add(RUN)
+        async with sending(site):
+            await until_empty(site)
+        assert site.fleet.replies == {}
+        assert site.runs.live() == []
+
+    scenario(body)
+
+
+def test_a_reply_the_superlink_refuses_becomes_an_error_reply() -> None:
+    async def body() -> None:
+        site, asked, _ = replied()
+        site.fleet.failures = {"push_reply": [InvalidError("ttl outlives the instruction")]}
+        async with sending(site):
+            await until_empty(site)
+        reply = site.fleet.replies[asked.message_id]
+        assert reply.error is not None
+        assert "ttl outlives" in reply.error.reason
+
+    scenario(body)
+
+
+@pytest.mark.row("F44")
+def test_draining_waits_for_what_is_under_way() -> None:
+    async def body() -> None:
+        site, asked, _ = replied()
+        async with sending(site):
+            assert await site.outbox.drain(timedelta(seconds=5))
+            assert list(site.fleet.replies) == [asked.message_id]
+
+    scenario(body)
+
+
+def test_draining_ends_when_patience_does() -> None:
+    async def body() -> None:
+        site, _, _ = replied()
+        site.fleet.failures = {"push_reply": [unreachable() for _ in range(50)]}
+        async with sending(site):
+            assert not await site.outbox.drain(timedelta(milliseconds=100))
+        assert not is_empty(site)
+
+    scenario(body)
