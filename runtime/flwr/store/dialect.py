@@ -1,13 +1,15 @@
 """What SQLite and PostgreSQL spell differently; every other statement of the store is common."""
 
-from typing import Final
-from zlib import crc32
+from collections.abc import Mapping
+from typing import Any, Final
 
 from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 MAX_IDS: Final = 10_000
 """How many values one IN may list; SQLite allows 32,766 variables in a statement."""
+
+_WRITER_LOCK: Final = 0x666C7772  # "flwr"; advisory locks are numbered per database
 
 Insert = sqlite.Insert | postgresql.Insert
 
@@ -22,8 +24,19 @@ def insert(connection: Connection, table: Table) -> Insert:
     return sqlite.insert(table) if is_sqlite(connection) else postgresql.insert(table)
 
 
-def serialize(connection: Connection, name: str) -> None:
-    """Let one transaction at a time past this point; SQLite's writer lock does so already."""
+def insert_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+    """Insert ``row``; tell whether it is new, that is, whether no unique key was taken."""
+    key = next(iter(table.primary_key))
+    new = insert(connection, table).values(row).on_conflict_do_nothing().returning(key)
+    return connection.execute(new).first() is not None
+
+
+def serialize(connection: Connection) -> None:
+    """Wait for the writer's turn, which ends with the transaction.
+
+    SQLite has one writer at a time by nature.  PostgreSQL is made to behave alike, across replicas:
+    an operation may read, decide and write without a second writer in between, and no two
+    operations can deadlock.  Transactions are short; readers never wait.
+    """
     if not is_sqlite(connection):
-        key = crc32(f"flwr-compose {name}".encode())
-        connection.execute(select(func.pg_advisory_xact_lock(key)))
+        connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))

@@ -12,9 +12,10 @@ from sqlalchemy.pool import QueuePool
 from flwr.core.errors import InvalidError
 
 MEMORY: Final = ":memory:"
-_BUSY_TIMEOUT_S: Final = 10.0  # how long another process may hold SQLite's writer lock
+_BUSY_TIMEOUT_S: Final = 10.0  # how long another process may hold the writer's turn
 _WAL_KEPT_BYTES: Final = 67_108_864  # what a burst may leave of the write-ahead log
 _IDLE_CONNECTIONS: Final = 8  # kept open; more are made while needed
+_IDLE_MS: Final = 60_000  # PostgreSQL frees the locks of a replica that hangs in a transaction
 _POSTGRES: Final = "postgresql+psycopg"
 
 
@@ -72,6 +73,7 @@ def make_postgres_engines(url: URL) -> Engines:
         pool_use_lifo=True,
         pool_pre_ping=True,  # the server may have restarted meanwhile
     )
+    event.listen(engine, "connect", _limit_waiting)
     return Engines(
         writing=engine,
         reading=engine.execution_options(postgresql_readonly=True),
@@ -114,6 +116,14 @@ def _set_pragmas(connection: sqlite3.Connection, *, durable: bool, read_only: bo
     else:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
+
+
+def _limit_waiting(connection: Any, record: Any) -> None:
+    del record
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {round(_BUSY_TIMEOUT_S * 1000)}")
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {_IDLE_MS}")
+    connection.commit()
 
 
 def _unknown(shown: str) -> InvalidError:

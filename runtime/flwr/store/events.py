@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Row, insert, select
 
 from flwr.core.ids import MessageId, NodeId, RunId
 from flwr.core.limits import LIST_PAGE
-from flwr.store.dialect import serialize
 from flwr.store.errors import EventChainError
 from flwr.store.schema import event as table
 from flwr.store.types import canonical_json, to_micros
@@ -56,7 +55,6 @@ class Events:
         details: Mapping[str, Any] = _NO_DETAILS,
     ) -> Event:
         """Append an event; ``details`` must be JSON.  Return it with its number and hash."""
-        serialize(self._connection, "events")
         newest = select(table.c.seq, table.c.hash).order_by(table.c.seq.desc()).limit(1)
         last = self._connection.execute(newest).first()
         row: dict[str, Any] = {
@@ -80,15 +78,14 @@ class Events:
             EventChainError: naming the first event that was altered, removed or put in.
         """
         previous, expected = _GENESIS, 1
-        rows = self._connection.execute(
-            select(table).order_by(table.c.seq).execution_options(yield_per=LIST_PAGE),
-        )
-        for row in rows:
-            if row.seq != expected:
-                raise EventChainError(expected, "it is missing")
-            if row.hash != _hash(previous, dict(row._mapping)):  # noqa: SLF001  public, see its docs
-                raise EventChainError(row.seq, "it does not have the hash it was written with")
-            previous, expected = row.hash, row.seq + 1
+        in_order = select(table).order_by(table.c.seq).execution_options(yield_per=LIST_PAGE)
+        with self._connection.execute(in_order) as rows:
+            for row in rows:
+                if row.seq != expected:
+                    raise EventChainError(expected, "it is missing")
+                if row.hash != _hash(previous, dict(row._mapping)):  # noqa: SLF001  public, see its docs
+                    raise EventChainError(row.seq, "it does not have the hash it was written with")
+                previous, expected = row.hash, row.seq + 1
 
     def list(
         self,

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, delete, func, select, update
 from flwr.core.errors import AlreadyExistsError, ConflictError
 from flwr.core.ids import MessageId, RunId
 from flwr.core.lease import AppKind, Lease
-from flwr.store.dialect import insert
+from flwr.store.dialect import insert_new
 from flwr.store.schema import lease as table
 
 LeaseList = list[Lease]
@@ -27,8 +27,7 @@ class Leases:
         Raises:
             AlreadyExistsError: its token is known already.
         """
-        new = insert(self._connection, table).values(_encode(lease)).on_conflict_do_nothing()
-        if self._connection.execute(new).rowcount != 1:
+        if not insert_new(self._connection, table, _encode(lease)):
             raise AlreadyExistsError("a lease with this token exists")
 
     def find_by_hash(self, token_hash: str) -> Lease | None:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, 
 from flwr.core.errors import AlreadyExistsError, NotFoundError
 from flwr.core.ids import MessageId, NodeId, RunId
 from flwr.core.message import Envelope, ObjectTree
-from flwr.store.dialect import MAX_IDS, insert
+from flwr.store.dialect import MAX_IDS, insert_new
 from flwr.store.message_rows import (
     Instruction,
     Reply,
@@ -56,8 +56,7 @@ class Messages:
             "ready": ready,
             "attempts": 0,
         }
-        new = insert(self._connection, instruction).values(row).on_conflict_do_nothing()
-        if self._connection.execute(new).rowcount != 1:
+        if not insert_new(self._connection, instruction, row):
             raise AlreadyExistsError(f"instruction {envelope.message_id} exists")
 
     def set_ready(self, message_id: MessageId) -> None:
@@ -157,8 +156,7 @@ class Messages:
         if found is None:
             raise NotFoundError(f"no instruction {envelope.reply_to} to reply to")
         row = {**encode_message(envelope, tree), "arrived_at": now}
-        new = insert(self._connection, reply).values(row).on_conflict_do_nothing()
-        if self._connection.execute(new).rowcount != 1:
+        if not insert_new(self._connection, reply, row):
             return False
         self._update(asked, replied_at=now)
         return True

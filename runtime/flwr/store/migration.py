@@ -22,7 +22,7 @@ def migrate(engine: Engine, where: str) -> None:
         StoreCorruptError: it holds tables, but not ours.
     """
     with engine.connect() as connection, connection.begin():
-        serialize(connection, "migration")
+        serialize(connection)
         found = find_revision(connection, where)
         if found != REVISION:
             _upgrade(connection, where, found)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from flwr.core.errors import AlreadyExistsError, ConflictError
 from flwr.core.ids import AccountId, NodeId
 from flwr.core.node import Node, NodeNotFoundError, NodeStatus
-from flwr.store.dialect import insert
+from flwr.store.dialect import insert_new
 from flwr.store.schema import node as table
 
 NodeList = list[Node]
@@ -30,8 +30,7 @@ class Nodes:
         Raises:
             AlreadyExistsError: its id or its public key is taken, even by an unregistered node.
         """
-        new = insert(self._connection, table).values(_encode(node)).on_conflict_do_nothing()
-        if self._connection.execute(new).rowcount != 1:
+        if not insert_new(self._connection, table, _encode(node)):
             raise AlreadyExistsError("a node with this public key or id exists")
 
     def find(self, node_id: NodeId) -> Node | None:

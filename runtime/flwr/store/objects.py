@@ -15,7 +15,7 @@ from flwr.core.errors import InvalidError, TooLargeError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
 from flwr.core.limits import INLINE_OBJECT_BYTES, MAX_OBJECT_BYTES
 from flwr.core.message import ObjectTree
-from flwr.store.dialect import MAX_IDS, insert, serialize
+from flwr.store.dialect import MAX_IDS, insert
 from flwr.store.errors import ObjectDamagedError
 from flwr.store.payloads import PayloadChanges
 from flwr.store.schema import instruction, message_object, object_, reply
@@ -45,7 +45,6 @@ class Objects:
         Returns:
             The ids whose content is still missing, children before parents.
         """
-        serialize(self._connection, "objects")
         ids = list(tree.walk())
         known = insert(self._connection, object_).on_conflict_do_nothing()
         self._connection.execute(known, [{"object_id": object_id} for object_id in ids])
@@ -159,7 +158,6 @@ class Objects:
         self._release(message_object.c.run_id == run_id)
 
     def _release(self, which: ColumnElement[bool]) -> None:
-        serialize(self._connection, "objects")
         freed = delete(message_object).where(which).returning(message_object.c.object_id)
         ids = list({row.object_id for row in self._connection.execute(freed)})
         for start in range(0, len(ids), MAX_IDS):

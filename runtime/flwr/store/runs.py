@@ -10,7 +10,7 @@ from flwr.core.errors import AlreadyExistsError, ConflictError
 from flwr.core.ids import AccountId, FabHash, RunId
 from flwr.core.run import FINAL, Run, RunNotFoundError, RunStatus, RunType
 from flwr.core.simulation import SimulationConfig
-from flwr.store.dialect import insert
+from flwr.store.dialect import insert_new
 from flwr.store.schema import run as table
 
 RunList = list[Run]
@@ -32,8 +32,7 @@ class Runs:
             AlreadyExistsError: the id, or the account's submit key, is taken.
         """
         row = {"run_id": run.run_id, **_mutable(run), **_constant(run)}
-        new = insert(self._connection, table).values(row).on_conflict_do_nothing()
-        if self._connection.execute(new).rowcount != 1:
+        if not insert_new(self._connection, table, row):
             raise AlreadyExistsError(f"run {run.run_id} or its submit key exists")
 
     def find(self, run_id: RunId) -> Run | None:

@@ -18,7 +18,7 @@ from flwr.core.errors import InvalidError
 from flwr.core.ids import ObjectId
 from flwr.core.limits import INLINE_OBJECT_BYTES
 from flwr.store.contexts import Contexts
-from flwr.store.dialect import is_sqlite
+from flwr.store.dialect import is_sqlite, serialize
 from flwr.store.engine import MEMORY, Engines, make_postgres_engines, parse_place
 from flwr.store.errors import NestedTransactionError, driver_errors, system_errors
 from flwr.store.events import Events
@@ -114,6 +114,7 @@ class Store:
             tx = Tx(connection, changes)
             work = connection.begin()
             try:
+                serialize(connection)
                 yield tx
                 changes.seal()  # content is durable before the rows that name it
             except BaseException:
