@@ -1,0 +1,129 @@
+import pytest
+
+from flwr.auth.accounts import NO_LOGIN
+from flwr.core.errors import InvalidError
+from flwr.core.ids import ObjectId
+from flwr.core.limits import INLINE_OBJECT_BYTES
+from flwr.core.run import RunNotRunningError
+from flwr.superlink import topics
+from flwr.wire.object_format import MalformedObjectError, ObjectType, build_object, object_id_of
+from tests.unit.superlink.federation import Link, message
+
+OTHER = build_object(ObjectType.ARRAY_CHUNK, (), b"other")
+
+
+def test_content_is_taken_once_announced_and_rings_who_waits(link: Link) -> None:
+    run, _ = link.running()
+    sent = link.instruction(run, link.online().node_id)
+    (first, *_) = link.messages.enqueue(run.run_id, [sent.delivery]).missing
+    assert link.objects.get(run.run_id, first).is_awaited
+
+    assert link.objects.put(run.run_id, first, sent.objects[first])
+
+    assert topics.content(first) in link.rung
+    assert link.objects.get(run.run_id, first).content == sent.objects[first]
+    assert link.objects.put(run.run_id, first, sent.objects[first])  # a retry
+
+
+def test_content_nobody_announced_or_with_another_hash_is_not_stored(link: Link) -> None:
+    run, _ = link.running()
+    sent = link.instruction(run, link.online().node_id)
+    (first, *_) = link.messages.enqueue(run.run_id, [sent.delivery]).missing
+    assert not link.objects.put(run.run_id, object_id_of(OTHER), OTHER)
+    assert not link.objects.put(run.run_id, first, OTHER)
+    assert link.objects.get(run.run_id, first).is_awaited
+    assert not link.objects.get(run.run_id, ObjectId("e" * 64)).is_known
+
+
+def test_what_is_no_object_is_refused(link: Link) -> None:
+    run, _ = link.running()
+    with pytest.raises(MalformedObjectError):
+        link.objects.put(run.run_id, ObjectId("e" * 64), b"no object")
+
+
+def test_a_large_object_is_kept_whole(link: Link) -> None:
+    run, _ = link.running()
+    node = link.online()
+    chunk = build_object(ObjectType.ARRAY_CHUNK, (), b"x" * (INLINE_OBJECT_BYTES + 1))
+    sent = link.instruction(run, node.node_id)
+    tree = sent.delivery.tree
+    with link.store.transaction() as tx:
+        tx.objects.preregister(run.run_id, sent.message_id, tree)
+        branch = type(tree)(object_id_of(chunk))
+        tx.objects.preregister(run.run_id, sent.message_id, branch)
+    assert link.objects.put(run.run_id, object_id_of(chunk), chunk)
+    assert link.objects.get(run.run_id, object_id_of(chunk)).content == chunk
+
+
+@pytest.mark.row("F23", "S40")
+def test_another_run_can_neither_read_nor_fill_an_object(link: Link) -> None:
+    (run, _), (other, _) = link.running(), link.running()
+    node = link.online()
+    sent = link.send(run, node.node_id)
+    object_id = sent.delivery.tree.object_id
+    assert not link.objects.get(other.run_id, object_id).is_known
+    assert not link.objects.put(other.run_id, object_id, sent.objects[object_id])
+    assert not link.objects.get(other.run_id, object_id, node_id=node.node_id).is_known
+
+
+@pytest.mark.row("F23")
+def test_another_node_can_neither_read_nor_fill_an_object(link: Link) -> None:
+    run, _ = link.running()
+    asked, other = link.online(), link.online()
+    sent = link.send(run, asked.node_id)
+    object_id = sent.delivery.tree.object_id
+    assert link.objects.get(run.run_id, object_id, node_id=asked.node_id).is_present
+    assert not link.objects.get(run.run_id, object_id, node_id=other.node_id).is_known
+
+    reply = link.reply_to(sent, group_id="r")
+    link.messages.accept_reply(asked.node_id, reply.delivery, runtime_s=0)
+    theirs = reply.delivery.tree.object_id
+    content = reply.objects[theirs]
+    assert not link.objects.put(run.run_id, theirs, content, node_id=other.node_id)
+    assert link.objects.put(run.run_id, theirs, content, node_id=asked.node_id)
+
+
+def test_an_object_shared_by_two_nodes_is_sent_once(link: Link) -> None:
+    run, _ = link.running()
+    first, second = (link.instruction(run, link.online().node_id) for _ in range(2))
+    missing = link.messages.enqueue(run.run_id, [first.delivery, second.delivery]).missing
+    assert len(missing) == len(set(missing)) == 4  # two messages, their shared content
+
+
+def test_objects_need_a_running_run(link: Link) -> None:
+    run, _ = link.running()
+    sent = link.send(run, link.online().node_id)
+    link.runs.stop(NO_LOGIN, run.run_id)
+    object_id = sent.delivery.tree.object_id
+    with pytest.raises(RunNotRunningError):
+        link.objects.get(run.run_id, object_id)
+    with pytest.raises(RunNotRunningError):
+        link.objects.put(run.run_id, object_id, sent.objects[object_id])
+
+
+@pytest.mark.row("F13")
+def test_a_damaged_object_is_awaited_again(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flwr.store.errors import ObjectDamagedError
+    from flwr.store.objects import Objects
+
+    run, _ = link.running()
+    sent = link.send(run, link.online().node_id)
+    object_id = sent.delivery.tree.object_id
+
+    def damaged(_self: Objects, wanted: ObjectId) -> bytes:
+        raise ObjectDamagedError(wanted, "its bytes were altered")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Objects, "get", damaged)
+        assert link.objects.get(run.run_id, object_id).is_awaited
+    assert link.objects.put(run.run_id, object_id, sent.objects[object_id])
+    assert link.objects.get(run.run_id, object_id).is_present
+
+
+def test_an_absurdly_large_object_is_refused(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flwr.superlink.objects.MAX_OBJECT_BYTES", 10)
+    run, _ = link.running()
+    content = message(run_id=run.run_id, src_node_id=1, dst_node_id=2, created_at=2e9).objects
+    object_id, whole = next(iter(content.items()))
+    with pytest.raises(InvalidError, match="10 allowed"):
+        link.objects.put(run.run_id, object_id, whole)
