@@ -14,7 +14,10 @@ AppOpt = Annotated[Path, typer.Option("--app", metavar="PATH", help="Folder of t
 
 
 def build(app: AppOpt = Path(), output: FormatOpt = Output.TEXT) -> None:
-    """Bundle an app into a .fab file in the current folder.  Same files, same hash."""
+    """Bundle an app into a .fab file.
+
+    The file is written to the current folder.  The same files give the same hash.
+    """
     with reporting(output) as report:
         if not app.is_dir():
             raise InvalidError(f"there is no folder {str(app)!r}")

@@ -3,6 +3,7 @@
 gRPC is imported here on first use: ``flwr --help`` and offline commands never pay for it.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -76,6 +77,7 @@ def open_control(connection: Connection) -> AbstractContextManager[Control]:
     Raises:
         FlwrError: the root certificates cannot be used.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its lines would break into ours
     from flwr.auth.tls import load_client_tls  # noqa: PLC0415 - imports cryptography
     from flwr.wire.clients import control  # noqa: PLC0415 - imports gRPC
 

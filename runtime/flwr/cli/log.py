@@ -34,7 +34,10 @@ def log(
     insecure: InsecureOpt = False,
     stream: StreamOpt = True,
 ) -> None:
-    """Show the log of a run.  A lost connection is taken up again where it broke."""
+    """Show the log of a run.
+
+    A lost connection is taken up again where it broke.
+    """
     environment = environment_of(ctx)
     target = Target(
         name=superlink,

@@ -123,7 +123,9 @@ def _print_table(
 
     terminal = Console(file=sys.stdout)
     console = terminal if terminal.is_terminal else Console(file=sys.stdout, width=_WIDTH_IN_PIPES)
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=title or None, title_justify="left", box=box.SIMPLE_HEAD, show_header=any(headings)
+    )
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for index, row in enumerate(rows):

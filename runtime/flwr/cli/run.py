@@ -108,7 +108,10 @@ def run(
     submit_key: SubmitKeyOpt = None,
     output: FormatOpt = Output.TEXT,
 ) -> None:
-    """Run an app.  With --stream or --wait the exit code says how the run ended: 0 or 6."""
+    """Run an app.
+
+    With --stream or --wait the exit code says how the run ended: 0 completed, 6 failed or stopped.
+    """
     environment = environment_of(ctx)
     target = Target(
         name=superlink,
@@ -204,14 +207,10 @@ def _submit(environment: Environment, control: Control, submission: Submission) 
                 raise
             environment.pause(_SUBMIT_PAUSE_S)
         except NotFoundError as error:
-            error.hint = error.hint or _federations_hint(control)
+            names = ", ".join(each.name for each in control.list_federations())
+            error.hint = f"federations of this SuperLink: {names}" if names else error.hint
             raise
     raise AssertionError("the last attempt returns or raises")
-
-
-def _federations_hint(control: Control) -> str:
-    names = ", ".join(federation.name for federation in control.list_federations())
-    return f"federations of this SuperLink: {names}" if names else ""
 
 
 def _document(run_id: RunId, fab: BuiltFab) -> dict[str, Any]:

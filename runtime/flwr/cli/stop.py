@@ -26,7 +26,10 @@ def stop(
     insecure: InsecureOpt = False,
     output: FormatOpt = Output.TEXT,
 ) -> None:
-    """Stop a run, on the server and on every node.  A finished run is an error."""
+    """Stop a run.
+
+    Its processes end on the server and on every node.  Stopping a finished run is an error.
+    """
     environment = environment_of(ctx)
     target = Target(
         name=superlink,
