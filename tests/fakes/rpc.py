@@ -1,17 +1,16 @@
 """Real gRPC on loopback for tests: a server of any handlers, and calls to it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
 from flwr.auth.tls import ClientTls, ServerTls
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.server import Register, RpcServer, make_server
-
-Behaviour = Callable[[Any, Any], Awaitable[Any]]
 
 
 def _same(message: bytes) -> bytes:
@@ -30,6 +29,27 @@ def byte_service(
     } | {
         name: grpc.unary_stream_rpc_method_handler(call, _same, _same)
         for name, call in (stream or {}).items()
+    }
+    handler = grpc.method_handlers_generic_handler(service, handlers)
+    return lambda server: server.add_generic_rpc_handlers((handler,))
+
+
+def message_service(
+    service: str,
+    unary: Mapping[str, tuple[type[Message], Any]],
+    stream: Mapping[str, tuple[type[Message], Any]] | None = None,
+) -> Register:
+    """Return a service of protobuf messages: method name to request class and behaviour."""
+
+    def encode(response: Message) -> bytes:
+        return response.SerializeToString()
+
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(call, request.FromString, encode)
+        for name, (request, call) in unary.items()
+    } | {
+        name: grpc.unary_stream_rpc_method_handler(call, request.FromString, encode)
+        for name, (request, call) in (stream or {}).items()
     }
     handler = grpc.method_handlers_generic_handler(service, handlers)
     return lambda server: server.add_generic_rpc_handlers((handler,))

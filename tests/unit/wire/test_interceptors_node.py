@@ -1,0 +1,263 @@
+"""Fleet's guard, over real gRPC: who may call what in whose name."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+
+from flwr.auth import node_keys
+from flwr.auth.node_keys import NodeKey, sign_call
+from flwr.core.errors import ErrorKind, FlwrError
+from flwr.core.ids import NodeId
+from flwr.core.node import Node, NodeStatus
+from flwr.proto import fleet_pb2, message_pb2, node_pb2
+from flwr.proto.compose.v1 import logs_pb2
+from flwr.wire.errors import from_rpc_error
+from flwr.wire.interceptors.node import NodeInterceptor, calling_key, calling_node
+from flwr.wire.server import Register, chain
+from tests.fakes.clock import FakeClock
+from tests.fakes.rpc import connected, message_service
+
+CLOCK = FakeClock()
+OURS, OTHERS, UNKNOWN = (node_keys.new_node_key() for _ in range(3))
+OUR_ID, OTHER_ID = NodeId(2**64 - 7), NodeId(11)
+FLEET = "/flwr.proto.Fleet/"
+PULL, CONFIRM = FLEET + "PullMessages", FLEET + "ConfirmMessageReceived"
+DEACTIVATE, ACTIVATE, REGISTER = (
+    FLEET + m for m in ("DeactivateNode", "ActivateNode", "RegisterNode")
+)
+PUSH_LOGS = "/flwr.compose.v1.NodeLogs/PushNodeLogs"
+Headers = tuple[tuple[str, str | bytes], ...]
+
+
+class Servicer:
+    """Notes for whom it was called."""
+
+    def __init__(self) -> None:
+        self.callers: list[NodeId] = []
+        self.keys: list[bytes] = []
+
+    async def register_node(self, request: Any, context: Any) -> Any:
+        self.keys.append(calling_key(context))
+        return fleet_pb2.RegisterNodeFleetResponse(node_id=OUR_ID)
+
+    async def activate_node(self, request: Any, context: Any) -> Any:
+        self.keys.append(calling_key())
+        return fleet_pb2.ActivateNodeResponse(node_id=OUR_ID)
+
+    async def deactivate_node(self, request: Any, context: Any) -> Any:
+        self.callers.append(calling_node(context))
+        return fleet_pb2.DeactivateNodeResponse()
+
+    async def pull_messages(self, request: Any, context: Any) -> Any:
+        self.callers.append(await asyncio.to_thread(calling_node))
+        return fleet_pb2.PullMessagesResponse()
+
+    async def push_node_logs(self, request: Any, context: Any) -> Any:
+        return logs_pb2.PushNodeLogsResponse()
+
+    def services(self) -> tuple[Register, Register]:
+        fleet: dict[str, tuple[type[Message], Any]] = {
+            "RegisterNode": (fleet_pb2.RegisterNodeFleetRequest, self.register_node),
+            "ActivateNode": (fleet_pb2.ActivateNodeRequest, self.activate_node),
+            "DeactivateNode": (fleet_pb2.DeactivateNodeRequest, self.deactivate_node),
+            "PullMessages": (fleet_pb2.PullMessagesRequest, self.pull_messages),
+            "ConfirmMessageReceived": (
+                message_pb2.ConfirmMessageReceivedRequest,
+                self.pull_messages,
+            ),
+        }
+        logs = {"PushNodeLogs": (logs_pb2.PushNodeLogsRequest, self.push_node_logs)}
+        return (
+            message_service("flwr.proto.Fleet", fleet),
+            message_service("flwr.compose.v1.NodeLogs", logs),
+        )
+
+
+class Registry:
+    """Knows our node and another one."""
+
+    def __init__(self) -> None:
+        self.nodes = {
+            key.public_pem: Node(
+                node_id=node_id, public_key=key.public_pem, registered_at=CLOCK.now()
+            )
+            for key, node_id in ((OURS, OUR_ID), (OTHERS, OTHER_ID))
+        }
+
+    async def find(self, public_key: bytes) -> Node | None:
+        return self.nodes.get(public_key)
+
+
+Call = Callable[[str, Any, Headers], Awaitable[Any]]
+
+
+def run(scenario: Callable[[Call], Awaitable[None]], registry: Registry | None = None) -> Servicer:
+    """Run calls against a guarded server."""
+    servicer = Servicer()
+
+    async def play() -> None:
+        guard = NodeInterceptor((registry or Registry()).find, clock=CLOCK)
+        async with connected(*servicer.services(), interceptors=chain(guard)) as channel:
+
+            async def call(method: str, request: Any, headers: Headers) -> Any:
+                try:
+                    return await channel.unary_unary(method)(
+                        request.SerializeToString(), metadata=headers
+                    )
+                except grpc.aio.AioRpcError as error:
+                    raise from_rpc_error(error, method=method) from error
+
+            await scenario(call)
+
+    asyncio.run(play())
+    return servicer
+
+
+def signed(key: NodeKey, age: timedelta = timedelta(0)) -> Headers:
+    return sign_call(key, at=CLOCK.now() - age)
+
+
+def pull(node_id: int) -> fleet_pb2.PullMessagesRequest:
+    return fleet_pb2.PullMessagesRequest(node=node_pb2.Node(node_id=node_id))
+
+
+def refusal(
+    method: str, request: Any, headers: Headers, registry: Registry | None = None
+) -> FlwrError:
+    """Return the refusal of one call; the servicer must not have been reached."""
+    caught: list[FlwrError] = []
+
+    async def scenario(call: Call) -> None:
+        with pytest.raises(FlwrError) as raised:
+            await call(method, request, headers)
+        caught.append(raised.value)
+
+    servicer = run(scenario, registry)
+    assert not servicer.callers
+    assert not servicer.keys
+    assert caught[0].kind is ErrorKind.UNAUTHENTICATED
+    return caught[0]
+
+
+@pytest.mark.row("S35")
+def test_a_signed_call_reaches_the_servicer_as_the_proven_node() -> None:
+    async def scenario(call: Call) -> None:
+        await call(PULL, pull(OUR_ID), signed(OURS))
+        await call(DEACTIVATE, fleet_pb2.DeactivateNodeRequest(node_id=OUR_ID), signed(OURS))
+        request = logs_pb2.PushNodeLogsRequest(node=node_pb2.Node(node_id=OUR_ID), run_id=1)
+        await call(PUSH_LOGS, request, signed(OURS))
+
+    assert run(scenario).callers == [OUR_ID, OUR_ID]
+
+
+@pytest.mark.row("F26")
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        (PULL, pull(OTHER_ID)),
+        (PULL, fleet_pb2.PullMessagesRequest()),
+        (DEACTIVATE, fleet_pb2.DeactivateNodeRequest(node_id=OTHER_ID)),
+        (CONFIRM, message_pb2.ConfirmMessageReceivedRequest(node=node_pb2.Node(node_id=OTHER_ID))),
+        (PUSH_LOGS, logs_pb2.PushNodeLogsRequest(node=node_pb2.Node(node_id=OTHER_ID))),
+    ],
+)
+def test_another_nodes_id_is_refused(method: str, request_: Any) -> None:
+    assert refusal(method, request_, signed(OURS)).message == "Invalid node ID"
+
+
+@pytest.mark.row("F26", "S36")
+def test_an_unregistered_node_is_refused_at_its_next_call() -> None:
+    registry = Registry()
+    node = registry.nodes[OURS.public_pem]
+    registry.nodes[OURS.public_pem] = replace(node, status=NodeStatus.UNREGISTERED)
+
+    assert refusal(PULL, pull(OUR_ID), signed(OURS), registry).message == "Invalid node ID"
+
+
+@pytest.mark.row("S33")
+def test_an_unlisted_key_is_refused_and_logged_with_its_fingerprint(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        error = refusal(PULL, pull(OUR_ID), signed(UNKNOWN))
+
+    assert error.message == "Invalid node ID"
+    (line,) = caplog.records
+    facts = vars(line)
+    assert line.levelno == logging.WARNING
+    assert facts["fingerprint"] == UNKNOWN.fingerprint
+    assert facts["method"] == PULL
+    assert facts["cause"] == "Invalid node ID"
+    assert facts["peer"].startswith("ipv4:127.0.0.1:")
+
+
+@pytest.mark.row("S35", "F24", "F25")
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [
+        ((), "Missing authentication metadata"),
+        (signed(OURS)[:2], "Missing authentication metadata"),
+        ((*signed(OURS), signed(OURS)[1]), "Missing authentication metadata"),
+        ((signed(OURS)[0], *signed(OTHERS)[1:]), "Invalid signature"),
+        ((("flwr-public-key-bin", b"junk"), *signed(OURS)[1:]), "Invalid signature"),
+        (signed(OURS, timedelta(minutes=10)), "Invalid timestamp"),
+        (signed(OURS, timedelta(minutes=-1)), "Invalid timestamp"),
+    ],
+)
+def test_a_bad_proof_is_refused_in_the_contracts_words(headers: Headers, text: str) -> None:
+    assert refusal(PULL, pull(OUR_ID), headers).message == text
+
+
+@pytest.mark.row("F25")
+def test_a_megabyte_of_key_is_refused_before_it_is_read(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(call: Call) -> None:
+        huge = (("flwr-public-key-bin", b"x" * 1_000_000), *signed(OURS)[1:])
+        with pytest.raises(FlwrError):
+            await call(PULL, pull(OUR_ID), huge)
+
+    assert run(scenario).callers == []
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.row("F18")
+def test_a_clock_that_is_off_is_named_to_the_node() -> None:
+    error = refusal(PULL, pull(OUR_ID), signed(OURS, timedelta(minutes=10)))
+
+    assert "600 s behind" in error.hint
+
+
+def test_a_new_node_needs_only_its_own_key() -> None:
+    async def scenario(call: Call) -> None:
+        key = UNKNOWN.public_pem
+        request = fleet_pb2.RegisterNodeFleetRequest(public_key=key)
+        await call(REGISTER, request, signed(UNKNOWN))
+        activation = fleet_pb2.ActivateNodeRequest(public_key=key, heartbeat_interval=30)
+        await call(ACTIVATE, activation, signed(UNKNOWN))
+
+    assert run(scenario).keys == [UNKNOWN.public_pem] * 2
+
+
+@pytest.mark.row("F26")
+@pytest.mark.parametrize("key", [OTHERS.public_pem, b"", b"junk"])
+def test_no_key_signs_for_another(key: bytes) -> None:
+    activation = fleet_pb2.ActivateNodeRequest(public_key=key, heartbeat_interval=30)
+    registration = fleet_pb2.RegisterNodeFleetRequest(public_key=key)
+
+    assert refusal(ACTIVATE, activation, signed(OURS)).message == "Invalid signature"
+    assert refusal(REGISTER, registration, signed(OURS)).message == "Invalid signature"
+
+
+def test_a_method_nobody_wrote_is_unimplemented() -> None:
+    async def scenario(call: Call) -> None:
+        with pytest.raises(FlwrError) as raised:
+            await call(FLEET + "Explode", pull(OUR_ID), signed(OURS))
+        assert raised.value.kind is ErrorKind.UNIMPLEMENTED
+
+    run(scenario)
