@@ -1,0 +1,251 @@
+"""The node's client against a guarded server over TLS."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+
+from flwr.auth import node_keys
+from flwr.core.errors import UnavailableError
+from flwr.core.ids import SUPERLINK_NODE, FabHash, MessageId, NodeId, ObjectId, RunId
+from flwr.core.message import Delivery, Envelope, ObjectTree
+from flwr.core.node import Node
+from flwr.core.run import RunNotRunningError, RunStatus
+from flwr.proto import fab_pb2, fleet_pb2, heartbeat_pb2, message_pb2, run_pb2
+from flwr.proto.compose.v1 import logs_pb2
+from flwr.wire.channel import open_aio_channel
+from flwr.wire.clients.fleet import FleetClient, NotActivatedError, Pulled, PulledObject
+from flwr.wire.codec.messages import encode_deliveries
+from flwr.wire.interceptors.node import NodeInterceptor, calling_node
+from flwr.wire.server import chain
+from flwr.wire.transport import PeerNotRunningError
+from tests.fakes.certificates import Authority
+from tests.fakes.clock import FakeClock
+from tests.fakes.rpc import message_service, serving
+
+AUTHORITY = Authority()
+CLOCK = FakeClock()
+KEY = node_keys.new_node_key()
+NODE, RUN = NodeId(2**63 + 5), RunId(2**64 - 1)
+OBJECT, CHILD = ObjectId("ab" * 32), ObjectId("cd" * 32)
+DELIVERY = Delivery(
+    Envelope(
+        message_id=MessageId("ab" * 32),
+        run_id=RUN,
+        src_node_id=SUPERLINK_NODE,
+        dst_node_id=NODE,
+        message_type="train",
+        created_at=1_772_366_400.123456,
+        ttl=43_200.0,
+    ),
+    ObjectTree(OBJECT, (ObjectTree(CHILD),)),
+)
+
+
+class Fleet:
+    """A SuperLink of one node; keeps requests and headers."""
+
+    def __init__(self) -> None:
+        self.requests: dict[str, Any] = {}
+        self.headers: dict[str, dict[str, Any]] = {}
+        self.ended: str | None = None
+
+    def answering(self, name: str, answer: Message | Exception) -> Any:
+        async def answered(request: Any, rpc: Any) -> Message:
+            self.requests[name] = request
+            self.headers[name] = dict(rpc.invocation_metadata())
+            if name == "PullMessages":
+                assert calling_node(rpc) == NODE
+                if self.ended is not None:
+                    rpc.set_trailing_metadata((("flwr-compose-ended-runs", self.ended),))
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return answered
+
+    def services(self) -> Any:
+        messages, trees = encode_deliveries([DELIVERY])
+        fab = fab_pb2.Fab(hash_str="ef" * 32, content=b"zip", verifications={"a": "b"})
+        rows: list[tuple[str, type[Message], Message | Exception]] = [
+            (
+                "RegisterNode",
+                fleet_pb2.RegisterNodeFleetRequest,
+                fleet_pb2.RegisterNodeFleetResponse(node_id=NODE),
+            ),
+            (
+                "ActivateNode",
+                fleet_pb2.ActivateNodeRequest,
+                fleet_pb2.ActivateNodeResponse(node_id=NODE),
+            ),
+            ("DeactivateNode", fleet_pb2.DeactivateNodeRequest, fleet_pb2.DeactivateNodeResponse()),
+            (
+                "UnregisterNode",
+                fleet_pb2.UnregisterNodeFleetRequest,
+                fleet_pb2.UnregisterNodeFleetResponse(),
+            ),
+            (
+                "SendNodeHeartbeat",
+                heartbeat_pb2.SendNodeHeartbeatRequest,
+                heartbeat_pb2.SendNodeHeartbeatResponse(success=True),
+            ),
+            (
+                "PullMessages",
+                fleet_pb2.PullMessagesRequest,
+                fleet_pb2.PullMessagesResponse(messages_list=messages, message_object_trees=trees),
+            ),
+            (
+                "PushMessages",
+                fleet_pb2.PushMessagesRequest,
+                fleet_pb2.PushMessagesResponse(objects_to_push=[CHILD, OBJECT]),
+            ),
+            (
+                "PushObject",
+                message_pb2.PushObjectRequest,
+                message_pb2.PushObjectResponse(stored=True),
+            ),
+            (
+                "PullObject",
+                message_pb2.PullObjectRequest,
+                message_pb2.PullObjectResponse(
+                    object_found=True, object_available=True, object_content=b"bytes"
+                ),
+            ),
+            (
+                "ConfirmMessageReceived",
+                message_pb2.ConfirmMessageReceivedRequest,
+                message_pb2.ConfirmMessageReceivedResponse(),
+            ),
+            ("GetRun", run_pb2.GetRunRequest, RunNotRunningError(RunStatus.STOPPED)),
+            ("GetFab", fab_pb2.GetFabRequest, fab_pb2.GetFabResponse(fab=fab)),
+        ]
+        fleet = {name: (request, self.answering(name, answer)) for name, request, answer in rows}
+        push_logs = self.answering("PushNodeLogs", logs_pb2.PushNodeLogsResponse())
+        logs = {"PushNodeLogs": (logs_pb2.PushNodeLogsRequest, push_logs)}
+        return (
+            message_service("flwr.proto.Fleet", fleet),
+            message_service("flwr.compose.v1.NodeLogs", logs),
+        )
+
+
+def played(scenario: Callable[[FleetClient, Fleet], Awaitable[Any]]) -> tuple[Any, Fleet]:
+    fleet = Fleet()
+
+    async def find_node(public_key: bytes) -> Node | None:
+        return Node(node_id=NODE, public_key=public_key, registered_at=CLOCK.now())
+
+    async def play() -> Any:
+        guard = chain(NodeInterceptor(find_node, clock=CLOCK))
+        async with (
+            serving(*fleet.services(), interceptors=guard, tls=AUTHORITY.issue()) as server,
+            open_aio_channel(server.address, AUTHORITY.client_tls) as channel,
+        ):
+            client = FleetClient(channel, KEY, clock=CLOCK, is_durable=True)
+            return await scenario(client, fleet)
+
+    return asyncio.run(play()), fleet
+
+
+def test_a_node_registers_activates_and_leaves_under_its_own_key_and_id() -> None:
+    async def life(client: FleetClient, _fleet: Fleet) -> Any:
+        assert await client.register() == NODE
+        assert await client.activate(timedelta(seconds=30)) == NODE
+        assert await client.heartbeat(timedelta(seconds=30))
+        await client.deactivate()
+        await client.unregister()
+
+    _, fleet = played(life)
+
+    assert fleet.requests["RegisterNode"].public_key == KEY.public_pem
+    assert fleet.requests["ActivateNode"].heartbeat_interval == 30
+    assert fleet.headers["ActivateNode"]["flwr-compose-durable"] == "1"
+    assert fleet.requests["SendNodeHeartbeat"].node.node_id == NODE
+    assert fleet.requests["UnregisterNode"].node_id == NODE
+    assert fleet.headers["RegisterNode"]["flwr-compose-version"]
+
+
+@pytest.mark.parametrize(
+    ("trailer", "ended"), [(None, None), ("", ()), (f"{RUN},7", (RUN, RunId(7)))]
+)
+def test_a_pull_brings_the_message_and_the_runs_that_ended(
+    trailer: str | None, ended: tuple[RunId, ...] | None
+) -> None:
+    async def pull(client: FleetClient, fleet: Fleet) -> Pulled:
+        fleet.ended = trailer
+        await client.activate(timedelta(seconds=30))
+        return await client.pull_messages([RUN, RunId(7)])
+
+    pulled, fleet = played(pull)
+
+    assert pulled == Pulled((DELIVERY,), ended)
+    headers = fleet.headers["PullMessages"]
+    assert headers["flwr-compose-active-runs"] == f"{RUN},7"
+    assert headers["flwr-compose-durable"] == "1"
+
+
+def test_objects_replies_bundles_and_logs_travel() -> None:
+    async def work(client: FleetClient, _fleet: Fleet) -> list[Any]:
+        await client.activate(timedelta(seconds=30))
+        await client.confirm(RUN, DELIVERY.envelope.message_id)
+        await client.push_logs(RUN, ["one", "two"])
+        return [
+            await client.push_reply(DELIVERY.envelope, DELIVERY.tree, 1.5),
+            await client.push_object(RUN, OBJECT, b"content"),
+            await client.pull_object(RUN, OBJECT),
+            await client.get_fab(RUN, FabHash("ef" * 32)),
+        ]
+
+    (wanted, stored, pulled, fab), fleet = played(work)
+
+    assert wanted == [CHILD, OBJECT]
+    assert stored is True
+    assert pulled == PulledObject(is_known=True, content=b"bytes")
+    assert (fab.hash, fab.content, fab.verifications) == ("ef" * 32, b"zip", {"a": "b"})
+    assert list(fleet.requests["PushMessages"].clientapp_runtime_list) == [1.5]
+    assert fleet.requests["GetFab"].run_id == RUN
+    assert fleet.requests["ConfirmMessageReceived"].message_object_id == "ab" * 32
+    assert list(fleet.requests["PushNodeLogs"].logs) == ["one", "two"]
+
+
+def test_a_stopped_run_comes_out_as_not_running_with_its_words() -> None:
+    async def ask(client: FleetClient, _fleet: Fleet) -> Any:
+        await client.activate(timedelta(seconds=30))
+        with pytest.raises(PeerNotRunningError) as caught:
+            await client.get_run(RUN)
+        return caught.value.message
+
+    assert played(ask)[0] == "Run is finished. Stopped by user."
+
+
+def test_every_call_is_signed_at_its_own_time() -> None:
+    async def twice(client: FleetClient, fleet: Fleet) -> list[str]:
+        await client.activate(timedelta(seconds=30))
+        first = fleet.headers["ActivateNode"]["flwr-timestamp"]
+        CLOCK.advance(timedelta(seconds=1))
+        await client.heartbeat(timedelta(seconds=30))
+        return [first, fleet.headers["SendNodeHeartbeat"]["flwr-timestamp"]]
+
+    (first, second), _ = played(twice)
+
+    assert first != second
+
+
+def test_a_call_in_a_nodes_name_needs_activation_first() -> None:
+    async def early(client: FleetClient, _fleet: Fleet) -> Any:
+        with pytest.raises(NotActivatedError):
+            await client.pull_messages()
+
+    played(early)
+
+
+def test_nobody_there_is_unavailable() -> None:
+    async def call() -> None:
+        async with open_aio_channel("127.0.0.1:1", None) as channel:
+            client = FleetClient(channel, KEY, clock=CLOCK, is_durable=False)
+            with pytest.raises(UnavailableError):
+                await client.register()
+
+    asyncio.run(call())
