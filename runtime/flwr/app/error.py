@@ -10,7 +10,7 @@ class Error:
     """
 
     def __init__(self, code: int, reason: str | None = None) -> None:
-        self._code = code
+        self._code = int(code)  # an enum member prints as its number
         self._reason = reason
 
     @property

@@ -1,0 +1,88 @@
+import logging
+
+import numpy as np
+import pytest
+
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+
+def sample() -> RecordDict:
+    return RecordDict(
+        {
+            "arrays": ArrayRecord([np.ones(1)]),
+            "metrics": MetricRecord({"loss": 0.5}),
+            "config": ConfigRecord({"lr": 0.1}),
+        }
+    )
+
+
+def test_typed_views_hold_the_records_of_their_type():
+    records = sample()
+
+    assert list(records.array_records) == ["arrays"]
+    assert list(records.metric_records) == ["metrics"]
+    assert list(records.config_records) == ["config"]
+
+
+def test_writes_to_a_view_go_through():
+    records = sample()
+
+    records.metric_records["more"] = MetricRecord({"acc": 1.0})
+    del records.config_records["config"]
+
+    assert list(records) == ["arrays", "metrics", "more"]
+    assert records["more"] == {"acc": 1.0}
+
+
+def test_a_view_refuses_other_types_and_other_names():
+    records = sample()
+
+    with pytest.raises(TypeError, match="ArrayRecord"):
+        records.array_records["x"] = MetricRecord()  # type: ignore[assignment]
+    with pytest.raises(KeyError):
+        del records.array_records["metrics"]
+    assert list(records) == ["arrays", "metrics", "config"]
+
+
+def test_only_records_under_strings_are_held():
+    with pytest.raises(TypeError, match="ArrayRecord"):
+        RecordDict({"x": 1})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="str"):
+        RecordDict({1: MetricRecord()})  # type: ignore[dict-item]
+
+
+def test_a_changed_type_is_logged(caplog: pytest.LogCaptureFixture):
+    records = sample()
+
+    with caplog.at_level(logging.WARNING, "flwr"):
+        records["arrays"] = ArrayRecord()
+        records["arrays"] = MetricRecord()
+
+    assert caplog.messages == ["Record 'arrays' changed its type from ArrayRecord to MetricRecord"]
+
+
+def test_each_kind_has_a_line_of_its_own():
+    shown = repr(RecordDict({"m": MetricRecord({"a": 1})}))
+
+    assert shown.splitlines() == [
+        "RecordDict(",
+        "  array_records={},",
+        "  metric_records={'m': {'a': 1}},",
+        "  config_records={}",
+        ")",
+    ]
+
+
+def test_deprecated_spellings_work_and_warn():
+    with pytest.warns(DeprecationWarning, match="parameters_records"):
+        records = RecordDict(parameters_records={"a": ArrayRecord()})
+    with pytest.warns(DeprecationWarning, match="array_records"):
+        assert list(records.parameters_records) == ["a"]
+
+
+def test_copies_and_equality():
+    records = sample()
+
+    assert records.copy() == records
+    assert records == dict(records)
+    assert records != RecordDict()
