@@ -118,7 +118,7 @@ class AppIoServer:
         finally:
             await server.stop(0)
 
-    def _edge(self, name: str, answer: Callable[[bytes], Awaitable[Any]]) -> grpc.RpcMethodHandler:
+    def _edge(self, name: str, answer: Callable[[bytes], Awaitable[Any]]) -> Any:
         async def handle(request: bytes, rpc: Any) -> bytes:
             headers: Mapping[str, str] = dict(rpc.invocation_metadata())
             self.tokens.add(headers.get("flwr-app-token", ""))

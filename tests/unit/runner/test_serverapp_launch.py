@@ -28,7 +28,8 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def sum_of_arrays(message: Message) -> Message:
-    total = float(message.content["arrays"].to_numpy_ndarrays()[0].sum())
+    [arrays] = message.content.array_records.values()
+    total = float(arrays.to_numpy_ndarrays()[0].sum())
     return Message(RecordDict({"metrics": MetricRecord({"sum": total})}), reply_to=message)
 
 

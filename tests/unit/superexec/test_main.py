@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flwr.app import ConfigRecord, RecordDict
+from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
 from flwr.core.run import RunStatus
 from flwr.proto import appio_pb2, run_pb2
@@ -70,7 +71,7 @@ class _Launching(AppIoServer):
         return appio_pb2.ListAppsToLaunchResponse(run_ids=self.pending)
 
     async def _request_token(self, request: bytes) -> Any:
-        self.pending.remove(appio_pb2.RequestTokenRequest.FromString(request).run_id)
+        self.pending.remove(RunId(appio_pb2.RequestTokenRequest.FromString(request).run_id))
         return appio_pb2.RequestTokenResponse(token=TOKEN)
 
     async def _get_run(self, _request: bytes) -> Any:
