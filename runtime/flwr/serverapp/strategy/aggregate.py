@@ -47,12 +47,7 @@ def weighted_sum(weighted: Iterable[tuple[ArrayRecord, float]]) -> NamedArrays:
     sums: NamedArrays = {}
     for record, share in weighted:
         for name, array in record.items():
-            term = _scaled(array.numpy(), share)
-            if name not in sums:
-                sums[name] = term
-                continue
-            _require_shape(name, term, sums[name].shape)
-            np.add(sums[name], term, out=sums[name], casting="same_kind")
+            _add_term(sums, name, array, share)
     return sums
 
 
@@ -129,6 +124,16 @@ def only_metrics(content: RecordDict) -> MetricRecord:
 def _shares_of(records: list[RecordDict], weight_key: str) -> list[float]:
     weights = [only_metrics(record)[weight_key] for record in records]
     return shares([weight for weight in weights if not isinstance(weight, list)])
+
+
+def _add_term(sums: NamedArrays, name: str, array: Array, share: float) -> None:
+    """Add one array; a function of its own, so that the decoded term dies before the next one."""
+    term = _scaled(array.numpy(), share)
+    if name not in sums:
+        sums[name] = term
+        return
+    _require_shape(name, term, sums[name].shape)
+    np.add(sums[name], term, out=sums[name], casting="same_kind")
 
 
 def _scaled(fresh: NDArray[Any], share: float) -> NDArray[Any]:

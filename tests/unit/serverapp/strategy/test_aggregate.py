@@ -1,0 +1,129 @@
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
+from flwr.serverapp.exception import AggregationError, InconsistentMessageReplies
+from flwr.serverapp.strategy.aggregate import (
+    aggregate_arrayrecords,
+    aggregate_metricrecords,
+    median,
+    shares,
+    weighted_sum,
+)
+from tests.unit.serverapp.strategy.given_replies import model, weighted
+
+
+def mean_of(*pairs: tuple[Any, float]) -> NDArray[Any]:
+    contents = [weighted(ArrayRecord([np.asarray(values)]), w) for values, w in pairs]
+    return aggregate_arrayrecords(contents, "num-examples")["0"].numpy()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "wanted", "dtype"),
+    [
+        ([([1, 2], 3), ([2, 2], 1)], [1.25, 2.0], "float64"),
+        ([(np.float16(1.5), 3), (np.float16(2), 1)], 1.625, "float16"),
+        ([(np.array([1.5], "f2"), 3), (np.array([2.0]), 1)], [1.625], "float16"),
+        ([([True], 3), ([False], 1)], [0.75], "float64"),
+        ([(np.array([7], "f4"), 5)], [7.0], "float32"),
+    ],
+)
+def test_the_mean_is_weighted_and_floats_keep_their_type(
+    pairs: list[tuple[Any, float]], wanted: Any, dtype: str
+):
+    mean = mean_of(*pairs)
+
+    assert mean.tolist() == wanted
+    assert mean.dtype == dtype
+
+
+SAME_SHAPE = hnp.array_shapes(max_dims=3).flatmap(
+    lambda shape: st.lists(
+        st.tuples(
+            hnp.arrays(np.float64, shape, elements=st.floats(-1e6, 1e6)), st.integers(1, 1000)
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+
+
+@given(SAME_SHAPE)
+def test_the_mean_agrees_with_numpys(pairs: list[tuple[NDArray[Any], int]]):
+    arrays, weights = zip(*pairs, strict=True)
+
+    np.testing.assert_allclose(
+        mean_of(*pairs), np.average(arrays, axis=0, weights=weights), rtol=1e-9, atol=1e-6
+    )
+
+
+def test_weights_that_add_up_to_zero_are_an_error_that_names_the_remedy():
+    with pytest.raises(AggregationError, match="how many examples"):
+        shares([0, 0])
+
+
+def test_differing_shapes_are_an_error_that_names_the_array():
+    with pytest.raises(InconsistentMessageReplies, match=r"'0'.*shape"):
+        mean_of(([1.0], 1), ([1.0, 2.0], 1))
+    with pytest.raises(InconsistentMessageReplies, match=r"'0'.*shape"):
+        median([model(1), model(1, 2)])
+
+
+def test_a_mean_of_many_models_needs_memory_for_few():
+    size, clients = 1_000_000, 12
+    arrays = ArrayRecord({"w": Array(np.ones(size, np.float32))})
+
+    def one_by_one() -> Iterator[tuple[ArrayRecord, float]]:
+        for _ in range(clients):
+            yield arrays, 1 / clients
+
+    tracemalloc.start()
+    try:
+        weighted_sum(one_by_one())
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak_bytes < 2.1 * 4 * size  # the sum and the one being added
+
+
+def test_metrics_are_averaged_lists_by_element_and_the_weight_is_dropped():
+    contents = [
+        weighted(None, 3, acc=2, per_class=[1, 2]),
+        weighted(None, 1, acc=4, per_class=[3, 2]),
+    ]
+
+    assert aggregate_metricrecords(contents, "num-examples") == {
+        "acc": 2.5,
+        "per_class": [1.5, 2.0],
+    }
+
+
+@pytest.mark.parametrize(("one", "other"), [([1, 2], [1, 2, 3]), ([1], 1), (1, [1])])
+def test_metrics_of_differing_form_are_an_error(one: Any, other: Any):
+    with pytest.raises(InconsistentMessageReplies, match="'acc'"):
+        aggregate_metricrecords(
+            [weighted(None, 1, acc=one), weighted(None, 1, acc=other)], "num-examples"
+        )
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=7))
+def test_the_median_ignores_weights_and_order(values: list[float]):
+    records = [model(value, dtype="float64") for value in values]
+
+    assert median(records)["0"] == np.median(values)
+    assert median(records[::-1])["0"] == np.median(values)
+
+
+def test_a_record_under_any_name_is_found():
+    content = RecordDict({"m": MetricRecord({"n": 2, "x": 1.0}), "a": model(1)})
+
+    assert aggregate_arrayrecords([content], "n")["0"] == model(1)["0"]

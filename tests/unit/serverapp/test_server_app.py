@@ -1,0 +1,81 @@
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from flwr.app import Context, RecordDict
+from flwr.serverapp import Grid, ServerApp, legacy_server
+from flwr.serverapp.exception import LoadServerAppError
+from tests.unit.serverapp.fake_grid import FakeGrid
+
+CONTEXT = Context(7, 1, {}, RecordDict(), {"rounds": 3})
+
+
+def grid() -> Grid:
+    return FakeGrid(1, lambda _: None)
+
+
+def test_main_gets_grid_and_context_inside_the_lifespan():
+    app, seen = ServerApp(), []
+    the_grid = grid()
+
+    @app.lifespan()
+    def lifespan(_: Context) -> Iterator[None]:
+        seen.append("set up")
+        yield
+        seen.append("torn down")
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        seen.append((grid, context))
+
+    app(grid=the_grid, context=CONTEXT)
+
+    assert seen == ["set up", (the_grid, CONTEXT), "torn down"]
+
+
+def test_an_app_without_main_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(legacy_server, "_registered", [])
+
+    with pytest.raises(LoadServerAppError, match=r"@app\.main"):
+        ServerApp()(grid(), CONTEXT)
+
+
+def test_the_legacy_loop_runs_through_what_was_registered_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(legacy_server, "_registered", [])
+    seen: list[Any] = []
+    legacy_server.register(lambda _g, _c, parts: seen.append(parts.server_fn))
+
+    def server_fn(_: Context) -> None: ...
+
+    ServerApp(server_fn=server_fn)(grid(), CONTEXT)
+
+    assert seen == [server_fn]
+
+
+def test_deprecated_arguments_exclude_main_and_server_fn():
+    with pytest.warns(DeprecationWarning, match="server_fn"):
+        app = ServerApp(config=object())
+    with pytest.raises(ValueError, match="exclude"):
+        app.main()(lambda _g, _c: None)
+    with (
+        pytest.warns(DeprecationWarning, match="server_fn"),
+        pytest.raises(ValueError, match="exclude"),
+    ):
+        ServerApp(strategy=object(), server_fn=lambda _c: None)
+
+
+def test_a_parameter_named_driver_warns_and_works():
+    app, seen = ServerApp(), []
+
+    with pytest.warns(DeprecationWarning, match="driver"):
+
+        @app.main()
+        def main(driver: Grid, context: Context) -> None:
+            seen.append(driver)
+
+    the_grid = grid()
+    app(the_grid, CONTEXT)
+    assert seen == [the_grid]
