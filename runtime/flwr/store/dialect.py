@@ -1,10 +1,12 @@
 """What SQLite and PostgreSQL spell differently; every other statement of the store is common."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
 
 MAX_IDS: Final = 10_000
 """How many values one IN may list; SQLite allows 32,766 variables in a statement."""
@@ -26,9 +28,23 @@ def insert(connection: Connection, table: Table) -> Insert:
 
 def insert_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     """Insert ``row``; tell whether it is new, that is, whether no unique key was taken."""
-    key = next(iter(table.primary_key))
-    new = insert(connection, table).values(row).on_conflict_do_nothing().returning(key)
-    return connection.execute(new).first() is not None
+    return connection.execute(_new_row(connection.dialect.name, table), row).first() is not None
+
+
+def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert those of ``rows`` whose keys are not taken."""
+    connection.execute(_missing_rows(connection.dialect.name, table), rows)
+
+
+@cache  # building a statement costs more than running it
+def _new_row(dialect: str, table: Table) -> ReturningInsert[Any]:
+    return _missing_rows(dialect, table).returning(next(iter(table.primary_key)))
+
+
+@cache
+def _missing_rows(dialect: str, table: Table) -> Insert:
+    made = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    return made.on_conflict_do_nothing()
 
 
 def serialize(connection: Connection) -> None:

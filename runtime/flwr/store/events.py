@@ -15,6 +15,8 @@ from flwr.store.schema import event as table
 from flwr.store.types import canonical_json, to_micros
 
 _GENESIS: Final = "0" * 64
+_NEWEST: Final = select(table.c.seq, table.c.hash).order_by(table.c.seq.desc()).limit(1)
+_ADD: Final = insert(table)
 _NO_DETAILS: Final[Mapping[str, Any]] = {}
 
 
@@ -55,8 +57,7 @@ class Events:
         details: Mapping[str, Any] = _NO_DETAILS,
     ) -> Event:
         """Append an event; ``details`` must be JSON.  Return it with its number and hash."""
-        newest = select(table.c.seq, table.c.hash).order_by(table.c.seq.desc()).limit(1)
-        last = self._connection.execute(newest).first()
+        last = self._connection.execute(_NEWEST).first()
         row: dict[str, Any] = {
             "seq": 1 if last is None else last.seq + 1,
             "at": at,
@@ -68,7 +69,7 @@ class Events:
             "details": dict(details),
         }
         row["hash"] = _hash(_GENESIS if last is None else last.hash, row)
-        self._connection.execute(insert(table).values(row))
+        self._connection.execute(_ADD, row)
         return Event(**row)
 
     def verify(self) -> None:

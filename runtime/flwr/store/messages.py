@@ -6,9 +6,21 @@ collected, deleted.  ``release`` puts a claimed one back.  Each step is one atom
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, union_all, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    func,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from flwr.core.errors import AlreadyExistsError, NotFoundError
 from flwr.core.ids import MessageId, NodeId, RunId
@@ -24,7 +36,61 @@ from flwr.store.message_rows import (
 from flwr.store.objects import Objects
 from flwr.store.schema import instruction, message_object, object_, reply
 
-_UNANSWERED = instruction.c.replied_at.is_(None)
+_UNANSWERED: Final = instruction.c.replied_at.is_(None)
+
+
+def _time(name: str) -> BindParameter[datetime]:
+    return bindparam(name, type_=instruction.c.expires_at.type)
+
+
+def _claim(*further: ColumnElement[bool]) -> ReturningUpdate[Any]:
+    due = (
+        select(instruction.c.seq)
+        .where(*_WAITING, *further)
+        .order_by(instruction.c.seq)
+        .limit(bindparam("limit"))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    taken = update(instruction).where(instruction.c.seq.in_(select(due.c.seq)))
+    return taken.values(claimed_at=_time("now")).returning(
+        instruction.c.seq,
+        instruction.c.message_id,
+    )
+
+
+# Statements of the busy paths are built once: building one costs more than running it.
+_WAITING: Final = (
+    instruction.c.dst_node_id == bindparam("dst", type_=instruction.c.dst_node_id.type),
+    instruction.c.claimed_at.is_(None),
+    _UNANSWERED,
+    instruction.c.ready.is_(True),
+    instruction.c.expires_at > _time("now"),
+)
+_FIND: Final = select(instruction).where(instruction.c.message_id == bindparam("message_id"))
+_CLAIM: Final = _claim()
+_CLAIM_OF_RUN: Final = _claim(
+    instruction.c.run_id == bindparam("of_run", type_=instruction.c.run_id.type),
+)
+_WAITING_RUNS: Final = (
+    select(instruction.c.run_id)
+    .where(*_WAITING)
+    .group_by(instruction.c.run_id)
+    .order_by(func.min(instruction.c.seq))
+)
+_MARK_REPLIED: Final = (
+    update(instruction)
+    .where(instruction.c.message_id == bindparam("asked"))
+    .values(replied_at=_time("now"))
+)
+_EXISTS: Final = select(instruction.c.seq).where(instruction.c.message_id == bindparam("asked"))
+_FIND_REPLY: Final = select(reply).where(reply.c.reply_to == bindparam("asked"))
+_THESE: Final = instruction.c.message_id.in_(bindparam("ids", expanding=True))
+_OWNERS: Final = union_all(
+    select(instruction.c.message_id).where(_THESE),
+    select(reply.c.message_id).where(reply.c.reply_to.in_(bindparam("ids", expanding=True))),
+)
+_DELETE: Final = delete(instruction).where(_THESE)  # replies go with them
 
 
 class Messages:
@@ -65,8 +131,8 @@ class Messages:
 
     def find_instruction(self, message_id: MessageId) -> Instruction | None:
         """Return the instruction, None if there is none such."""
-        found = self._instructions(instruction.c.message_id == message_id)
-        return found[0] if found else None
+        row = self._connection.execute(_FIND, {"message_id": message_id}).first()
+        return None if row is None else decode_instruction(row)
 
     def claim(
         self,
@@ -81,21 +147,11 @@ class Messages:
         Atomic: no instruction is ever handed to two takers.  Expired ones are left to the reaper.
         ``now`` comes from the caller's clock, never from the database.
         """
-        waiting = [instruction.c.dst_node_id == dst, *_waiting(now)]
-        if run_id is not None:
-            waiting.append(instruction.c.run_id == run_id)
-        due = (
-            select(instruction.c.seq)
-            .where(*waiting)
-            .order_by(instruction.c.seq)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            .cte("due")
-        )
-        taken = update(instruction).where(instruction.c.seq.in_(select(due.c.seq)))
-        rows = self._connection.execute(
-            taken.values(claimed_at=now).returning(instruction.c.seq, instruction.c.message_id),
-        )
+        asked = {"dst": dst, "limit": limit, "now": now}
+        if run_id is None:
+            rows = self._connection.execute(_CLAIM, asked)
+        else:
+            rows = self._connection.execute(_CLAIM_OF_RUN, {**asked, "of_run": run_id})
         return [MessageId(row.message_id) for row in sorted(rows)]
 
     def release(self, message_ids: Iterable[MessageId]) -> None:
@@ -120,12 +176,7 @@ class Messages:
 
     def waiting_runs(self, dst: NodeId, now: datetime) -> list[RunId]:
         """Return the runs with an instruction waiting for ``dst``, longest waiting first."""
-        rows = self._connection.execute(
-            select(instruction.c.run_id)
-            .where(instruction.c.dst_node_id == dst, *_waiting(now))
-            .group_by(instruction.c.run_id)
-            .order_by(func.min(instruction.c.seq)),
-        )
+        rows = self._connection.execute(_WAITING_RUNS, {"dst": dst, "now": now})
         return [RunId(row.run_id) for row in rows]
 
     def claimed(self, dst: NodeId) -> list[Instruction]:
@@ -150,21 +201,18 @@ class Messages:
         Raises:
             NotFoundError: there is no such instruction.
         """
-        asked = instruction.c.message_id == envelope.reply_to
-        mine = select(instruction.c.replied_at).where(asked).with_for_update()
-        found = self._connection.execute(mine).first()
-        if found is None:
+        asked = {"asked": envelope.reply_to}
+        if self._connection.execute(_EXISTS, asked).first() is None:
             raise NotFoundError(f"no instruction {envelope.reply_to} to reply to")
         row = {**encode_message(envelope, tree), "arrived_at": now}
         if not insert_new(self._connection, reply, row):
             return False
-        self._update(asked, replied_at=now)
+        self._connection.execute(_MARK_REPLIED, {**asked, "now": now})
         return True
 
     def find_reply(self, instruction_id: MessageId) -> Reply | None:
         """Return the answer to an instruction, None while there is none."""
-        mine = select(reply).where(reply.c.reply_to == instruction_id)
-        row = self._connection.execute(mine).first()
+        row = self._connection.execute(_FIND_REPLY, {"asked": instruction_id}).first()
         return None if row is None else decode_reply(row)
 
     def find_reply_by_id(self, message_id: MessageId) -> Reply | None:
@@ -182,11 +230,14 @@ class Messages:
         """Delete instructions with their replies, and the objects nobody else owns."""
         ids = list(instruction_ids)
         for start in range(0, len(ids), MAX_IDS):
-            self._delete(instruction.c.message_id.in_(ids[start : start + MAX_IDS]))
+            these = {"ids": ids[start : start + MAX_IDS]}
+            owners = self._connection.execute(_OWNERS, these).scalars().all()
+            self._connection.execute(_DELETE, these)
+            self._objects.release_all([MessageId(owner) for owner in owners])
 
     def delete_run(self, run_id: RunId) -> None:
         """Delete every message of a run, and the objects no other run owns."""
-        self._delete(instruction.c.run_id == run_id)
+        self._connection.execute(delete(instruction).where(instruction.c.run_id == run_id))
         self._objects.release_run(run_id)
 
     def expired(self, now: datetime, limit: int) -> list[MessageId]:
@@ -234,19 +285,3 @@ class Messages:
 
     def _update(self, which: ColumnElement[bool], **values: Any) -> None:
         self._connection.execute(update(instruction).where(which).values(values))
-
-    def _delete(self, which: ColumnElement[bool]) -> None:
-        asked = select(instruction.c.message_id).where(which)
-        answered = select(reply.c.message_id).where(reply.c.reply_to.in_(asked))
-        owners = self._connection.execute(union_all(asked, answered)).scalars().all()
-        self._connection.execute(delete(instruction).where(which))  # replies go with them
-        self._objects.release_all([MessageId(owner) for owner in owners])
-
-
-def _waiting(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    return (
-        instruction.c.claimed_at.is_(None),
-        _UNANSWERED,
-        instruction.c.ready.is_(True),
-        instruction.c.expires_at > now,
-    )

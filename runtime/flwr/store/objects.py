@@ -9,18 +9,70 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, or_, select, update
 
 from flwr.core.errors import InvalidError, TooLargeError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
 from flwr.core.limits import INLINE_OBJECT_BYTES, MAX_OBJECT_BYTES
 from flwr.core.message import ObjectTree
-from flwr.store.dialect import MAX_IDS, insert
+from flwr.store.dialect import MAX_IDS, insert_missing
 from flwr.store.errors import ObjectDamagedError
 from flwr.store.payloads import PayloadChanges
 from flwr.store.schema import instruction, message_object, object_, reply
 
 _ABSENT: Final = {"size_bytes": None, "content": None, "file": None}
+
+_ASKED: Final = object_.c.object_id == bindparam("object_id")
+_OWNED: Final = (
+    message_object.c.object_id == bindparam("object_id"),
+    message_object.c.run_id == bindparam("run_id", type_=message_object.c.run_id.type),
+)
+_NODE_ID: Final = bindparam("node_id", type_=instruction.c.dst_node_id.type)
+
+# Statements of the busy paths are built once: building one costs more than running it.
+_CONTENT: Final = select(object_).where(_ASKED)
+_SIZE: Final = select(object_.c.size_bytes).where(_ASKED)
+_MISSING: Final = (
+    select(message_object.c.object_id)
+    .join(object_, object_.c.object_id == message_object.c.object_id)
+    .where(message_object.c.message_id == bindparam("owner"), object_.c.size_bytes.is_(None))
+    .order_by(message_object.c.position)
+)
+_BELONGS: Final = select(exists().where(*_OWNED))
+_BELONGS_TO_NODE: Final = select(
+    exists().where(
+        *_OWNED,
+        or_(
+            exists().where(
+                instruction.c.message_id == message_object.c.message_id,
+                instruction.c.dst_node_id == _NODE_ID,
+            ),
+            exists().where(
+                reply.c.message_id == message_object.c.message_id,
+                reply.c.src_node_id == _NODE_ID,
+            ),
+        ),
+    ),
+)
+
+_RELEASE: Final = (
+    delete(message_object)
+    .where(message_object.c.message_id.in_(bindparam("ids", expanding=True)))
+    .returning(message_object.c.object_id)
+)
+_RELEASE_RUN: Final = (
+    delete(message_object)
+    .where(message_object.c.run_id == bindparam("of_run", type_=message_object.c.run_id.type))
+    .returning(message_object.c.object_id)
+)
+_DELETE_UNOWNED: Final = (
+    delete(object_)
+    .where(
+        object_.c.object_id.in_(bindparam("ids", expanding=True)),
+        ~exists().where(message_object.c.object_id == object_.c.object_id),
+    )
+    .returning(object_.c.file)
+)
 
 
 class ObjectState(StrEnum):
@@ -46,27 +98,17 @@ class Objects:
             The ids whose content is still missing, children before parents.
         """
         ids = list(tree.walk())
-        known = insert(self._connection, object_).on_conflict_do_nothing()
-        self._connection.execute(known, [{"object_id": object_id} for object_id in ids])
-        owned = insert(self._connection, message_object).on_conflict_do_nothing()
-        self._connection.execute(
-            owned,
-            [
-                {"message_id": owner, "object_id": object_id, "position": n, "run_id": run_id}
-                for n, object_id in enumerate(ids)
-            ],
-        )
+        insert_missing(self._connection, object_, [{"object_id": part} for part in ids])
+        owned = [
+            {"message_id": owner, "object_id": part, "position": n, "run_id": run_id}
+            for n, part in enumerate(ids)
+        ]
+        insert_missing(self._connection, message_object, owned)
         return self.missing(owner)
 
     def missing(self, owner: MessageId) -> list[ObjectId]:
         """Return the ids this message still lacks content for, children before parents."""
-        lacking = (message_object.c.message_id == owner, object_.c.size_bytes.is_(None))
-        rows = self._connection.execute(
-            select(message_object.c.object_id)
-            .join(object_, object_.c.object_id == message_object.c.object_id)
-            .where(*lacking)
-            .order_by(message_object.c.position),
-        )
+        rows = self._connection.execute(_MISSING, {"owner": owner})
         return [ObjectId(row.object_id) for row in rows]
 
     def put(self, object_id: ObjectId, content: bytes) -> bool:
@@ -99,8 +141,7 @@ class Objects:
         Raises:
             ObjectDamagedError: the content is lost or altered; ``forget`` makes it awaited again.
         """
-        mine = select(object_).where(object_.c.object_id == object_id)
-        row = self._connection.execute(mine).first()
+        row = self._connection.execute(_CONTENT, {"object_id": object_id}).first()
         if row is None or row.size_bytes is None:
             return None
         content: bytes | None = row.content if row.file is None else self._payloads.read(row.file)
@@ -120,28 +161,20 @@ class Objects:
 
     def state(self, object_id: ObjectId) -> ObjectState:
         """Tell what the store has of an object."""
-        mine = select(object_.c.size_bytes).where(object_.c.object_id == object_id)
-        row = self._connection.execute(mine).first()
+        row = self._connection.execute(_SIZE, {"object_id": object_id}).first()
         if row is None:
             return ObjectState.UNKNOWN
         return ObjectState.AWAITED if row.size_bytes is None else ObjectState.PRESENT
 
     def belongs(self, object_id: ObjectId, *, run_id: RunId) -> bool:
         """Tell whether a message of this run owns the object."""
-        mine = (message_object.c.object_id == object_id, message_object.c.run_id == run_id)
-        return self._connection.execute(select(exists().where(*mine))).scalar_one()
+        asked = {"object_id": object_id, "run_id": run_id}
+        return self._connection.execute(_BELONGS, asked).scalar_one()
 
     def belongs_to_node(self, object_id: ObjectId, run_id: RunId, node_id: NodeId) -> bool:
         """Tell whether a message of this run, sent to or by this node, owns the object."""
-        owner = message_object.c.message_id
-        to_node = exists().where(
-            instruction.c.message_id == owner,
-            instruction.c.dst_node_id == node_id,
-        )
-        by_node = exists().where(reply.c.message_id == owner, reply.c.src_node_id == node_id)
-        mine = (message_object.c.object_id == object_id, message_object.c.run_id == run_id)
-        found = select(exists().where(*mine, or_(to_node, by_node)))
-        return self._connection.execute(found).scalar_one()
+        asked = {"object_id": object_id, "run_id": run_id, "node_id": node_id}
+        return self._connection.execute(_BELONGS_TO_NODE, asked).scalar_one()
 
     def release(self, owner: MessageId) -> None:
         """End the ownership of one message; delete what nobody owns any more."""
@@ -150,24 +183,20 @@ class Objects:
     def release_all(self, owners: Sequence[MessageId]) -> None:
         """End the ownership of many messages; delete what nobody owns any more."""
         for start in range(0, len(owners), MAX_IDS):
-            batch = owners[start : start + MAX_IDS]
-            self._release(message_object.c.message_id.in_(batch))
+            these = {"ids": owners[start : start + MAX_IDS]}
+            self._delete_unowned(self._connection.execute(_RELEASE, these).scalars().all())
 
     def release_run(self, run_id: RunId) -> None:
         """End the ownership of every message of a run; delete what nobody owns any more."""
-        self._release(message_object.c.run_id == run_id)
+        asked = {"of_run": run_id}
+        self._delete_unowned(self._connection.execute(_RELEASE_RUN, asked).scalars().all())
 
-    def _release(self, which: ColumnElement[bool]) -> None:
-        freed = delete(message_object).where(which).returning(message_object.c.object_id)
-        ids = list({row.object_id for row in self._connection.execute(freed)})
+    def _delete_unowned(self, freed: Sequence[str]) -> None:
+        ids = list(dict.fromkeys(freed))
         for start in range(0, len(ids), MAX_IDS):
-            self._delete_unowned(ids[start : start + MAX_IDS])
-
-    def _delete_unowned(self, ids: list[str]) -> None:
-        owned = exists().where(message_object.c.object_id == object_.c.object_id)
-        gone = delete(object_).where(object_.c.object_id.in_(ids), ~owned)
-        rows = self._connection.execute(gone.returning(object_.c.file))
-        self._payloads.remove([row.file for row in rows if row.file is not None])
+            these = {"ids": ids[start : start + MAX_IDS]}
+            files = self._connection.execute(_DELETE_UNOWNED, these).scalars().all()
+            self._payloads.remove([file for file in files if file is not None])
 
     def _fill(self, object_id: ObjectId, values: dict[str, Any]) -> bool:
         awaited = (object_.c.object_id == object_id, object_.c.size_bytes.is_(None))

@@ -226,3 +226,14 @@ def test_the_outbox_holds_complete_replies_until_they_are_acknowledged(store: St
         assert [r.envelope for r in tx.messages.replies_to_send(given.NOW + HOUR)] == [reply]
         tx.messages.mark_sent(reply.message_id, given.NOW)
         assert tx.messages.replies_to_send(given.NOW + HOUR) == []
+
+
+@pytest.mark.row("F34")
+def test_a_reply_with_an_id_already_used_does_not_silence_another_instruction(store: Store) -> None:
+    with store.transaction() as tx:
+        first, second = queue(tx), queue(tx)
+        used = answer(tx, first)
+        forged = given.reply(second, message_id=used.message_id)
+        assert not tx.messages.add_reply(forged, given.tree(forged), now=given.NOW)
+        assert [i.message_id for i in tx.messages.unanswered(NODE)] == [second.message_id]
+        answer(tx, second)
