@@ -1,0 +1,77 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from flwr.auth.node_keys import KeyFileError
+from flwr.core.clock import SystemClock
+from flwr.supernode.config import SuperNodeConfig, load_config
+from flwr.supernode.state import (
+    StateDirError,
+    StateDirInUseError,
+    appio_security,
+    own_key,
+    state_directory,
+)
+
+
+def config(*argv: str) -> SuperNodeConfig:
+    return load_config(argv, env={})[0]
+
+
+@pytest.mark.row("F4")
+def test_a_kept_key_makes_the_node_restart_as_itself(tmp_path: Path) -> None:
+    first = own_key(tmp_path)
+    assert own_key(tmp_path).fingerprint == first.fingerprint
+    assert stat.S_IMODE((tmp_path / "node.key").stat().st_mode) == 0o600
+
+
+def test_a_damaged_key_is_told_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "node.key").write_bytes(b"no key")
+    with pytest.raises(KeyFileError):
+        own_key(tmp_path)
+
+
+def test_two_nodes_cannot_share_a_state_directory(tmp_path: Path) -> None:
+    with state_directory(tmp_path / "a"):
+        with pytest.raises(StateDirInUseError), state_directory(tmp_path / "a"):
+            pass
+        with state_directory(tmp_path / "b") as other:
+            assert other == tmp_path / "b"
+    with state_directory(tmp_path / "a"):
+        pass  # free again
+
+
+def test_a_place_that_cannot_be_a_directory_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StateDirError), state_directory(tmp_path / "file"):
+        pass
+
+
+def test_without_a_state_directory_nothing_is_left() -> None:
+    with state_directory(None) as made:
+        (made / "x").write_bytes(b"x")
+    assert not made.exists()
+
+
+@pytest.mark.row("S28")
+def test_the_link_to_our_own_superexec_is_encrypted_and_proven_by_default(tmp_path: Path) -> None:
+    security = appio_security(config(), tmp_path, SystemClock())
+    assert security.tls is not None
+    assert security.root_certificates is not None
+    assert security.root_certificates.read_bytes() == security.tls.ca
+    assert security.secret is not None
+    assert stat.S_IMODE(security.secret.stat().st_mode) == 0o600
+
+
+def test_clear_text_still_needs_the_superexecs_proof(tmp_path: Path) -> None:
+    security = appio_security(config("--insecure"), tmp_path, SystemClock())
+    assert security.tls is None
+    assert security.secret is not None
+
+
+def test_in_process_isolation_a_secret_is_the_operators_choice(tmp_path: Path) -> None:
+    security = appio_security(
+        config("--insecure", "--isolation", "process"), tmp_path, SystemClock()
+    )
+    assert security.secret is None

@@ -1,0 +1,153 @@
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from flwr.supernode.app_logs import MAX_BYTES_PER_RUN, AppLogs
+from flwr.supernode.executor import Executor, environment, superexec_argv
+from flwr.supernode.upkeep import EndedRuns, Reaper
+from flwr.wire.transport import PeerNotRunningError
+from tests.fakes.clock import FakeClock
+from tests.unit.supernode import given
+from tests.unit.supernode.given import OTHER_RUN, RUN, Site, scenario
+
+
+@pytest.mark.row("S63")
+def test_a_run_with_an_app_is_asked_for_and_ended_when_it_is_not_running() -> None:
+    async def body() -> None:
+        site = Site()
+        site.take_in()
+        site.take_in(OTHER_RUN, text="other")
+        _, lease = site.launch()
+        site.connect()
+        site.fleet.runs[RUN] = given.run(site.clock)
+        site.fleet.runs[OTHER_RUN] = given.run(site.clock, OTHER_RUN)
+        ended = EndedRuns(site.session, site.runs, site.inbox)
+
+        await ended.ask()
+        assert site.leases.find(lease.token_hash) is not None
+        assert site.fleet.calls["get_run"] == 1  # the other has no app
+        site.fleet.failures["get_run"] = [PeerNotRunningError("Run is finished.")]
+        await ended.ask()
+
+        assert site.leases.find(lease.token_hash) is None
+        assert site.runs.live() == [OTHER_RUN]
+        site.fleet.stopped.add(OTHER_RUN)
+        await ended.ask(everything=True)
+        assert site.runs.live() == []
+
+    scenario(body)
+
+
+def test_the_reaper_knows_the_next_deadline() -> None:
+    async def body() -> None:
+        site = Site()
+        site.take_in(ttl=3600)
+        _, lease = site.launch()
+        site.connect()
+        reaper = Reaper(site.leases, site.wakeups, site.clock)
+        assert await reaper.reap_once() == lease.until - site.clock.now()
+        site.clock.advance(timedelta(minutes=2))
+        assert await reaper.reap_once() == timedelta(minutes=58)
+        assert site.leases.find(lease.token_hash) is None
+
+    scenario(body)
+
+
+class FakeProcess:
+    def __init__(self) -> None:
+        self.ended, self.stopped = asyncio.Event(), False
+
+    async def wait(self) -> int:
+        await self.ended.wait()
+        return -9
+
+    def cause_of_exit(self) -> str:
+        return "was killed by SIGKILL"
+
+    async def stop(self, grace: timedelta) -> int:
+        self.stopped = True
+        self.ended.set()
+        return -9
+
+
+@pytest.mark.row("S6", "F7")
+def test_a_superexec_that_dies_is_replaced_and_its_work_released() -> None:
+    async def body() -> None:
+        site = Site()
+        asked = site.take_in()
+        _, left_behind = site.launch()
+        started: asyncio.Queue[FakeProcess] = asyncio.Queue()
+
+        async def start(argv: Sequence[str], env: Mapping[str, str]) -> FakeProcess:
+            process = FakeProcess()
+            await started.put(process)
+            return process
+
+        executor = Executor(["superexec"], site.leases, FakeClock(), start=start)
+        running = asyncio.create_task(executor.run())
+        first = await started.get()
+        assert site.leases.find(left_behind.token_hash) is None  # of the node's last life
+        _, lease = site.launch()
+        site.apps.message(lease)
+        first.ended.set()
+        second = await started.get()
+        assert site.leases.runs_to_launch() == [RUN]
+        assert first.stopped
+
+        site.launch()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert second.stopped
+        reply = site.reply_to(asked.message_id)
+        assert reply is not None  # three launches, three losses
+        assert reply.error is not None
+
+    scenario(body)
+
+
+def test_the_superexec_learns_where_to_connect_and_nothing_of_our_settings() -> None:
+    argv = superexec_argv(
+        "127.0.0.1:9094", max_apps=3, root_certificates=Path("a.crt"), secret=Path("s")
+    )
+    text = " ".join(argv)
+    assert "--plugin-type clientapp" in text
+    assert "--root-certificates a.crt" in text
+    assert "--superexec-auth-secret-file s" in text
+    assert "--insecure" not in text
+    assert environment({"FLWR_SUPERNODE_STATE_DIR": "/x", "PATH": "/bin"}) == {"PATH": "/bin"}
+
+
+@pytest.mark.row("S40", "S62")
+def test_app_output_is_kept_per_run_within_a_bound(tmp_path: Path) -> None:
+    logs = AppLogs(tmp_path / "logs")
+    logs.append(RUN, "hello ")
+    logs.append(RUN, "world")
+    logs.append(OTHER_RUN, "other")
+    assert logs.read(RUN) == "hello world"
+
+    for number in range(12):
+        logs.append(RUN, str(number % 10) * (MAX_BYTES_PER_RUN // 8))
+    kept = logs.read(RUN)
+    assert len(kept) <= MAX_BYTES_PER_RUN
+    assert kept.endswith("1")
+    assert logs.read(OTHER_RUN) == "other"
+
+
+@pytest.mark.row("S62")
+def test_app_output_leaves_the_site_only_where_that_was_agreed(tmp_path: Path) -> None:
+    async def body() -> None:
+        shared: list[tuple[int, Sequence[str]]] = []
+
+        async def share(run_id: int, fragments: Sequence[str]) -> None:
+            shared.append((run_id, fragments))
+
+        await AppLogs(tmp_path).take(RUN, ["a", "b"])
+        assert shared == []
+        await AppLogs(tmp_path, share=share).take(RUN, ["c"])
+        assert shared == [(RUN, ["c"])]
+        assert AppLogs(tmp_path).read(RUN) == "abc"
+
+    scenario(body)
