@@ -116,7 +116,7 @@ SIGNATURES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize("package", PUBLIC)
-def test_a_package_exports_its_public_names_and_no_others(package: str):
+def test_a_package_exports_its_public_names_and_no_others(package: str) -> None:
     module = sys.modules[package]
 
     assert sorted(module.__all__) == PUBLIC[package].split()
@@ -124,14 +124,14 @@ def test_a_package_exports_its_public_names_and_no_others(package: str):
 
 
 @pytest.mark.parametrize("package", ABSENT)
-def test_names_that_are_absent_are_known_to_be(package: str):
+def test_names_that_are_absent_are_known_to_be(package: str) -> None:
     assert [name for name in ABSENT[package].split() if hasattr(sys.modules[package], name)] == []
 
 
 @pytest.mark.parametrize(
     ("function", "wanted"), SIGNATURES, ids=lambda v: getattr(v, "__name__", "")
 )
-def test_signatures_are_those_of_the_contract(function: Any, wanted: str):
+def test_signatures_are_those_of_the_contract(function: Any, wanted: str) -> None:
     signature = inspect.signature(function)
 
     bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
@@ -139,14 +139,14 @@ def test_signatures_are_those_of_the_contract(function: Any, wanted: str):
     assert str(plain) == f"({wanted})"
 
 
-def test_types_of_clientapp_functions_are_public():
+def test_types_of_clientapp_functions_are_public() -> None:
     from flwr.clientapp.typing import ClientAppCallable, Mod
 
     assert ClientAppCallable is not None
     assert Mod is not None
 
 
-def test_the_package_offers_its_three_parts_lazily():
+def test_the_package_offers_its_three_parts_lazily() -> None:
     script = (
         "import sys, flwr; assert 'numpy' not in sys.modules; flwr.app.Array; flwr.clientapp; "
         "flwr.serverapp.strategy.FedAvg; "

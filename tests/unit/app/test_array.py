@@ -28,7 +28,7 @@ def npy(ndarray: NDArray[Any]) -> bytes:
     return stream.getvalue()
 
 
-def test_an_ndarray_becomes_its_npy_file():
+def test_an_ndarray_becomes_its_npy_file() -> None:
     array = Array(FLOATS)
 
     assert (array.dtype, array.shape, array.stype) == ("float32", (2, 2), "numpy.ndarray")
@@ -37,7 +37,9 @@ def test_an_ndarray_becomes_its_npy_file():
 
 
 @given(ANY_ARRAY, st.booleans())
-def test_bytes_equal_those_of_numpy_save_and_read_back(ndarray: NDArray[Any], by_columns: bool):
+def test_bytes_equal_those_of_numpy_save_and_read_back(
+    ndarray: NDArray[Any], by_columns: bool
+) -> None:
     ndarray = np.asarray(ndarray, order="F" if by_columns else "C")
 
     array = Array(ndarray)
@@ -47,13 +49,13 @@ def test_bytes_equal_those_of_numpy_save_and_read_back(ndarray: NDArray[Any], by
     assert array.numpy().dtype == ndarray.dtype
 
 
-def test_a_view_with_strides_is_read_back_as_it_looked():
+def test_a_view_with_strides_is_read_back_as_it_looked() -> None:
     strided = np.arange(24).reshape(4, 6)[::2, ::-3]
 
     np.testing.assert_array_equal(Array(strided).numpy(), strided)
 
 
-def test_numpy_gives_a_fresh_writable_array_each_time():
+def test_numpy_gives_a_fresh_writable_array_each_time() -> None:
     array = Array(FLOATS)
 
     array.numpy()[:] = 9
@@ -61,7 +63,7 @@ def test_numpy_gives_a_fresh_writable_array_each_time():
     np.testing.assert_array_equal(array.numpy(), FLOATS)
 
 
-def test_fields_are_kept_as_given():
+def test_fields_are_kept_as_given() -> None:
     array = Array("float32", (3,), "other.style", b"abc")
 
     assert array == Array(dtype="float32", shape=(3,), stype="other.style", data=b"abc")
@@ -84,24 +86,24 @@ def test_fields_are_kept_as_given():
         (FLOATS, FLOATS),
     ],
 )
-def test_other_arguments_are_refused(args: tuple[Any, ...]):
+def test_other_arguments_are_refused(args: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError, match="Array takes"):
         Array(*args)
 
 
-def test_a_field_given_twice_or_two_forms_at_once_are_refused():
+def test_a_field_given_twice_or_two_forms_at_once_are_refused() -> None:
     with pytest.raises(TypeError):
         Array("f", (1,), "s", b"", data=b"")  # type: ignore[call-overload]
     with pytest.raises(TypeError):
         Array(FLOATS, dtype="f")  # type: ignore[call-overload]
 
 
-def test_python_objects_are_never_pickled():
+def test_python_objects_are_never_pickled() -> None:
     with pytest.raises(ValueError, match="pickling"):
         Array(np.array([object()]))
 
 
-def test_a_pickle_inside_a_npy_file_is_never_read():
+def test_a_pickle_inside_a_npy_file_is_never_read() -> None:
     stream = BytesIO()
     np.save(stream, np.array([{"a": 1}], dtype=object), allow_pickle=True)
 
@@ -110,27 +112,27 @@ def test_a_pickle_inside_a_npy_file_is_never_read():
 
 
 @pytest.mark.parametrize("data", [b"", b"no npy file", npy(FLOATS)[:-1]])
-def test_damaged_bytes_are_an_error(data: bytes):
+def test_damaged_bytes_are_an_error(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  numpy's own texts
         Array("float32", (2, 2), "numpy.ndarray", data).numpy()
 
 
-def test_a_tensor_is_detached_and_moved_to_the_cpu(monkeypatch: pytest.MonkeyPatch):
+def test_a_tensor_is_detached_and_moved_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_torch.load(monkeypatch)
     tensor = fake_torch.Tensor(FLOATS)
 
-    array = Array(tensor)  # type: ignore[call-overload]
+    array = Array(tensor)
 
     assert array == Array(FLOATS)
     assert tensor.calls == ["detach", "cpu"]
 
 
-def test_tensors_need_torch_to_be_loaded():
+def test_tensors_need_torch_to_be_loaded() -> None:
     with pytest.raises(RuntimeError, match="import torch"):
-        Array.from_torch_tensor(object())  # type: ignore[arg-type]
+        Array.from_torch_tensor(object())
 
 
-def test_what_is_derived_is_computed_once_until_a_field_is_set():
+def test_what_is_derived_is_computed_once_until_a_field_is_set() -> None:
     array, made = Array(FLOATS), []
 
     def size(of: Array) -> int:

@@ -32,24 +32,24 @@ def printed(level: int, text: str, *args: object, shown_from: str | None = None)
         (logging.DEBUG, ""),
     ],
 )
-def test_lines_look_as_users_know_them(level: int, line: str):
+def test_lines_look_as_users_know_them(level: int, line: str) -> None:
     assert printed(level, "x %s", 1) == line
 
 
-def test_the_time_is_shown_at_debug_only():
+def test_the_time_is_shown_at_debug_only() -> None:
     line = printed(logging.DEBUG, "x", shown_from="debug")
 
     assert line.startswith("\033[94mDEBUG 20")
     assert line.endswith("\033[0m:     x\n")
 
 
-def test_the_variable_sets_the_level(monkeypatch: pytest.MonkeyPatch):
+def test_the_variable_sets_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLWR_LOG_LEVEL", "ERROR")
 
     assert printed(logging.WARNING, "x") == ""
 
 
-def test_configuring_twice_prints_once():
+def test_configuring_twice_prints_once() -> None:
     configure_console(io.StringIO())
 
     assert printed(logging.INFO, "x").count("x") == 1

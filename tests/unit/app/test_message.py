@@ -27,7 +27,7 @@ def pushed(**named: Any) -> Message:
     return message
 
 
-def test_an_instruction_starts_unstamped(clock: FakeClock):
+def test_an_instruction_starts_unstamped(clock: FakeClock) -> None:
     metadata = Message(CONTENT, 5, "train", group_id="r1").metadata
 
     assert metadata == Metadata(
@@ -35,14 +35,14 @@ def test_an_instruction_starts_unstamped(clock: FakeClock):
     )
 
 
-def test_arguments_may_go_by_name():
+def test_arguments_may_go_by_name() -> None:
     message = Message(content=CONTENT, dst_node_id=5, message_type="query", ttl=4)
 
     assert (message.metadata.dst_node_id, message.metadata.ttl) == (5, 4.0)
     assert message.content is CONTENT
 
 
-def test_a_reply_turns_the_instruction_round(clock: FakeClock):
+def test_a_reply_turns_the_instruction_round(clock: FakeClock) -> None:
     asked = pushed(group_id="r1", ttl=100)
     clock.advance(timedelta(seconds=30))
 
@@ -55,7 +55,7 @@ def test_a_reply_turns_the_instruction_round(clock: FakeClock):
     assert metadata.ttl == pytest.approx(70)
 
 
-def test_a_reply_may_live_shorter_but_not_longer(caplog: pytest.LogCaptureFixture):
+def test_a_reply_may_live_shorter_but_not_longer(caplog: pytest.LogCaptureFixture) -> None:
     asked = pushed(ttl=100)
 
     assert Message(CONTENT, reply_to=asked, ttl=5).metadata.ttl == 5
@@ -69,12 +69,10 @@ def test_a_reply_may_live_shorter_but_not_longer(caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("by_name", [True, False])
-def test_an_error_reply_carries_no_content(by_name: bool):
+def test_an_error_reply_carries_no_content(by_name: bool) -> None:
     error = Error(2, "boom")
     reply = (
-        Message(error=error, reply_to=pushed())  # type: ignore[call-overload]
-        if by_name
-        else Message(error, reply_to=pushed())
+        Message(error=error, reply_to=pushed()) if by_name else Message(error, reply_to=pushed())
     )
 
     assert reply.has_error()
@@ -86,7 +84,7 @@ def test_an_error_reply_carries_no_content(by_name: bool):
         reply.content = CONTENT
 
 
-def test_content_excludes_an_error():
+def test_content_excludes_an_error() -> None:
     message = pushed()
 
     message.content = RecordDict()
@@ -120,7 +118,7 @@ def test_content_excludes_an_error():
         ((CONTENT,), {"metadata": "text"}),
     ],
 )
-def test_other_mixes_of_arguments_are_refused(args: tuple[Any, ...], named: dict[str, Any]):
+def test_other_mixes_of_arguments_are_refused(args: tuple[Any, ...], named: dict[str, Any]) -> None:
     if named.get("reply_to") == "asked":
         named = {**named, "reply_to": pushed()}
 
@@ -132,7 +130,7 @@ def test_other_mixes_of_arguments_are_refused(args: tuple[Any, ...], named: dict
     "message_type",
     ["train", "evaluate", "query", "system", "train.default", "query._x1", "get_parameters"],
 )
-def test_the_grammar_of_types(message_type: str):
+def test_the_grammar_of_types(message_type: str) -> None:
     assert require_message_type(message_type) == message_type
 
 
@@ -140,14 +138,14 @@ def test_the_grammar_of_types(message_type: str):
     "message_type",
     ["", "foo", "train.", "train.1a", "train.a.b", ".a", "get_parameters.x", "TRAIN"],
 )
-def test_other_types_are_refused_when_made_and_when_set(message_type: str):
+def test_other_types_are_refused_when_made_and_when_set(message_type: str) -> None:
     with pytest.raises(ValueError, match="Invalid message type"):
         Message(CONTENT, 5, message_type)
     with pytest.raises(ValueError, match="Invalid message type"):
         pushed().metadata.message_type = message_type
 
 
-def test_what_the_runtime_decides_is_read_only_for_apps():
+def test_what_the_runtime_decides_is_read_only_for_apps() -> None:
     metadata = pushed().metadata
 
     for name in ("run_id", "message_id", "src_node_id", "reply_to_message_id"):
@@ -157,7 +155,7 @@ def test_what_the_runtime_decides_is_read_only_for_apps():
     assert (metadata.dst_node_id, metadata.group_id, metadata.ttl) == (9, "g", 1.0)
 
 
-def test_a_received_message_is_restored_as_it_was():
+def test_a_received_message_is_restored_as_it_was() -> None:
     metadata = Metadata(7, "ab", 5, 1, "cd", "", 1.5, -3.0, "train")
 
     assert restore(metadata, CONTENT).metadata is metadata
@@ -166,14 +164,14 @@ def test_a_received_message_is_restored_as_it_was():
         restore(metadata)
 
 
-def test_deprecated_replies_work_and_warn():
+def test_deprecated_replies_work_and_warn() -> None:
     with pytest.warns(DeprecationWarning, match="create_reply"):
         assert pushed().create_reply(CONTENT).content is CONTENT
     with pytest.warns(DeprecationWarning, match="create_error_reply"):
         assert pushed().create_error_reply(Error(1)).error.code == 1
 
 
-def test_comparing_with_other_types_follows_the_contract():
+def test_comparing_with_other_types_follows_the_contract() -> None:
     with pytest.raises(NotImplementedError):
         _ = pushed().metadata == 3
     with pytest.raises(NotImplementedError):
@@ -182,6 +180,6 @@ def test_comparing_with_other_types_follows_the_contract():
     assert repr(Error(1, "a")) == "Error(code=1, reason='a')"
 
 
-def test_message_type_is_a_list_of_names():
+def test_message_type_is_a_list_of_names() -> None:
     with pytest.raises(TypeError, match="instantiated"):
         MessageType()

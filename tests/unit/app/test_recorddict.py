@@ -16,7 +16,7 @@ def sample() -> RecordDict:
     )
 
 
-def test_typed_views_hold_the_records_of_their_type():
+def test_typed_views_hold_the_records_of_their_type() -> None:
     records = sample()
 
     assert list(records.array_records) == ["arrays"]
@@ -24,7 +24,7 @@ def test_typed_views_hold_the_records_of_their_type():
     assert list(records.config_records) == ["config"]
 
 
-def test_writes_to_a_view_go_through():
+def test_writes_to_a_view_go_through() -> None:
     records = sample()
 
     records.metric_records["more"] = MetricRecord({"acc": 1.0})
@@ -34,7 +34,7 @@ def test_writes_to_a_view_go_through():
     assert records["more"] == {"acc": 1.0}
 
 
-def test_a_view_refuses_other_types_and_other_names():
+def test_a_view_refuses_other_types_and_other_names() -> None:
     records = sample()
 
     with pytest.raises(TypeError, match="ArrayRecord"):
@@ -44,14 +44,14 @@ def test_a_view_refuses_other_types_and_other_names():
     assert list(records) == ["arrays", "metrics", "config"]
 
 
-def test_only_records_under_strings_are_held():
+def test_only_records_under_strings_are_held() -> None:
     with pytest.raises(TypeError, match="ArrayRecord"):
         RecordDict({"x": 1})  # type: ignore[dict-item]
     with pytest.raises(TypeError, match="str"):
         RecordDict({1: MetricRecord()})  # type: ignore[dict-item]
 
 
-def test_a_changed_type_is_logged(caplog: pytest.LogCaptureFixture):
+def test_a_changed_type_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     records = sample()
 
     with caplog.at_level(logging.WARNING, "flwr"):
@@ -61,7 +61,7 @@ def test_a_changed_type_is_logged(caplog: pytest.LogCaptureFixture):
     assert caplog.messages == ["Record 'arrays' changed its type from ArrayRecord to MetricRecord"]
 
 
-def test_each_kind_has_a_line_of_its_own():
+def test_each_kind_has_a_line_of_its_own() -> None:
     shown = repr(RecordDict({"m": MetricRecord({"a": 1})}))
 
     assert shown.splitlines() == [
@@ -73,14 +73,14 @@ def test_each_kind_has_a_line_of_its_own():
     ]
 
 
-def test_deprecated_spellings_work_and_warn():
+def test_deprecated_spellings_work_and_warn() -> None:
     with pytest.warns(DeprecationWarning, match="parameters_records"):
         records = RecordDict(parameters_records={"a": ArrayRecord()})
     with pytest.warns(DeprecationWarning, match="array_records"):
         assert list(records.parameters_records) == ["a"]
 
 
-def test_copies_and_equality():
+def test_copies_and_equality() -> None:
     records = sample()
 
     assert records.copy() == records

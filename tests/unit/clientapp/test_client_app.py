@@ -40,7 +40,7 @@ def noting(name: str, seen: list[str]) -> Mod:
     return mod
 
 
-def test_messages_go_to_the_function_of_their_category_and_action():
+def test_messages_go_to_the_function_of_their_category_and_action() -> None:
     app = ClientApp()
     app.train()(answering(1))
     app.train("slow")(answering(2))
@@ -51,13 +51,13 @@ def test_messages_go_to_the_function_of_their_category_and_action():
     assert [number_of(app(ask(t), context())) for t in types] == [1, 1, 2, 3, 4]
 
 
-def test_a_decorator_returns_the_function_unchanged():
+def test_a_decorator_returns_the_function_unchanged() -> None:
     function = answering(1)
 
     assert ClientApp(mods=[noting("m", [])]).train()(function) is function
 
 
-def test_an_unknown_type_names_category_and_action():
+def test_an_unknown_type_names_category_and_action() -> None:
     app = ClientApp()
     app.train()(answering(1))
 
@@ -65,7 +65,7 @@ def test_an_unknown_type_names_category_and_action():
         app(ask("evaluate.foo"), context())
 
 
-def test_registering_twice_or_under_no_identifier_is_refused():
+def test_registering_twice_or_under_no_identifier_is_refused() -> None:
     app = ClientApp()
     app.train()(answering(1))
 
@@ -75,12 +75,12 @@ def test_registering_twice_or_under_no_identifier_is_refused():
         app.train("1a")(answering(2))
 
 
-def test_forgotten_parentheses_are_explained():
+def test_forgotten_parentheses_are_explained() -> None:
     with pytest.raises(TypeError, match="parentheses"):
         ClientApp().train(answering(1))  # type: ignore[arg-type]
 
 
-def test_mods_wrap_from_the_app_inwards_first_outermost():
+def test_mods_wrap_from_the_app_inwards_first_outermost() -> None:
     seen: list[str] = []
     app = ClientApp(mods=[noting("a", seen), noting("b", seen)])
     app.train(mods=[noting("c", seen)])(answering(1))
@@ -90,7 +90,7 @@ def test_mods_wrap_from_the_app_inwards_first_outermost():
     assert seen == ["a in", "b in", "c in", "c out", "b out", "a out"]
 
 
-def test_a_mod_of_one_function_leaves_the_others_alone():
+def test_a_mod_of_one_function_leaves_the_others_alone() -> None:
     seen: list[str] = []
     app = ClientApp()
     app.train(mods=[noting("m", seen)])(answering(1))
@@ -101,7 +101,7 @@ def test_a_mod_of_one_function_leaves_the_others_alone():
     assert seen == []
 
 
-def test_something_that_is_no_message_is_refused():
+def test_something_that_is_no_message_is_refused() -> None:
     app = ClientApp()
     app.train()(lambda _m, _c: 1)  # type: ignore[arg-type, return-value]
 
@@ -109,7 +109,7 @@ def test_something_that_is_no_message_is_refused():
         app(ask(), context())
 
 
-def test_the_lifespan_surrounds_each_message_even_if_the_function_raises():
+def test_the_lifespan_surrounds_each_message_even_if_the_function_raises() -> None:
     app, seen = ClientApp(), []
 
     @app.lifespan()
@@ -148,7 +148,9 @@ def is_no_generator(_: Context) -> Iterator[None]:
         (is_no_generator, "at least once"),
     ],
 )
-def test_a_lifespan_yields_exactly_once(lifespan: Callable[[Context], Iterator[None]], text: str):
+def test_a_lifespan_yields_exactly_once(
+    lifespan: Callable[[Context], Iterator[None]], text: str
+) -> None:
     app = ClientApp()
     app.lifespan()(lifespan)
     app.train()(answering(1))
@@ -157,14 +159,16 @@ def test_a_lifespan_yields_exactly_once(lifespan: Callable[[Context], Iterator[N
         app(ask(), context())
 
 
-def test_a_client_fn_excludes_functions_and_takes_one_parameter():
+def test_a_client_fn_excludes_functions_and_takes_one_parameter() -> None:
     with pytest.raises(ValueError, match="exclude"):
         ClientApp(client_fn=lambda _c: None).train()(answering(1))
     with pytest.raises(ValueError, match="one parameter"):
         ClientApp(client_fn=lambda _a, _b: None)  # type: ignore[arg-type, misc]
 
 
-def test_a_client_fn_runs_through_what_was_registered_for_it(monkeypatch: pytest.MonkeyPatch):
+def test_a_client_fn_runs_through_what_was_registered_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(legacy_client, "_registered", [])
     seen: list[str] = []
     app = ClientApp(client_fn=lambda _c: None, mods=[noting("m", seen)])

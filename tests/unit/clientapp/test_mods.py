@@ -56,7 +56,7 @@ def values(reply: Message) -> list[Any]:
     ]
 
 
-def test_message_sizes_are_logged(caplog: pytest.LogCaptureFixture):
+def test_message_sizes_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "flwr"):
         message_size_mod(
             ask(arrays([1, 2]), ConfigRecord({"a": 1})),
@@ -73,7 +73,7 @@ def test_message_sizes_are_logged(caplog: pytest.LogCaptureFixture):
     ]
 
 
-def test_array_sizes_are_logged_per_record(caplog: pytest.LogCaptureFixture):
+def test_array_sizes_are_logged_per_record(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "flwr"):
         arrays_size_mod(ask(arrays([1, 2], [[3]])), CONTEXT, answer(MetricRecord()))
 
@@ -86,23 +86,23 @@ def test_array_sizes_are_logged_per_record(caplog: pytest.LogCaptureFixture):
 
 
 @pytest.mark.parametrize("mod", [fixedclipping_mod, adaptiveclipping_mod, LocalDpMod(1, 0, 1, 1)])
-def test_a_long_update_is_scaled_to_the_norm(mod: Mod):
+def test_a_long_update_is_scaled_to_the_norm(mod: Mod) -> None:
     reply = mod(
         ask(arrays([1, 1], [1]), CLIP_AT_1),
         CONTEXT,
         answer(arrays([4, 1], [5]), MetricRecord()),
     )
 
-    clipped = [[np.float32(1.6), 1.0], [np.float32(1.8)]]
+    clipped: list[list[float]] = [[1.6, 1.0], [1.8]]
     for got, wanted in zip(values(reply), clipped, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-6)
-    assert reply.content["0"]["0"].dtype == "float32"
+    assert reply.content.array_records["0"]["0"].dtype == "float32"
 
 
 @pytest.mark.parametrize(
     ("trained", "norm_bit"), [([3.0, 4.0], 1), ([0.3, 0.4], 0), ([0.0, 0.0], 0)]
 )
-def test_adaptive_clipping_tells_whether_it_was_needed(trained: list[float], norm_bit: int):
+def test_adaptive_clipping_tells_whether_it_was_needed(trained: list[float], norm_bit: int) -> None:
     reply = adaptiveclipping_mod(
         ask(arrays([0, 0]), CLIP_AT_1), CONTEXT, answer(arrays(trained), MetricRecord({"a": 1}))
     )
@@ -126,14 +126,14 @@ def test_adaptive_clipping_tells_whether_it_was_needed(trained: list[float], nor
 @pytest.mark.parametrize("mod", [fixedclipping_mod, adaptiveclipping_mod])
 def test_a_broken_precondition_is_an_error_reply(
     mod: Mod, asked: tuple[RecordType, ...], answered: tuple[RecordType, ...]
-):
+) -> None:
     reply = mod(ask(*asked), CONTEXT, answer(*answered))
 
     assert reply.error.code == 6
     assert mod.__name__ in str(reply.error.reason)
 
 
-def test_adaptive_clipping_needs_metrics_to_write_to():
+def test_adaptive_clipping_needs_metrics_to_write_to() -> None:
     reply = adaptiveclipping_mod(ask(arrays(1), CLIP_AT_1), CONTEXT, answer(arrays(1)))
 
     assert reply.error.code == 6
@@ -141,13 +141,13 @@ def test_adaptive_clipping_needs_metrics_to_write_to():
 
 
 @pytest.mark.parametrize("mod", [fixedclipping_mod, adaptiveclipping_mod, LocalDpMod(1, 1, 1, 1)])
-def test_an_error_reply_passes_through(mod: Mod):
+def test_an_error_reply_passes_through(mod: Mod) -> None:
     reply = mod(ask(arrays(1), CLIP_AT_1), CONTEXT, fail)
 
     assert reply.error == Error(2, "boom")
 
 
-def test_local_noise_has_the_wanted_spread():
+def test_local_noise_has_the_wanted_spread() -> None:
     mod = LocalDpMod(clipping_norm=1.0, sensitivity=2.0, epsilon=0.5, delta=0.125)
     mod._random = np.random.default_rng(1)
 
@@ -157,10 +157,12 @@ def test_local_noise_has_the_wanted_spread():
     noise = np.array(values(reply)[0])
     assert noise.std() == pytest.approx(spread, rel=0.03)
     assert noise.mean() == pytest.approx(0, abs=spread / 20)
-    assert reply.content["0"]["0"].dtype == "float32"
+    assert reply.content.array_records["0"]["0"].dtype == "float32"
 
 
 @pytest.mark.parametrize("numbers", [(0, 1, 1, 1), (1, -1, 1, 1), (1, 1, -1, 1), (1, 1, 1, -1)])
-def test_local_privacy_refuses_impossible_numbers(numbers: tuple[float, float, float, float]):
+def test_local_privacy_refuses_impossible_numbers(
+    numbers: tuple[float, float, float, float],
+) -> None:
     with pytest.raises(ValueError, match="must"):
         LocalDpMod(*numbers)

@@ -12,7 +12,7 @@ def echo(message: Message) -> Message:
     return Message(message.content, reply_to=message)
 
 
-def test_all_replies_are_collected_in_a_list_without_a_pause():
+def test_all_replies_are_collected_in_a_list_without_a_pause() -> None:
     grid = FakeGrid(3, echo)
 
     replies = grid.send_and_receive(to_all(grid))
@@ -22,7 +22,7 @@ def test_all_replies_are_collected_in_a_list_without_a_pause():
     assert grid.pauses == []
 
 
-def test_errors_are_replies_too():
+def test_errors_are_replies_too() -> None:
     grid = FakeGrid(1, lambda message: Message(Error(5), reply_to=message))
 
     (reply,) = grid.send_and_receive(to_all(grid), timeout=10)
@@ -30,7 +30,7 @@ def test_errors_are_replies_too():
     assert reply.error.code == 5
 
 
-def test_what_is_not_answered_in_time_is_missing():
+def test_what_is_not_answered_in_time_is_missing() -> None:
     grid = FakeGrid(2, lambda m: echo(m) if m.metadata.dst_node_id == 101 else None)
 
     replies = list(grid.send_and_receive(to_all(grid), timeout=3))
@@ -41,7 +41,7 @@ def test_what_is_not_answered_in_time_is_missing():
     assert max(grid.pauses) <= 1
 
 
-def test_a_reply_that_comes_later_is_waited_for():
+def test_a_reply_that_comes_later_is_waited_for() -> None:
     grid = FakeGrid(1, lambda _: None)
 
     def arrive() -> None:
@@ -54,13 +54,13 @@ def test_a_reply_that_comes_later_is_waited_for():
     assert len(grid.pauses) == 4
 
 
-def test_a_refused_message_is_not_waited_for():
+def test_a_refused_message_is_not_waited_for() -> None:
     grid = FakeGrid(1, echo)
 
     assert grid.send_and_receive([Message(RecordDict(), 999, "query")]) == []
 
 
-def test_create_message_is_deprecated_and_works():
+def test_create_message_is_deprecated_and_works() -> None:
     with pytest.warns(DeprecationWarning, match="Message"):
         message = FakeGrid(1, echo).create_message(RecordDict(), "train", 101, "g", ttl=5)
 

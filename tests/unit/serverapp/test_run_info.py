@@ -5,7 +5,7 @@ from flwr.serverapp.run_info import describe
 from tests import given
 
 
-def test_a_running_run_as_the_app_sees_it():
+def test_a_running_run_as_the_app_sees_it() -> None:
     run = given.running_run(override_config={"lr": 0.1}, bytes_sent=5)
 
     info = describe(run)
@@ -17,7 +17,7 @@ def test_a_running_run_as_the_app_sees_it():
 
 
 @pytest.mark.parametrize("outcome", [RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.STOPPED])
-def test_a_finished_run_tells_how_it_ended(outcome: RunStatus):
+def test_a_finished_run_tells_how_it_ended(outcome: RunStatus) -> None:
     status = describe(given.run(status=outcome, finished_at=given.NOW, details="why")).status
 
     assert (status.status, status.sub_status, status.details) == ("finished", outcome, "why")

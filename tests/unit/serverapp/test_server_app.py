@@ -15,8 +15,9 @@ def grid() -> Grid:
     return FakeGrid(1, lambda _: None)
 
 
-def test_main_gets_grid_and_context_inside_the_lifespan():
-    app, seen = ServerApp(), []
+def test_main_gets_grid_and_context_inside_the_lifespan() -> None:
+    app = ServerApp()
+    seen: list[Any] = []
     the_grid = grid()
 
     @app.lifespan()
@@ -34,7 +35,7 @@ def test_main_gets_grid_and_context_inside_the_lifespan():
     assert seen == ["set up", (the_grid, CONTEXT), "torn down"]
 
 
-def test_an_app_without_main_says_so(monkeypatch: pytest.MonkeyPatch):
+def test_an_app_without_main_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(legacy_server, "_registered", [])
 
     with pytest.raises(LoadServerAppError, match=r"@app\.main"):
@@ -43,7 +44,7 @@ def test_an_app_without_main_says_so(monkeypatch: pytest.MonkeyPatch):
 
 def test_the_legacy_loop_runs_through_what_was_registered_for_it(
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     monkeypatch.setattr(legacy_server, "_registered", [])
     seen: list[Any] = []
     legacy_server.register(lambda _g, _c, parts: seen.append(parts.server_fn))
@@ -55,7 +56,7 @@ def test_the_legacy_loop_runs_through_what_was_registered_for_it(
     assert seen == [server_fn]
 
 
-def test_deprecated_arguments_exclude_main_and_server_fn():
+def test_deprecated_arguments_exclude_main_and_server_fn() -> None:
     with pytest.warns(DeprecationWarning, match="server_fn"):
         app = ServerApp(config=object())
     with pytest.raises(ValueError, match="exclude"):
@@ -67,7 +68,7 @@ def test_deprecated_arguments_exclude_main_and_server_fn():
         ServerApp(strategy=object(), server_fn=lambda _c: None)
 
 
-def test_a_parameter_named_driver_warns_and_works():
+def test_a_parameter_named_driver_warns_and_works() -> None:
     app, seen = ServerApp(), []
 
     with pytest.warns(DeprecationWarning, match="driver"):

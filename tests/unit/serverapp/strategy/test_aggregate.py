@@ -38,7 +38,7 @@ def mean_of(*pairs: tuple[Any, float]) -> NDArray[Any]:
 )
 def test_the_mean_is_weighted_and_floats_keep_their_type(
     pairs: list[tuple[Any, float]], wanted: Any, dtype: str
-):
+) -> None:
     mean = mean_of(*pairs)
 
     assert mean.tolist() == wanted
@@ -57,7 +57,7 @@ SAME_SHAPE = hnp.array_shapes(max_dims=3).flatmap(
 
 
 @given(SAME_SHAPE)
-def test_the_mean_agrees_with_numpys(pairs: list[tuple[NDArray[Any], int]]):
+def test_the_mean_agrees_with_numpys(pairs: list[tuple[NDArray[Any], int]]) -> None:
     arrays, weights = zip(*pairs, strict=True)
 
     np.testing.assert_allclose(
@@ -65,19 +65,19 @@ def test_the_mean_agrees_with_numpys(pairs: list[tuple[NDArray[Any], int]]):
     )
 
 
-def test_weights_that_add_up_to_zero_are_an_error_that_names_the_remedy():
+def test_weights_that_add_up_to_zero_are_an_error_that_names_the_remedy() -> None:
     with pytest.raises(AggregationError, match="how many examples"):
         shares([0, 0])
 
 
-def test_differing_shapes_are_an_error_that_names_the_array():
+def test_differing_shapes_are_an_error_that_names_the_array() -> None:
     with pytest.raises(InconsistentMessageReplies, match=r"'0'.*shape"):
         mean_of(([1.0], 1), ([1.0, 2.0], 1))
     with pytest.raises(InconsistentMessageReplies, match=r"'0'.*shape"):
         median([model(1), model(1, 2)])
 
 
-def test_a_mean_of_many_models_needs_memory_for_few():
+def test_a_mean_of_many_models_needs_memory_for_few() -> None:
     size, clients = 1_000_000, 12
     arrays = ArrayRecord({"w": Array(np.ones(size, np.float32))})
 
@@ -95,7 +95,7 @@ def test_a_mean_of_many_models_needs_memory_for_few():
     assert peak_bytes < 2.1 * 4 * size  # the sum and the one being added
 
 
-def test_metrics_are_averaged_lists_by_element_and_the_weight_is_dropped():
+def test_metrics_are_averaged_lists_by_element_and_the_weight_is_dropped() -> None:
     contents = [
         weighted(None, 3, acc=2, per_class=[1, 2]),
         weighted(None, 1, acc=4, per_class=[3, 2]),
@@ -108,7 +108,7 @@ def test_metrics_are_averaged_lists_by_element_and_the_weight_is_dropped():
 
 
 @pytest.mark.parametrize(("one", "other"), [([1, 2], [1, 2, 3]), ([1], 1), (1, [1])])
-def test_metrics_of_differing_form_are_an_error(one: Any, other: Any):
+def test_metrics_of_differing_form_are_an_error(one: Any, other: Any) -> None:
     with pytest.raises(InconsistentMessageReplies, match="'acc'"):
         aggregate_metricrecords(
             [weighted(None, 1, acc=one), weighted(None, 1, acc=other)], "num-examples"
@@ -116,14 +116,14 @@ def test_metrics_of_differing_form_are_an_error(one: Any, other: Any):
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=7))
-def test_the_median_ignores_weights_and_order(values: list[float]):
+def test_the_median_ignores_weights_and_order(values: list[float]) -> None:
     records = [model(value, dtype="float64") for value in values]
 
     assert median(records)["0"] == np.median(values)
     assert median(records[::-1])["0"] == np.median(values)
 
 
-def test_a_record_under_any_name_is_found():
+def test_a_record_under_any_name_is_found() -> None:
     content = RecordDict({"m": MetricRecord({"n": 2, "x": 1.0}), "a": model(1)})
 
     assert aggregate_arrayrecords([content], "n")["0"] == model(1)["0"]

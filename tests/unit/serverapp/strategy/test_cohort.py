@@ -11,7 +11,7 @@ def grid(nodes: int) -> FakeGrid:
     return FakeGrid(nodes, lambda _: None)
 
 
-def test_a_sample_is_taken_among_all_online():
+def test_a_sample_is_taken_among_all_online() -> None:
     the_grid = grid(10)
 
     cohort, online = sample_nodes(the_grid, 2, 4, pace=the_grid.pace)
@@ -20,7 +20,7 @@ def test_a_sample_is_taken_among_all_online():
     assert set(cohort) <= set(online) == set(the_grid.nodes)
 
 
-def test_a_seeded_sample_repeats():
+def test_a_seeded_sample_repeats() -> None:
     the_grid = grid(10)
 
     samples = []
@@ -31,7 +31,7 @@ def test_a_seeded_sample_repeats():
     assert samples[0] == samples[1]
 
 
-def test_enough_nodes_are_not_waited_for(caplog: pytest.LogCaptureFixture):
+def test_enough_nodes_are_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     the_grid = grid(2)
 
     with caplog.at_level(logging.INFO, "flwr"):
@@ -43,7 +43,7 @@ def test_enough_nodes_are_not_waited_for(caplog: pytest.LogCaptureFixture):
 
 def test_waiting_pauses_grow_and_log_at_once_and_every_ten_seconds(
     caplog: pytest.LogCaptureFixture,
-):
+) -> None:
     the_grid = grid(1)
 
     def join() -> None:
@@ -60,7 +60,7 @@ def test_waiting_pauses_grow_and_log_at_once_and_every_ten_seconds(
     assert caplog.messages == [line] * 3
 
 
-def test_the_larger_of_sample_and_minimum_is_waited_for():
+def test_the_larger_of_sample_and_minimum_is_waited_for() -> None:
     the_grid = grid(3)
     the_grid.on_pause = lambda: the_grid.nodes.append(200 + len(the_grid.nodes))
 

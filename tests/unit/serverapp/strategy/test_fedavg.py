@@ -28,7 +28,7 @@ def grid(nodes: int = 10) -> FakeGrid:
 )
 def test_the_cohort_is_a_fraction_of_the_nodes_but_not_too_small(
     fraction: float, at_least: int, wanted: int
-):
+) -> None:
     strategy = FedAvg(fraction_train=fraction, min_train_nodes=at_least)
 
     messages = list(strategy.configure_train(3, model(1), ConfigRecord(), grid()))
@@ -36,7 +36,7 @@ def test_the_cohort_is_a_fraction_of_the_nodes_but_not_too_small(
     assert len({message.metadata.dst_node_id for message in messages}) == wanted
 
 
-def test_all_messages_share_one_content_with_model_and_round():
+def test_all_messages_share_one_content_with_model_and_round() -> None:
     arrays, config = model(1), ConfigRecord({"lr": 0.1})
     strategy = FedAvg(arrayrecord_key="a", configrecord_key="c")
 
@@ -51,7 +51,7 @@ def test_all_messages_share_one_content_with_model_and_round():
     assert evaluate[0].content["c"] == {"server-round": 4}
 
 
-def test_a_fraction_of_zero_skips_that_half(caplog: pytest.LogCaptureFixture):
+def test_a_fraction_of_zero_skips_that_half(caplog: pytest.LogCaptureFixture) -> None:
     strategy = FedAvg(fraction_train=0.0, fraction_evaluate=0.0)
 
     assert caplog.messages == [
@@ -64,7 +64,7 @@ def test_a_fraction_of_zero_skips_that_half(caplog: pytest.LogCaptureFixture):
     assert list(strategy.configure_evaluate(1, model(1), ConfigRecord(), empty)) == []
 
 
-def test_metrics_may_be_folded_by_the_app():
+def test_metrics_may_be_folded_by_the_app() -> None:
     def count(contents: list[RecordDict], key: str) -> MetricRecord:
         return MetricRecord({key: len(contents)})
 
@@ -74,7 +74,7 @@ def test_metrics_may_be_folded_by_the_app():
     assert strategy.aggregate_evaluate(1, spread()) == {"num-examples": 3}
 
 
-def test_replies_may_come_as_any_iterable_and_failures_do_not_count():
+def test_replies_may_come_as_any_iterable_and_failures_do_not_count() -> None:
     arrays, metrics = FedAvg().aggregate_train(1, iter([failure(), reply(weighted(model(3), 5))]))
 
     assert floats(arrays) == [3.0]
@@ -82,14 +82,14 @@ def test_replies_may_come_as_any_iterable_and_failures_do_not_count():
 
 
 @pytest.mark.parametrize("replies", [[], [failure(), failure()]])
-def test_nothing_to_fold_gives_nothing(replies: list[Message]):
+def test_nothing_to_fold_gives_nothing(replies: list[Message]) -> None:
     for strategy in (FedAvg(), FedAvgM(server_momentum=0.5), FedAdam()):
         assert strategy.aggregate_train(1, replies) == (None, None)
         assert strategy.aggregate_evaluate(1, replies) is None
 
 
 @pytest.mark.row("S42")
-def test_a_subclass_may_choose_nodes_and_fold_in_its_own_way():
+def test_a_subclass_may_choose_nodes_and_fold_in_its_own_way() -> None:
     class FirstOnly(FedAvg):
         def configure_train(
             self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -109,7 +109,7 @@ def test_a_subclass_may_choose_nodes_and_fold_in_its_own_way():
     assert floats(strategy.aggregate_train(4, spread())[0]) == [2.0, 4.0]
 
 
-def test_fedprox_sends_mu_when_training_only(caplog: pytest.LogCaptureFixture):
+def test_fedprox_sends_mu_when_training_only(caplog: pytest.LogCaptureFixture) -> None:
     strategy = FedProx(proximal_mu=0.3)
     assert caplog.messages == []
 
@@ -123,14 +123,14 @@ def test_fedprox_sends_mu_when_training_only(caplog: pytest.LogCaptureFixture):
 
 
 @pytest.mark.parametrize("make", [FedAdam, lambda: FedAvgM(server_momentum=0.9)])
-def test_a_step_needs_the_model_it_starts_from(make: Any):
+def test_a_step_needs_the_model_it_starts_from(make: Any) -> None:
     with pytest.raises(AggregationError, match="configure_train"):
         make().aggregate_train(1, spread())
 
 
 @pytest.mark.parametrize("make", [FedAdam, lambda: FedAvgM(server_momentum=0.9)])
 @pytest.mark.parametrize("sent", [model(1, 2, 3), ArrayRecord()])
-def test_a_step_needs_replies_that_fit_the_model(make: Any, sent: ArrayRecord):
+def test_a_step_needs_replies_that_fit_the_model(make: Any, sent: ArrayRecord) -> None:
     strategy = make()
     strategy.configure_train(1, sent, ConfigRecord(), grid())
 
@@ -180,7 +180,7 @@ SAMPLING = [
 )
 def test_the_summary_shows_the_settings(
     strategy: FedAvg, settings: list[str], caplog: pytest.LogCaptureFixture
-):
+) -> None:
     with caplog.at_level(logging.INFO, "flwr"):
         strategy.summary()
 

@@ -16,7 +16,7 @@ def accept(*messages: Message, with_arrays: bool = True) -> list[RecordDict]:
     )
 
 
-def test_errors_are_logged_and_left_out(caplog: pytest.LogCaptureFixture):
+def test_errors_are_logged_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
     good = weighted(model(1))
 
     with caplog.at_level(logging.INFO, "flwr"):
@@ -30,7 +30,7 @@ def test_errors_are_logged_and_left_out(caplog: pytest.LogCaptureFixture):
     ]
 
 
-def test_no_reply_at_all_is_silent(caplog: pytest.LogCaptureFixture):
+def test_no_reply_at_all_is_silent(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "flwr"):
         assert accept() == []
     assert caplog.messages == []
@@ -59,12 +59,12 @@ TWO_METRICS = RecordDict({**ONE, "more": MetricRecord()})
         ([weighted(model(1), [1])], "is a list"),
     ],
 )
-def test_replies_of_differing_form_are_refused(contents: list[RecordDict], text: str):
+def test_replies_of_differing_form_are_refused(contents: list[RecordDict], text: str) -> None:
     with pytest.raises(InconsistentMessageReplies, match=text):
         accept(*map(reply, contents))
 
 
-def test_keys_in_another_order_and_other_configs_are_fine():
+def test_keys_in_another_order_and_other_configs_are_fine() -> None:
     def named(*names: str, **more: Any) -> RecordDict:
         arrays = ArrayRecord({name: Array(np.ones(1)) for name in names})
         return RecordDict({**weighted(arrays), **more})
@@ -72,6 +72,6 @@ def test_keys_in_another_order_and_other_configs_are_fine():
     assert len(accept(reply(named("a", "b")), reply(named("b", "a", c=ConfigRecord())))) == 2
 
 
-def test_evaluation_needs_no_arrays_and_ignores_them():
+def test_evaluation_needs_no_arrays_and_ignores_them() -> None:
     assert len(accept(reply(weighted(None, acc=1)), with_arrays=False)) == 1
     assert len(accept(reply(weighted(model(1), acc=1)), with_arrays=False)) == 1

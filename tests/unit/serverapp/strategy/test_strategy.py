@@ -22,7 +22,7 @@ def training(message: Message) -> Message:
     return Message(weighted(trained, weight, loss=0.5), reply_to=message)
 
 
-def test_each_round_trains_and_evaluates_the_latest_model(caplog: pytest.LogCaptureFixture):
+def test_each_round_trains_and_evaluates_the_latest_model(caplog: pytest.LogCaptureFixture) -> None:
     grid = FakeGrid(2, training)
     central = []
 
@@ -109,7 +109,7 @@ EXPECTED_PROGRESS = [
 ]
 
 
-def test_a_round_without_good_replies_keeps_the_model():
+def test_a_round_without_good_replies_keeps_the_model() -> None:
     grid = FakeGrid(2, lambda m: Message(Error(2, "boom"), reply_to=m))
 
     result = FedAvg().start(grid, model(1), num_rounds=2)
@@ -121,7 +121,7 @@ def test_a_round_without_good_replies_keeps_the_model():
     assert all(arrays == model(1) for arrays in sent)
 
 
-def test_the_same_config_is_sent_every_round():
+def test_the_same_config_is_sent_every_round() -> None:
     config = ConfigRecord({"lr": 1.0})
     grid = FakeGrid(2, training)
 
@@ -131,7 +131,7 @@ def test_the_same_config_is_sent_every_round():
     assert all(message.content["config"] is config for message in grid.sent)
 
 
-def test_silent_nodes_do_not_hold_a_round_beyond_its_timeout():
+def test_silent_nodes_do_not_hold_a_round_beyond_its_timeout() -> None:
     grid = FakeGrid(2, lambda m: training(m) if m.metadata.dst_node_id == 101 else None)
 
     result = FedAvg(fraction_evaluate=0.0).start(grid, model(1), 1, timeout=30)
@@ -140,7 +140,7 @@ def test_silent_nodes_do_not_hold_a_round_beyond_its_timeout():
     assert grid.clock.monotonic() == pytest.approx(30, abs=1e-3)
 
 
-def test_a_result_prints_floats_short():
+def test_a_result_prints_floats_short() -> None:
     metrics = MetricRecord({"n": 1, "loss": 3.14159265, "l": [1.5, 2.0], "none": []})
     result = Result(arrays=ArrayRecord(), train_metrics_clientapp={1: metrics})
 
@@ -151,7 +151,7 @@ def test_a_result_prints_floats_short():
     assert str(Result()).endswith("ServerApp-side Evaluate Metrics:\n{}\n")
 
 
-def test_content_is_a_recorddict():
+def test_content_is_a_recorddict() -> None:
     grid = FakeGrid(2, training)
     FedAvg().start(grid, model(1), 1)
     assert isinstance(grid.sent[0].content, RecordDict)

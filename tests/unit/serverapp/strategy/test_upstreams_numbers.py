@@ -44,7 +44,9 @@ MEAN = [1.3363635540008545, 0.45454543828964233]
         (FedMedian(), [2.0, 1.0], [2.0, 1.0]),
     ],
 )
-def test_equal_replies_give_equal_models(strategy: Any, first: list[float], second: list[float]):
+def test_equal_replies_give_equal_models(
+    strategy: Any, first: list[float], second: list[float]
+) -> None:
     grid, arrays = FakeGrid(3, lambda _: None), model(1, 2)
     for server_round, wanted in ((1, first), (2, second)):
         strategy.configure_train(server_round, arrays, ConfigRecord(), grid)
