@@ -1,7 +1,6 @@
 """The ``flwr`` command: which commands exist.  What each does is in the file of its name."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
@@ -23,7 +22,6 @@ from flwr.cli.stop import stop
 from flwr.cli.supernode import supernode
 from flwr.shell.exits import ExitCode
 
-_PIPE_CLOSED: Final = 141  # 128 + SIGPIPE, what shells expect
 _HELP_NAMES: Final = {"help_option_names": ["-h", "--help"]}
 _COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "new": new,
@@ -89,9 +87,6 @@ def main(arguments: Sequence[str] | None = None, environment: Environment | None
         sys.exit(_report_usage(error, given))
     except typer.Abort:
         sys.exit(int(ExitCode.BUG))
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_PIPE_CLOSED)
     sys.exit(code or 0)
 
 
