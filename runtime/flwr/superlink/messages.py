@@ -26,6 +26,7 @@ from flwr.store.store import Store, Tx
 from flwr.superlink import topics
 from flwr.superlink.absences import Absences
 from flwr.superlink.answers import answer_failed, answer_unknown
+from flwr.superlink.handouts import Handouts
 from flwr.superlink.traffic import Traffic
 from flwr.superlink.uploads import Uploads
 
@@ -75,6 +76,7 @@ class MessageExchange:
     ) -> None:
         self._store, self._clock = store, clock
         self._traffic, self._uploads, self._absences = traffic, uploads, absences
+        self._handouts = Handouts()
 
     def enqueue(self, run_id: RunId, messages: Sequence[Delivery]) -> Enqueued:
         """Accept instructions of a running run (wire contract §9.1).
@@ -99,6 +101,8 @@ class MessageExchange:
     def deliver(self, node_id: NodeId) -> Delivery | None:
         """Hand the oldest waiting instruction to ``node_id``; None when nothing waits.
 
+        What the node took a while ago and never confirmed is handed out again.
+
         Raises:
             NodeIdError: the node is not registered (any more).
         """
@@ -108,7 +112,8 @@ class MessageExchange:
             if node is None or node.status is NodeStatus.UNREGISTERED:
                 raise NodeIdError
             if not tx.messages.waiting_runs(node_id, now):
-                return None
+                lost = self._handouts.repeat(tx.messages.claimed(node_id), now=now)
+                return None if lost is None else lost.delivery
         with self._store.transaction() as tx:
             taken = tx.messages.claim(node_id, limit=1, now=now)
             instruction = tx.messages.find_instruction(taken[0]) if taken else None
@@ -140,6 +145,7 @@ class MessageExchange:
             instruction = tx.messages.find_instruction(message_id)
             if instruction is None or instruction.envelope.dst_node_id != node_id:
                 return
+            self._handouts.forget(message_id)
             if instruction.confirmed_at is None:
                 tx.messages.confirm(message_id, now)
                 _record(tx, "message.confirmed", run_id, node_id, message_id, at=now)

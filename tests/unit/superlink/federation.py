@@ -49,14 +49,18 @@ class Link:
     rung: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        traffic, uploads, self.absences = Traffic(), Uploads(), Absences()
+        self.traffic, self.uploads, self.absences = Traffic(), Uploads(), Absences()
         self.runs = Runs(self.store, self.clock)
         self.launches = Launches(self.store, self.clock)
         self.nodes = Nodes(self.store, self.clock, self.absences, is_open=self.is_open)
         self.messages = MessageExchange(
-            self.store, self.clock, traffic=traffic, uploads=uploads, absences=self.absences
+            self.store,
+            self.clock,
+            traffic=self.traffic,
+            uploads=self.uploads,
+            absences=self.absences,
         )
-        self.objects = Objects(self.store, traffic, uploads, self.rung.extend)
+        self.objects = Objects(self.store, self.traffic, self.uploads, self.rung.extend)
         self.logs = Logs(self.store, self.clock)
         self.reaper = Reaper(
             self.store,

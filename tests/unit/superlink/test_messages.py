@@ -12,6 +12,7 @@ from flwr.core.message import SYSTEM_MESSAGE, Delivery, ErrorCode, ObjectTree
 from flwr.core.run import RunNotRunningError
 from flwr.superlink import topics
 from flwr.superlink.absences import EXCUSED
+from flwr.superlink.handouts import HANDED_OUT_AGAIN_AFTER, MOST_REPEATS
 from flwr.wire.object_format import object_id_of
 from tests.unit.superlink.federation import INTERVAL_S, Link, Sent
 
@@ -256,7 +257,7 @@ def test_an_unknown_instruction_is_answered_with_error_3(link: Link) -> None:
     assert (envelope.src_node_id, envelope.dst_node_id) == (SUPERLINK_NODE, SUPERLINK_NODE)
     assert envelope.reply_to == UNKNOWN
     pulled = link.objects.get(run.run_id, answer.tree.object_id)
-    assert object_id_of(pulled.content) == envelope.message_id
+    assert MessageId(object_id_of(pulled.content)) == envelope.message_id
     link.messages.confirm_reply(run.run_id, envelope.message_id)
     assert not link.objects.get(run.run_id, answer.tree.object_id).is_known
 
@@ -444,3 +445,35 @@ def test_traffic_is_counted_on_the_run(link: Link) -> None:
     counted = link.run(run.run_id)
     assert counted.bytes_sent == sum(map(len, sent.objects.values()))
     assert counted.bytes_recv > 0
+
+
+@pytest.mark.row("F2", "F20")
+def test_an_instruction_that_was_never_confirmed_is_handed_out_again_a_few_times(
+    link: Link,
+) -> None:
+    run, token = link.running()
+    node = link.online()
+    sent = link.send(run, node.node_id)
+    assert link.messages.deliver(node.node_id) == sent.delivery
+    assert link.messages.deliver(node.node_id) is None
+
+    for _ in range(MOST_REPEATS):
+        link.clock.advance(HANDED_OUT_AGAIN_AFTER)
+        link.launches.heartbeat(link.hash_of(token))
+        assert link.messages.deliver(node.node_id) == sent.delivery
+        assert link.messages.deliver(node.node_id) is None
+
+    link.clock.advance(HANDED_OUT_AGAIN_AFTER)
+    assert link.messages.deliver(node.node_id) is None
+    reply = link.answer(sent)
+    assert link.messages.collect(run.run_id, [sent.message_id]) == [reply.delivery]
+
+
+def test_a_confirmed_instruction_is_not_handed_out_again(link: Link) -> None:
+    run, _ = link.running()
+    node = link.online()
+    sent = link.send(run, node.node_id)
+    link.messages.deliver(node.node_id)
+    link.messages.confirm_instruction(node.node_id, run.run_id, sent.message_id)
+    link.clock.advance(HANDED_OUT_AGAIN_AFTER)
+    assert link.messages.deliver(node.node_id) is None

@@ -1,0 +1,44 @@
+"""Instructions whose hand-over may have been lost with the connection that carried it.
+
+An answer can vanish after we sent it, and gRPC does not say so.  What a node took and never
+confirmed is therefore handed out again when it asks for more, after a pause and a few times only:
+a node that is still fetching the content simply ignores it.
+
+Kept in memory only: a node that asks after a restart of the SuperLink gets a fresh count.
+"""
+
+import threading
+from datetime import datetime, timedelta
+from typing import Final
+
+from flwr.core.ids import MessageId
+from flwr.store.message_rows import Instruction
+
+HANDED_OUT_AGAIN_AFTER: Final = timedelta(seconds=10)
+MOST_REPEATS: Final = 3
+
+
+class Handouts:
+    """When unconfirmed instructions were last handed out, and how often again."""
+
+    def __init__(self) -> None:
+        self._repeats: dict[MessageId, tuple[datetime, int]] = {}
+        self._lock = threading.Lock()
+
+    def repeat(self, taken: list[Instruction], *, now: datetime) -> Instruction | None:
+        """Return one of the ``taken`` instructions that should be handed out again."""
+        with self._lock:
+            for instruction in taken:
+                if instruction.confirmed_at is not None or instruction.claimed_at is None:
+                    continue
+                at, times = self._repeats.get(instruction.message_id, (instruction.claimed_at, 0))
+                last = max(at, instruction.claimed_at)
+                if times < MOST_REPEATS and now - last >= HANDED_OUT_AGAIN_AFTER:
+                    self._repeats[instruction.message_id] = (now, times + 1)
+                    return instruction
+        return None
+
+    def forget(self, message_id: MessageId) -> None:
+        """Drop the count of an instruction that was confirmed or answered."""
+        with self._lock:
+            self._repeats.pop(message_id, None)
