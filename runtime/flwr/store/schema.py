@@ -237,7 +237,7 @@ log_chunk = Table(
 event = Table(
     "event",
     metadata,
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),  # gapless, from 1
+    Column("seq", _SEQUENCE, primary_key=True, autoincrement=False),  # gapless, from 1
     Column("at", UtcTime, nullable=False),
     Column("kind", Text, nullable=False),
     Column("actor", Text, nullable=False),

@@ -249,7 +249,7 @@ def _create_message_object() -> None:
 def _create_event() -> None:
     op.create_table(
         "event",
-        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("seq", _SEQUENCE, autoincrement=False, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
