@@ -1,7 +1,7 @@
 """How a SuperNode proves who it is: three headers on every Fleet call (wire contract §5.2).
 
-The signature covers the timestamp only; that is the contract with every released node.  What it
-cannot stop (the same headers replayed within the window) TLS must.
+The signature covers the timestamp only; that is the contract with every released node.  What our
+own nodes add against replay is in ``auth.node_binding``.
 """
 
 import re
@@ -92,6 +92,14 @@ class NodeKey:
     def fingerprint(self) -> str:
         """``SHA256:...`` of the public half, as ``ssh-keygen -l`` prints it."""
         return ecdsa.fingerprint(self.private.public_key())
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProof:
+    """A verified signature."""
+
+    public_key: bytes  # PEM, in the one stored form
+    signed_at: datetime
 
 
 def new_node_key() -> NodeKey:
@@ -189,8 +197,8 @@ def claimed_key(headers: Headers) -> bytes | None:
     return find_binary(headers, PUBLIC_KEY_HEADER)
 
 
-def verify_call(headers: Headers, *, now: datetime) -> bytes:
-    """Check the proof in ``headers`` and return the proven public key as PEM.
+def verify_call(headers: Headers, *, now: datetime) -> NodeProof:
+    """Check the proof in ``headers`` and return what it proves.
 
     Raises:
         MissingNodeProofError: a header is absent, empty or repeated.
@@ -213,7 +221,7 @@ def verify_call(headers: Headers, *, now: datetime) -> bytes:
     age = now - signed_at
     if not -SIGNATURE_FUTURE < age < SIGNATURE_PAST:
         raise NodeTimestampError(age)
-    return pem
+    return NodeProof(pem, signed_at)
 
 
 def _node_key(private: ecdsa.PrivateKey) -> NodeKey:

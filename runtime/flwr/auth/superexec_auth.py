@@ -7,15 +7,14 @@ import hashlib
 import hmac
 import re
 import secrets
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from flwr.auth.headers import Headers, find_text
-from flwr.core.errors import InvalidError, UnauthenticatedError, UnavailableError
+from flwr.auth.nonces import MAX_NONCES, NonceBook
+from flwr.core.errors import InvalidError, UnauthenticatedError
 from flwr.core.limits import SIGNATURE_FUTURE, SIGNATURE_PAST
 
 TIMESTAMP_HEADER: Final = "flwr-superexec-ts"
@@ -27,7 +26,6 @@ _DERIVATION: Final = b"superexec-auth-v1"
 _NONCE_BYTES: Final = 16
 _NONCE: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
-MAX_NONCES: Final = 65_536  # live at once: over 200 calls a second for the whole window
 
 
 class SecretFileError(InvalidError):
@@ -109,9 +107,7 @@ class SuperExecVerifier:
 
     def __init__(self, secret: SuperExecSecret, *, max_nonces: int = MAX_NONCES) -> None:
         self._secret = secret
-        self._max_nonces = max_nonces
-        self._seen: OrderedDict[tuple[str, str], datetime] = OrderedDict()
-        self._lock = threading.Lock()
+        self._nonces = NonceBook(max_nonces)
 
     def verify(self, headers: Headers, method: str, body: bytes, *, now: datetime) -> None:
         """Check the proof of one call.
@@ -137,23 +133,8 @@ class SuperExecVerifier:
         age = now - signed_at
         if not -SIGNATURE_FUTURE < age < SIGNATURE_PAST:
             raise SuperExecRefusedError(f"clock differs by {age.total_seconds():.0f} s")
-        self._use(method, nonce, until=signed_at + SIGNATURE_PAST, now=now)
-
-    def _use(self, method: str, nonce: str, *, until: datetime, now: datetime) -> None:
-        with self._lock:
-            if (method, nonce) in self._seen:
-                raise SuperExecRefusedError("this proof was used before")
-            self._forget(now)
-            if len(self._seen) >= self._max_nonces:
-                raise UnavailableError("too many SuperExec calls at once, try again later")
-            self._seen[method, nonce] = until
-
-    def _forget(self, now: datetime) -> None:
-        """Drop nonces whose proofs the window refuses; all are looked at only when full."""
-        if len(self._seen) >= self._max_nonces:
-            self._seen = OrderedDict(entry for entry in self._seen.items() if entry[1] > now)
-        while self._seen and self._seen[next(iter(self._seen))] <= now:
-            self._seen.popitem(last=False)
+        if not self._nonces.use((method, nonce), until=signed_at + SIGNATURE_PAST, now=now):
+            raise SuperExecRefusedError("this proof was used before")
 
 
 def _signature(

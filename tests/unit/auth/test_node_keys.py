@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from flwr.auth import node_keys
+from flwr.auth.node_keys import NodeProof
 from flwr.core.errors import ErrorKind
 from flwr.crypto import ecdsa
 from tests.unit.auth.vectors import VECTORS
@@ -43,7 +44,7 @@ def replaced(name: str, value: str | bytes) -> list[tuple[str, str | bytes]]:
 
 @pytest.mark.row("S35")
 def test_upstreams_signature_is_accepted() -> None:
-    assert node_keys.verify_call(HEADERS, now=AT) == PEM
+    assert node_keys.verify_call(HEADERS, now=AT) == NodeProof(PEM, AT)
 
 
 def test_our_headers_have_upstreams_form(key: node_keys.NodeKey) -> None:
@@ -52,7 +53,7 @@ def test_our_headers_have_upstreams_form(key: node_keys.NodeKey) -> None:
     assert headers[:2] == tuple(HEADERS[:2])
     assert headers[2][0] == "flwr-signature-bin"
     assert len(headers[2][1]) in range(98, 105)
-    assert node_keys.verify_call(headers, now=AT) == key.public_pem
+    assert node_keys.verify_call(headers, now=AT).public_key == key.public_pem
 
 
 def test_a_time_in_another_zone_is_signed_in_utc(key: node_keys.NodeKey) -> None:
@@ -85,7 +86,7 @@ def test_the_window_is_open_at_both_ends(age_s: float, accepted: bool) -> None:
     now = AT + timedelta(seconds=age_s)
 
     if accepted:
-        assert node_keys.verify_call(HEADERS, now=now) == PEM
+        assert node_keys.verify_call(HEADERS, now=now).public_key == PEM
         return
     with pytest.raises(node_keys.NodeTimestampError, match="Invalid timestamp"):
         node_keys.verify_call(HEADERS, now=now)

@@ -12,6 +12,7 @@ import pytest
 from google.protobuf.message import Message
 
 from flwr.auth import node_keys
+from flwr.auth.node_binding import sign_bound_call
 from flwr.auth.node_keys import NodeKey, sign_call
 from flwr.core.errors import ErrorKind, FlwrError
 from flwr.core.ids import NodeId
@@ -198,7 +199,7 @@ def test_an_unlisted_key_is_refused_and_logged_with_its_fingerprint(
     assert facts["peer"].startswith("ipv4:127.0.0.1:")
 
 
-@pytest.mark.row("S35", "F24", "F25")
+@pytest.mark.row("S35", "F25")
 @pytest.mark.parametrize(
     ("headers", "text"),
     [
@@ -261,3 +262,40 @@ def test_a_method_nobody_wrote_is_unimplemented() -> None:
         assert raised.value.kind is ErrorKind.UNIMPLEMENTED
 
     run(scenario)
+
+
+@pytest.mark.row("F24")
+def test_a_captured_call_of_our_own_node_is_useless_to_the_thief() -> None:
+    body = pull(OUR_ID).SerializeToString()
+    captured = sign_bound_call(OURS, PULL, body, at=CLOCK.now())
+
+    async def scenario(call: Call) -> None:
+        await call(PULL, pull(OUR_ID), captured)
+        deactivation = fleet_pb2.DeactivateNodeRequest(node_id=OUR_ID)
+        for method, request, headers in (
+            (PULL, pull(OUR_ID), captured),  # the same call
+            (DEACTIVATE, deactivation, captured),  # another call
+            (PULL, fleet_pb2.PullMessagesRequest(message_ids=["x"]), captured),  # another body
+            (DEACTIVATE, deactivation, captured[:3]),  # as an older node would make it
+        ):
+            with pytest.raises(FlwrError, match="Invalid signature"):
+                await call(method, request, headers)
+
+    assert run(scenario).callers == [OUR_ID]
+
+
+@pytest.mark.row("F35")
+def test_bytes_that_are_no_request_are_the_callers_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Junk:
+        def SerializeToString(self) -> bytes:  # noqa: N802 - stands in for a protobuf message
+            return b"\xff\xff\xff"
+
+    async def scenario(call: Call) -> None:
+        with pytest.raises(FlwrError) as caught:
+            await call(PULL, Junk(), signed(OURS))
+        assert caught.value.kind is ErrorKind.INVALID
+
+    run(scenario)
+    assert not [record for record in caplog.records if record.exc_info]

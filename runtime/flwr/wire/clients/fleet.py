@@ -12,7 +12,8 @@ import grpc
 from google.protobuf.message import Message
 
 from flwr import __version__
-from flwr.auth.node_keys import NodeKey, sign_call
+from flwr.auth.node_binding import sign_bound_call
+from flwr.auth.node_keys import NodeKey
 from flwr.core.clock import Clock
 from flwr.core.errors import FailedPreconditionError
 from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
@@ -266,7 +267,7 @@ class FleetClient:
             body,
             timeout=deadline_s(len(body)) if timeout_s is None else timeout_s,
             metadata=(
-                *sign_call(self._key, at=self._clock.now()),
+                *sign_bound_call(self._key, method, body, at=self._clock.now()),
                 (metadata.VERSION, __version__),
                 *headers,
             ),

@@ -4,8 +4,10 @@ Inner interceptors may add facts to the line of the call they look at (``add_fac
 fingerprint of an unknown key, so that one refusal is one line.
 """
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from contextvars import ContextVar
 from typing import Any
 
@@ -54,20 +56,27 @@ class AccessLogInterceptor(grpc.aio.ServerInterceptor):
 
         def unary(call: UnaryCall) -> UnaryCall:
             async def logged(request: Request, rpc: Rpc) -> Any:
-                facts, started = self._begin()
+                facts, started = self._begin(rpc)
                 try:
                     return await call(request, rpc)
+                except asyncio.CancelledError:
+                    facts.setdefault("status", StatusCode.CANCELLED.name)
+                    raise
                 finally:
                     self._write(method, rpc, facts, started)
 
             return logged
 
         def stream(call: StreamCall) -> StreamCall:
-            async def logged(request: Request, rpc: Rpc) -> AsyncIterator[Any]:
-                facts, started = self._begin()
+            async def logged(request: Request, rpc: Rpc) -> AsyncGenerator[Any, None]:
+                facts, started = self._begin(rpc)
                 try:
-                    async for response in call(request, rpc):
-                        yield response
+                    async with aclosing(call(request, rpc)) as responses:
+                        async for response in responses:
+                            yield response
+                except (asyncio.CancelledError, GeneratorExit):
+                    facts.setdefault("status", StatusCode.CANCELLED.name)
+                    raise
                 finally:
                     self._write(method, rpc, facts, started)
 
@@ -75,23 +84,22 @@ class AccessLogInterceptor(grpc.aio.ServerInterceptor):
 
         return rewritten(handler, unary, stream)
 
-    def _begin(self) -> tuple[dict[str, object], float]:
-        facts: dict[str, object] = {}
+    def _begin(self, rpc: Rpc) -> tuple[dict[str, object], float]:
+        # The peer is read now: after a cancelled call gRPC has freed what peer() looks at.
+        facts: dict[str, object] = {"peer": rpc.peer()}
         _facts.set(facts)
         return facts, self._clock.monotonic()
 
     def _write(self, method: str, rpc: Rpc, facts: dict[str, object], started: float) -> None:
-        status = _status_name(rpc.code())
-        is_refused = status == grpc.StatusCode.UNAUTHENTICATED.name
+        # The error interceptor has said how it ended; only a servicer's own abort is asked for.
+        status = facts.setdefault("status", _status_name(rpc.code()))
+        is_refused = status == StatusCode.UNAUTHENTICATED.name
         logger.log(
             logging.WARNING if is_refused else logging.DEBUG,
             "Call refused: no valid proof of identity" if is_refused else "Call",
             extra={
                 "event": "call-refused" if is_refused else "call",
                 "method": method,
-                "peer": rpc.peer(),
-                "status": status,
-                "cause": rpc.details() or "",
                 "duration_s": round(self._clock.monotonic() - started, 6),
                 **facts,
             },

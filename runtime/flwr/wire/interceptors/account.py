@@ -33,7 +33,7 @@ class AccountInterceptor(grpc.aio.ServerInterceptor):
             return handler
         proof = find_proof(method)
 
-        async def check(_request: Request, _rpc: Rpc) -> None:
+        async def check(_request: Request, _rpc: Rpc, _raw: bytes) -> None:
             if proof is Proof.ACCOUNT:
                 _calling_account.set(NO_LOGIN)
             elif proof is not Proof.NONE:

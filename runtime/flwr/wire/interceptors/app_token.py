@@ -90,7 +90,7 @@ class AppTokenInterceptor(grpc.aio.ServerInterceptor):
             return handler
         proof = find_proof(method)
 
-        async def check(request: Request, rpc: Rpc) -> None:
+        async def check(request: Request, rpc: Rpc, _raw: bytes) -> None:
             if proof is Proof.APP_TOKEN:
                 await self._check_token(request, rpc)
             elif proof is Proof.SUPEREXEC:

@@ -5,13 +5,15 @@ for the caller, and the traceback in the log, once.
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, NoReturn
 
 import grpc
 
 from flwr.core.errors import FlwrError
 from flwr.wire.errors import abort_with
+from flwr.wire.interceptors.access_log import add_fact
 from flwr.wire.interceptors.guarding import (
     Continuation,
     Handler,
@@ -21,6 +23,7 @@ from flwr.wire.interceptors.guarding import (
     UnaryCall,
     rewritten,
 )
+from flwr.wire.status import code_of
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +62,11 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             return mapped
 
         def stream(call: StreamCall) -> StreamCall:
-            async def mapped(request: Request, rpc: Rpc) -> AsyncIterator[Any]:
+            async def mapped(request: Request, rpc: Rpc) -> AsyncGenerator[Any, None]:
                 try:
-                    async for response in call(request, rpc):
-                        yield response
+                    async with aclosing(call(request, rpc)) as responses:
+                        async for response in responses:
+                            yield response
                 except Exception as error:  # noqa: BLE001 - the edge: every error ends here
                     await _end(rpc, error, method)
 
@@ -74,7 +78,11 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 async def _end(rpc: Rpc, error: Exception, method: str) -> NoReturn:
     if isinstance(error, grpc.aio.AbortError):
         raise error
-    if isinstance(error, FlwrError):
-        await abort_with(rpc, error, method=method)
-    logger.error("Call failed by a bug", extra={"event": "bug", "method": method}, exc_info=error)
-    await abort_with(rpc, InternalFailureError(), method=method)
+    if not isinstance(error, FlwrError):
+        logger.error(
+            "Call failed by a bug", extra={"event": "bug", "method": method}, exc_info=error
+        )
+        error = InternalFailureError()
+    add_fact("status", code_of(error.kind, method).name)
+    add_fact("cause", error.message)
+    await abort_with(rpc, error, method=method)

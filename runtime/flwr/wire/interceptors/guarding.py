@@ -4,10 +4,14 @@ Guards run in the task of the call, so context variables they set are the servic
 """
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.protobuf.message import DecodeError
+
+from flwr.core.errors import InvalidError
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -16,56 +20,75 @@ else:
 
 Request = Any  # a protobuf message; which one depends on the method
 Rpc = grpc.aio.ServicerContext[Any, Any]
-Guard = Callable[[Request, Rpc], Awaitable[None]]
+Guard = Callable[[Request, Rpc, bytes], Awaitable[None]]
 UnaryCall = Callable[[Request, Rpc], Awaitable[Any]]
-StreamCall = Callable[[Request, Rpc], AsyncIterator[Any]]
+StreamCall = Callable[[Request, Rpc], AsyncGenerator[Any, None]]
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
 
 
+class MalformedRequestError(InvalidError):
+    """The request's bytes are no message of the method."""
+
+    def __init__(self) -> None:
+        """Say whose fault it is."""
+        super().__init__("the request cannot be decoded")
+
+
 def guarded(handler: Handler, guard: Guard) -> Handler:
-    """Return ``handler`` with ``guard`` awaited first; what it raises ends the call."""
+    """Return ``handler`` with ``guard`` awaited first; what it raises ends the call.
+
+    The guard sees the bytes as they came too, which is what some proofs are about.
+    """
+    decode = handler.request_deserializer or _as_it_is
 
     def unary(call: UnaryCall) -> UnaryCall:
-        async def checked(request: Request, rpc: Rpc) -> Any:
-            await guard(request, rpc)
+        async def checked(raw: Any, rpc: Rpc) -> Any:
+            request = _decoded(decode, raw)
+            await guard(request, rpc, raw)
+            del raw  # may be large, and the call may be long
             return await call(request, rpc)
 
         return checked
 
     def stream(call: StreamCall) -> StreamCall:
-        async def checked(request: Request, rpc: Rpc) -> AsyncIterator[Any]:
-            await guard(request, rpc)
-            async for response in call(request, rpc):
-                yield response
+        async def checked(raw: Any, rpc: Rpc) -> AsyncGenerator[Any, None]:
+            request = _decoded(decode, raw)
+            await guard(request, rpc, raw)
+            async with aclosing(call(request, rpc)) as responses:
+                async for response in responses:
+                    yield response
 
         return checked
 
-    return rewritten(handler, unary, stream)
+    return rewritten(handler, unary, stream, decode=_as_it_is)
 
 
 def rewritten(
     handler: Handler,
     unary: Callable[[UnaryCall], UnaryCall],
     stream: Callable[[StreamCall], StreamCall],
+    *,
+    decode: Callable[[bytes], Any] | None = None,
 ) -> Handler:
-    """Return ``handler`` with its behaviour replaced; calls with request streams are refused.
+    """Return ``handler`` with its behaviour, and its decoder if one is given, replaced.
 
     Raises:
         TypeError: the handler takes a stream of requests, which no API of ours does.
     """
     if handler.request_streaming:
         raise TypeError("no guard knows how to check a stream of requests")
+    decoder = decode or handler.request_deserializer
     if handler.response_streaming:
         assert handler.unary_stream is not None
         return grpc.unary_stream_rpc_method_handler(
             stream(_as_iterator(handler.unary_stream)),
-            handler.request_deserializer,
+            decoder,
             handler.response_serializer,
         )
     call: Any = handler.unary_unary  # the type stubs know only the synchronous form
     return grpc.unary_unary_rpc_method_handler(
         unary(call),
-        handler.request_deserializer,
+        decoder,
         handler.response_serializer,
     )
 
@@ -75,10 +98,21 @@ def headers_of(rpc: Rpc) -> tuple[tuple[str, str | bytes], ...]:
     return tuple(rpc.invocation_metadata() or ())
 
 
+def _as_it_is(raw: bytes) -> bytes:
+    return raw
+
+
+def _decoded(decode: Callable[[bytes], Any], raw: bytes) -> Request:
+    try:
+        return decode(raw)
+    except DecodeError as cause:
+        raise MalformedRequestError from cause
+
+
 def _as_iterator(call: Callable[..., Any]) -> StreamCall:
     """Return a servicer's stream method as an iterator; it may also write to ``rpc`` itself."""
 
-    async def iterate(request: Request, rpc: Rpc) -> AsyncIterator[Any]:
+    async def iterate(request: Request, rpc: Rpc) -> AsyncGenerator[Any, None]:
         responses = call(request, rpc)
         if inspect.isawaitable(responses):
             await responses

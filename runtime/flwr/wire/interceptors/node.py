@@ -1,5 +1,6 @@
-"""Fleet: who signed the call, and does the request speak of that node (wire contract §5.2)."""
+"""Fleet: who signed the call, does the request speak of that node, and is it no replay (§5.2)."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Final
@@ -7,7 +8,8 @@ from typing import Final
 import grpc
 
 from flwr.auth import node_keys
-from flwr.auth.node_keys import NodeIdError, NodeSignatureError, PublicKeyError
+from flwr.auth.node_binding import ReplayGuard, verify_binding
+from flwr.auth.node_keys import NodeIdError, NodeProof, NodeSignatureError, PublicKeyError
 from flwr.auth.policy import Proof, find_proof
 from flwr.core.clock import Clock
 from flwr.core.errors import UnauthenticatedError
@@ -27,6 +29,7 @@ FindNode = Callable[[bytes], Awaitable[Node | None]]
 """Finds a node by its public key in PEM form, as ``auth.node_keys`` writes it."""
 
 _SERVICES: Final = ("/flwr.proto.Fleet/", "/flwr.compose.v1.NodeLogs/")
+_HASHED_AT_ONCE_BYTES: Final = 65_536  # more is hashed in a thread
 _calling_node: ContextVar[Node] = ContextVar("calling_node")
 _calling_key: ContextVar[bytes] = ContextVar("calling_key")
 
@@ -47,6 +50,7 @@ class NodeInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, find_node: FindNode, *, clock: Clock) -> None:
         self._find_node = find_node
         self._clock = clock
+        self._replays = ReplayGuard()
 
     async def intercept_service(
         self,
@@ -57,27 +61,29 @@ class NodeInterceptor(grpc.aio.ServerInterceptor):
         handler, method = await continuation(handler_call_details), handler_call_details.method
         if handler is None or not method.startswith(_SERVICES):
             return handler
-        proof = find_proof(method)
+        needed = find_proof(method)
 
-        async def check(request: Request, rpc: Rpc) -> None:
-            key = self._check_signature(rpc)
-            if proof is Proof.NODE:
-                await self._check_node(request, key)
-            elif proof is Proof.NODE_KEY_ONLY:
-                _check_same_key(request, key)
+        async def check(request: Request, rpc: Rpc, raw: bytes) -> None:
+            headers = headers_of(rpc)
+            proof = self._verify(headers)
+            nonce = await _verify_binding(headers, proof, method, raw)
+            if needed is Proof.NODE:
+                await self._check_node(request, proof.public_key)
+            elif needed is Proof.NODE_KEY_ONLY:
+                _check_same_key(request, proof.public_key)
             else:
                 raise UnauthenticatedError("Authentication failed.")
+            self._replays.check(proof, nonce, now=self._clock.now())
 
         return guarded(handler, check)
 
-    def _check_signature(self, rpc: Rpc) -> bytes:
-        headers = headers_of(rpc)
+    def _verify(self, headers: tuple[tuple[str, str | bytes], ...]) -> NodeProof:
         claimed = node_keys.claimed_key(headers)
         if claimed is not None:
             add_fact("fingerprint", node_keys.fingerprint(claimed))
-        key = node_keys.verify_call(headers, now=self._clock.now())
-        _calling_key.set(key)
-        return key
+        proof = node_keys.verify_call(headers, now=self._clock.now())
+        _calling_key.set(proof.public_key)
+        return proof
 
     async def _check_node(self, request: Request, key: bytes) -> None:
         node = await self._find_node(key)
@@ -87,6 +93,14 @@ class NodeInterceptor(grpc.aio.ServerInterceptor):
         if _named_node(request) != node.node_id:
             raise NodeIdError("the request names another node than the one that signed it")
         _calling_node.set(node)
+
+
+async def _verify_binding(
+    headers: tuple[tuple[str, str | bytes], ...], proof: NodeProof, method: str, raw: bytes
+) -> str | None:
+    if len(raw) <= _HASHED_AT_ONCE_BYTES:
+        return verify_binding(headers, proof, method, raw)
+    return await asyncio.to_thread(verify_binding, headers, proof, method, raw)
 
 
 def _named_node(request: Request) -> int:

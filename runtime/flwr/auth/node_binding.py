@@ -1,0 +1,116 @@
+"""What our own nodes sign beyond the contract: method, body and a nonce, so that no call replays.
+
+Upstream's signature covers a timestamp only and can be replayed for 305 s (wire contract §19 no.
+14).  Our nodes add a second signature; a server that does not know it ignores it.  A node cannot be
+made to look like an older one by leaving the second signature out: headers that have once come with
+it, and everything signed before them, are refused without it.
+"""
+
+import hashlib
+import re
+import secrets
+import threading
+from collections import OrderedDict
+from datetime import UTC, datetime
+from typing import Final
+
+from flwr.auth.headers import Headers, find_binary, find_text
+from flwr.auth.node_keys import (
+    TIMESTAMP_HEADER,
+    NodeKey,
+    NodeProof,
+    NodeSignatureError,
+    sign_call,
+)
+from flwr.auth.nonces import NonceBook
+from flwr.core.limits import SIGNATURE_PAST
+from flwr.crypto import ecdsa
+
+NONCE_HEADER: Final = "flwr-compose-nonce"
+BINDING_HEADER: Final = "flwr-compose-signature-bin"
+
+_NONCE_BYTES: Final = 16
+_NONCE: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+def sign_bound_call(
+    key: NodeKey, method: str, body: bytes, *, at: datetime
+) -> tuple[tuple[str, str | bytes], ...]:
+    """Return the contract's three headers and the two that bind them to one call.
+
+    Args:
+        key: the node's.
+        method: full path, ``/package.Service/Method``.
+        body: the request exactly as it is sent.
+        at: the present instant.
+    """
+    timestamp, nonce = at.astimezone(UTC).isoformat(), secrets.token_hex(_NONCE_BYTES)
+    binding = ecdsa.sign(key.private, _bound_text(method, timestamp, nonce, body))
+    return (*sign_call(key, at=at), (NONCE_HEADER, nonce), (BINDING_HEADER, binding))
+
+
+def verify_binding(headers: Headers, proof: NodeProof, method: str, body: bytes) -> str | None:
+    """Return the nonce of a bound call; None when the caller is a node that does not bind.
+
+    Raises:
+        NodeSignatureError: the second signature is there and wrong.
+    """
+    pairs = tuple(headers)
+    if not any(name in {NONCE_HEADER, BINDING_HEADER} for name, _ in pairs):
+        return None
+    nonce, binding = find_text(pairs, NONCE_HEADER), find_binary(pairs, BINDING_HEADER)
+    timestamp = find_text(pairs, TIMESTAMP_HEADER)
+    if nonce is None or binding is None or timestamp is None or not _NONCE.fullmatch(nonce):
+        raise NodeSignatureError("the headers that bind the signature to the call are malformed")
+    key = ecdsa.parse_public_key(proof.public_key)
+    if not ecdsa.is_signed(key, _bound_text(method, timestamp, nonce, body), binding):
+        raise NodeSignatureError("the call was changed after it was signed")
+    return nonce
+
+
+class ReplayGuard:
+    """Refuses what was called before; one per server, thread-safe."""
+
+    def __init__(self) -> None:
+        self._newest: OrderedDict[bytes, datetime] = OrderedDict()  # by key; of bound calls
+        self._nonces: dict[bytes, NonceBook] = {}
+        self._lock = threading.Lock()
+
+    def check(self, proof: NodeProof, nonce: str | None, *, now: datetime) -> None:
+        """Note one call of a node that is known to the caller.
+
+        Args:
+            proof: the verified signature.
+            nonce: what ``verify_binding`` returned.
+            now: the present instant.
+
+        Raises:
+            NodeSignatureError: the call, or the headers without their binding, were used before.
+            UnavailableError: this node makes more calls than can be remembered.
+        """
+        key, until = proof.public_key, proof.signed_at + SIGNATURE_PAST
+        with self._lock:
+            self._forget(now)
+            newest = self._newest.get(key)
+            if nonce is None:
+                if newest is not None and proof.signed_at <= newest:
+                    raise NodeSignatureError("these headers belong to a call that was bound")
+                return
+            book = self._nonces.setdefault(key, NonceBook())
+            if not book.use(nonce, until=until, now=now):
+                raise NodeSignatureError("this call was made before")
+            self._newest[key] = max(newest or proof.signed_at, proof.signed_at)
+            self._newest.move_to_end(key)
+
+    def _forget(self, now: datetime) -> None:
+        """Drop keys whose every signature the window refuses."""
+        while self._newest:
+            key = next(iter(self._newest))
+            if self._newest[key] + SIGNATURE_PAST > now:
+                return
+            del self._newest[key], self._nonces[key]
+
+
+def _bound_text(method: str, timestamp: str, nonce: str, body: bytes) -> bytes:
+    digest = hashlib.sha256(body).hexdigest()
+    return f"flwr-compose-v1\n{method}\n{timestamp}\n{nonce}\n{digest}".encode()

@@ -1,0 +1,93 @@
+"""The second signature of our own nodes: one call, once."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from flwr.auth import node_keys
+from flwr.auth.node_binding import ReplayGuard, sign_bound_call, verify_binding
+from flwr.auth.node_keys import NodeProof, NodeSignatureError, sign_call, verify_call
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+KEY, OTHER = node_keys.new_node_key(), node_keys.new_node_key()
+METHOD, BODY = "/flwr.proto.Fleet/PushMessages", b"request"
+SECOND = timedelta(seconds=1)
+
+
+def proof(at: datetime = AT) -> NodeProof:
+    return NodeProof(KEY.public_pem, at)
+
+
+def test_a_bound_call_is_one_of_the_contract_too() -> None:
+    headers = sign_bound_call(KEY, METHOD, BODY, at=AT)
+
+    assert verify_call(headers, now=AT) == proof()
+    nonce = verify_binding(headers, proof(), METHOD, BODY)
+    assert nonce is not None
+    assert len(nonce) == 32
+
+
+def test_a_node_that_does_not_bind_has_no_nonce() -> None:
+    assert verify_binding(sign_call(KEY, at=AT), proof(), METHOD, BODY) is None
+
+
+@pytest.mark.row("F24")
+def test_the_second_signature_covers_method_body_time_and_nonce() -> None:
+    headers = sign_bound_call(KEY, METHOD, BODY, at=AT)
+    later = sign_call(KEY, at=AT + SECOND)
+    again = sign_bound_call(KEY, METHOD, BODY, at=AT)
+
+    for changed, method, body in (
+        (headers, METHOD + "x", BODY),
+        (headers, METHOD, BODY + b"x"),
+        ((*later, *headers[3:]), METHOD, BODY),
+        ((*headers[:3], again[3], headers[4]), METHOD, BODY),
+        (headers[:4], METHOD, BODY),
+        ((*headers[:3], headers[4]), METHOD, BODY),
+        ((*headers[:3], ("flwr-compose-nonce", "short"), headers[4]), METHOD, BODY),
+    ):
+        with pytest.raises(NodeSignatureError, match="Invalid signature"):
+            verify_binding(changed, proof(), method, body)
+    with pytest.raises(NodeSignatureError):
+        verify_binding(headers, NodeProof(OTHER.public_pem, AT), METHOD, BODY)
+
+
+@pytest.mark.row("F24")
+def test_a_call_is_made_once() -> None:
+    guard = ReplayGuard()
+
+    guard.check(proof(), "a", now=AT)
+    guard.check(proof(), "b", now=AT)
+
+    with pytest.raises(NodeSignatureError):
+        guard.check(proof(), "a", now=AT + SECOND)
+
+
+@pytest.mark.row("F24")
+def test_leaving_the_second_signature_out_does_not_help_a_replay() -> None:
+    guard = ReplayGuard()
+    guard.check(proof(AT), "a", now=AT)
+    guard.check(proof(AT - SECOND), "b", now=AT)
+
+    for stolen in (AT, AT - SECOND):
+        with pytest.raises(NodeSignatureError):
+            guard.check(proof(stolen), None, now=AT + SECOND)
+
+
+def test_an_upstream_node_with_the_same_key_is_served_at_once_and_may_repeat() -> None:
+    guard = ReplayGuard()
+    guard.check(proof(AT), "a", now=AT)
+
+    for _ in range(2):
+        guard.check(proof(AT + SECOND), None, now=AT + SECOND)
+    guard.check(NodeProof(OTHER.public_pem, AT), None, now=AT + SECOND)
+
+
+def test_what_the_window_refuses_anyway_is_forgotten() -> None:
+    guard = ReplayGuard()
+    guard.check(proof(AT), "a", now=AT)
+    later = AT + timedelta(seconds=305)
+
+    guard.check(NodeProof(OTHER.public_pem, later), "a", now=later)
+
+    assert list(guard._newest) == list(guard._nonces) == [OTHER.public_pem]
