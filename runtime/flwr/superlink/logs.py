@@ -13,7 +13,7 @@ from flwr.store.logs import LogChunk
 from flwr.store.store import Store
 from flwr.superlink import topics
 
-_PAGE: Final = 256  # chunks read at once
+_PAGE: Final = 4096  # chunks answered at once: `flwr log --show` of old CLIs reads one answer only
 _CHUNK_CHARS: Final = MAX_LOG_CHUNK_BYTES // 4  # a character is at most four bytes
 
 

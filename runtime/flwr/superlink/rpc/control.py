@@ -88,10 +88,10 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         await in_thread(self._runs.audit, account, "stream-logs", run_id)
         while True:
             page = await self._next_page(account, run_id, after)
-            for chunk in page.chunks:
-                after = chunk.stamp
+            if page.chunks:
+                after = page.chunks[-1].stamp
                 yield control_pb2.StreamLogsResponse(
-                    log_output=chunk.text, latest_timestamp=chunk.stamp
+                    log_output="".join(chunk.text for chunk in page.chunks), latest_timestamp=after
                 )
             if page.is_last:
                 return

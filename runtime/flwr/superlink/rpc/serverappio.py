@@ -149,17 +149,18 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
     async def PullMessages(
         self, request: appio_pb2.PullAppMessagesRequest, rpc: RpcContext
     ) -> appio_pb2.PullAppMessagesResponse:
-        """Return the answers there are; held until all (or, when asked so, any) are there."""
+        """Return the answers there are; held until all are there, unless asked otherwise."""
         run_id = _own_run(request.run_id)
         asked = [MessageId(i) for i in dict.fromkeys(request.message_ids)]
-        any_will_do = header(rpc, metadata.WAIT) == metadata.WAIT_ANY
+        wait = header(rpc, metadata.WAIT)
 
         async def is_enough() -> bool | None:
             answered, waiting = await in_thread(self._messages.count_answers, run_id, asked)
-            return True if not waiting or (answered and any_will_do) else None
+            return True if not waiting or (answered and wait == metadata.WAIT_ANY) else None
 
-        bells = (topics.run(run_id), topics.ended(run_id))
-        await self._wakeups.until(bells, is_enough, timeout=LONG_POLL)
+        if wait != metadata.WAIT_NO:
+            bells = (topics.run(run_id), topics.ended(run_id))
+            await self._wakeups.until(bells, is_enough, timeout=LONG_POLL)
         answers: list[Delivery] = await in_thread(self._messages.collect, run_id, asked)
         messages, trees = encode_deliveries(answers)
         return appio_pb2.PullAppMessagesResponse(messages_list=messages, message_object_trees=trees)
