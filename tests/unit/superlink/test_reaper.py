@@ -1,0 +1,82 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from flwr.core.clock import SystemClock
+from flwr.core.node import NodeStatus
+from flwr.core.run import RunStatus
+from flwr.shell.in_thread import in_thread
+from flwr.shell.wakeups import Wakeups
+from flwr.store.store import open_store
+from tests.unit.superlink.federation import INTERVAL_S, Link
+
+
+def test_nothing_to_wait_for_means_no_deadline(link: Link) -> None:
+    assert link.reaper.sweep() is None
+
+
+def test_the_next_deadline_is_the_earliest_of_all(link: Link) -> None:
+    run, token = link.running()
+    node = link.online()
+    link.launches.heartbeat(link.hash_of(token), timedelta(seconds=40))
+    link.send(run, node.node_id, ttl=20.0)
+    now = link.clock.now()
+    assert link.reaper.sweep() == now + timedelta(seconds=20)
+    link.pass_time(20)
+    assert link.reaper.sweep() == now + timedelta(seconds=40)
+    link.pass_time(20)
+    assert link.reaper.sweep() == now + timedelta(seconds=2 * INTERVAL_S)
+    assert link.run(run.run_id).status is RunStatus.FAILED
+
+
+@pytest.mark.row("F9")
+def test_a_reaper_that_was_paused_blames_nobody(link: Link) -> None:
+    async def body() -> None:
+        wakeups = Wakeups()
+        run, _ = link.running()
+        node = link.online()
+        reaping = asyncio.ensure_future(link.reaper.run(wakeups))
+        while link.reaper._due is None:  # noqa: ASYNC110 - the reaper's own state, no event
+            await asyncio.sleep(0.01)
+        link.pass_time(3600)  # everything was frozen for an hour
+        wakeups.ring(["reaper"])
+        async with asyncio.timeout(5):
+            while link.reaper._due is None or link.reaper._due < link.clock.now():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        reaping.cancel()
+        assert link.run(run.run_id).status is RunStatus.RUNNING
+        assert link.nodes.online(run.run_id) == [node.node_id]
+
+    asyncio.run(body())
+
+
+def test_a_lease_that_becomes_due_is_noticed_without_polling(fab: bytes) -> None:
+    async def body() -> None:
+        wakeups = Wakeups()
+        store = open_store(":memory:")
+        link = Link(store, SystemClock(), fab)  # type: ignore[arg-type]
+        store.subscribe(wakeups.ring)
+        reaping = asyncio.ensure_future(link.reaper.run(wakeups))
+        run, token = await in_thread(link.running)
+        patience = timedelta(seconds=1)
+        await in_thread(link.launches.heartbeat, link.hash_of(token), patience)
+
+        async def is_over() -> bool | None:
+            return link.run(run.run_id).is_final or None
+
+        over = await wakeups.until([f"ended:{run.run_id}"], is_over, timeout=timedelta(seconds=5))
+        reaping.cancel()
+        await asyncio.gather(reaping, return_exceptions=True)
+        store.close()
+        assert over
+
+    asyncio.run(body())
+
+
+def test_lapsed_nodes_stay_registered(link: Link) -> None:
+    node = link.online()
+    link.pass_time(2 * INTERVAL_S)
+    link.reaper.sweep()
+    with link.store.reading() as tx:
+        assert tx.nodes.require(node.node_id).status is NodeStatus.OFFLINE
