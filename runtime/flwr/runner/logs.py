@@ -7,6 +7,7 @@ interpreted here: escape sequences are the reader's concern.
 import asyncio
 import codecs
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Final
@@ -34,6 +35,7 @@ class LogShipper:
         self._left_bytes = limit_bytes
         self._buffer: list[str] = []
         self._buffered_bytes = 0
+        self._room_bytes: float = _BUFFER_BYTES
         self._changed = asyncio.Condition()
         self._sending = asyncio.Lock()
         self._closed = False
@@ -45,7 +47,7 @@ class LogShipper:
             return
         async with self._changed:
             await self._changed.wait_for(
-                lambda: self._closed or self._buffered_bytes < _BUFFER_BYTES
+                lambda: self._closed or self._buffered_bytes < self._room_bytes
             )
             self._buffer.append(text)
             self._buffered_bytes += len(text.encode())
@@ -57,6 +59,12 @@ class LogShipper:
             if not self._closed:
                 await asyncio.sleep(LOG_FLUSH.total_seconds())
             await self._send_all()
+
+    async def make_room(self) -> None:
+        """Take everything from now on without waiting: its source has ended, so it is little."""
+        async with self._changed:
+            self._room_bytes = math.inf
+            self._changed.notify_all()
 
     async def flush(self) -> None:
         """Send what is queued now, without waiting for the batch to grow."""

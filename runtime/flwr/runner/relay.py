@@ -16,8 +16,9 @@ from flwr.auth.tls import ClientTls
 from flwr.core.clock import Clock
 from flwr.core.errors import DeniedError, ErrorKind, FlwrError
 from flwr.core.lease import AppKind
-from flwr.core.limits import CONTACT_LOST, RPC_DEADLINE
+from flwr.core.limits import CONTACT_LOST
 from flwr.wire import metadata as keys
+from flwr.wire.clients.deadlines import FAB_S, HELD_S, OBJECT_S, deadline_s
 from flwr.wire.clients.runner import method_of
 from flwr.wire.diagnose import explain
 from flwr.wire.errors import from_rpc_error
@@ -42,7 +43,11 @@ _ALLOWED: Final[Mapping[AppKind, frozenset[str]]] = {
         for name in (*_SHARED, "GetRun", "PullMessage", "PushMessage")
     ),
 }
-_SLOWEST_BYTES_PER_S: Final = 1_048_576  # large requests get more than RPC_DEADLINE
+_ANSWERS_TAKE_S: Final[Mapping[str, float]] = {
+    "PullAppInputs": FAB_S,
+    "PullMessages": HELD_S,
+    "PullObject": OBJECT_S,
+}
 
 
 class Relay:
@@ -80,9 +85,10 @@ class Relay:
         self, method: str, body: bytes, headers: tuple[tuple[str, str], ...]
     ) -> bytes:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(method)
-        deadline_s = RPC_DEADLINE.total_seconds() + len(body) / _SLOWEST_BYTES_PER_S
+        name = method.rpartition("/")[2]
+        timeout_s = max(deadline_s(len(body)), _ANSWERS_TAKE_S.get(name, 0.0))
         try:
-            return await call(body, timeout=deadline_s, metadata=headers)
+            return await call(body, timeout=timeout_s, metadata=headers)
         except grpc.RpcError as error:
             failure = from_rpc_error(error, method=method)
             if failure.kind is ErrorKind.UNAUTHENTICATED:
@@ -107,4 +113,4 @@ def require_allowed(kind: AppKind, request: Request) -> None:
 
 def is_gone(error: FlwrError) -> bool:
     """Tell whether the daemon says that there is nothing left to do for this launch."""
-    return error.kind in {ErrorKind.UNAUTHENTICATED, ErrorKind.NOT_RUNNING}
+    return error.kind in {ErrorKind.UNAUTHENTICATED, ErrorKind.NOT_RUNNING, ErrorKind.NOT_FOUND}

@@ -93,6 +93,7 @@ class Session:
             ending = await self._until_ending(stop, lease)
             # Also what it left behind in its process group.
             await self._app.child.stop(_STOP_APP)
+            await self._shipper.make_room()
             await drained([pipe, *pumps], _DRAIN)
             report = self._conclude(ending)
             await self._send_last_output(ending, report, shipping)

@@ -18,6 +18,12 @@ _KINDS: Final[Mapping[str, AppKind]] = {
     "simulation": AppKind.SERVERAPP,  # deprecated alias (wire contract §12.1)
 }
 
+_CPUS: Final = os.cpu_count() or 1
+_DEFAULT_MAX_APPS: Final[Mapping[AppKind, int]] = {
+    AppKind.CLIENTAPP: _CPUS,  # they compute
+    AppKind.SERVERAPP: max(8, 4 * _CPUS),  # they mostly wait, and must not keep others waiting
+}
+
 SETTINGS: Final = (
     Setting(
         flag="--appio-api-address",
@@ -42,9 +48,8 @@ SETTINGS: Final = (
     ),
     Setting(
         flag="--max-apps",
-        help="app processes alive at one time",
+        help="app processes alive at one time (default: a ClientApp per CPU, or 4 ServerApps)",
         read=int,
-        default=os.cpu_count() or 1,
         metavar="N",
     ),
     Setting(
@@ -98,21 +103,22 @@ def load_config(
         if values[name] is None:
             flag = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{flag} is missing", hint=f"pass {flag}; see --help")
-    if values["max_apps"] < 1:
+    if values["max_apps"] is not None and values["max_apps"] < 1:
         raise ConfigError(f"--max-apps is {values['max_apps']}", hint="use 1 or more")
     return _config(values), values
 
 
 def _config(values: Mapping[str, Any]) -> SuperExecConfig:
     secret = values["superexec_auth_secret_file"]
+    kind = _KINDS[values["plugin_type"]]
     return SuperExecConfig(
         address=values["appio_api_address"],
-        kind=_KINDS[values["plugin_type"]],
+        kind=kind,
         root_certificates=require_transport(
             values["root_certificates"], insecure=values["insecure"]
         ),
         secret_file=Path(secret) if secret is not None else None,
-        max_apps=values["max_apps"],
+        max_apps=values["max_apps"] or _DEFAULT_MAX_APPS[kind],
         parent_pid=values["parent_pid"],
         health_address=values["health_server_address"],
         allow_dependency_installation=values["allow_runtime_dependency_installation"],

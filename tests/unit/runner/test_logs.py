@@ -53,6 +53,32 @@ def test_output_that_nobody_takes_does_not_stop_the_app(error: Exception) -> Non
     asyncio.run(ship(Server(error), "a", "b"))
 
 
+def test_a_full_buffer_slows_the_app_and_loses_nothing_at_its_end() -> None:
+    async def scenario() -> str:
+        server, open_for_sending = Server(), asyncio.Event()
+
+        async def send(text: str) -> None:
+            await open_for_sending.wait()
+            await server(text)
+
+        shipper = LogShipper(send, limit_bytes=100_000_000)
+        running = asyncio.create_task(shipper.run())
+        stream = asyncio.StreamReader()
+        pumping = asyncio.create_task(pump(stream, [shipper.write]))
+        stream.feed_data(b"x" * 5_000_000)
+        stream.feed_eof()
+        await asyncio.sleep(0.05)
+        assert not pumping.done()
+        await shipper.make_room()
+        await drained([pumping], timedelta(seconds=5))
+        await shipper.close()
+        open_for_sending.set()
+        await running
+        return "".join(server.received)
+
+    assert len(asyncio.run(scenario())) == 5_000_000
+
+
 def test_characters_split_between_reads_are_joined() -> None:
     async def scenario() -> str:
         stream, server = asyncio.StreamReader(), Server()
