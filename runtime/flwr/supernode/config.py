@@ -19,6 +19,7 @@ from flwr.shell.settings import ConfigError, Refused, Setting, load_settings
 
 PROGRAM: Final = "flower-supernode"
 DESCRIPTION: Final = "Run one site of a federation: it dials out, and has apps executed here."
+PUBLIC_AUTHORITIES: Final = "system"
 
 SETTINGS: Final = (
     Setting(
@@ -35,8 +36,7 @@ SETTINGS: Final = (
     ),
     Setting(
         flag="--root-certificates",
-        help="certificate authority of the SuperLink (PEM); default: the public authorities",
-        read=Path,
+        help=f"certificate authority of the SuperLink (PEM); {PUBLIC_AUTHORITIES}: the public ones",
         metavar="FILE",
     ),
     Setting(flag="--grpc-rere", help="transport of the Fleet API", default=False, is_switch=True),
@@ -181,7 +181,7 @@ class SuperNodeConfig:
 
     superlink: str
     is_insecure: bool
-    root_certificates: Path | None
+    root_certificates: Path | None  # None: the public authorities, unless in clear text
     private_key: Path | None
     node_config: Mapping[str, ConfigValue]
     starts_superexec: bool
@@ -228,10 +228,11 @@ def make_config(values: Mapping[str, Any]) -> SuperNodeConfig:
     appio_tls, appio_is_insecure = _appio_tls(values)
     state_dir, health = values["state_dir"], values["health_server_address"]
     wait, retries = values["max_wait_time"], values["max_retries"]
+    roots = values["root_certificates"]
     return SuperNodeConfig(
         superlink=_address(values, "superlink"),
         is_insecure=values["insecure"],
-        root_certificates=values["root_certificates"],
+        root_certificates=None if roots in {None, PUBLIC_AUTHORITIES} else Path(roots),
         private_key=values["auth_supernode_private_key"],
         node_config=parse_pairs(values["node_config"]),
         starts_superexec=values["isolation"] == "subprocess",
@@ -255,6 +256,13 @@ def make_config(values: Mapping[str, Any]) -> SuperNodeConfig:
 
 def _check_superlink_tls(values: Mapping[str, Any]) -> None:
     if not values["insecure"]:
+        if values["root_certificates"] is None:
+            raise ConfigError(
+                "neither --root-certificates nor --insecure is given",
+                hint="give --root-certificates FILE with the authority of the SuperLink's "
+                f"certificate ({PUBLIC_AUTHORITIES}: the public ones); or, for a test on one "
+                "machine, --insecure",
+            )
         return
     if values["root_certificates"] is not None:
         raise ConfigError(

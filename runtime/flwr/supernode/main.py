@@ -20,8 +20,9 @@ def run(argv: Sequence[str]) -> int:
     """Work, or only check the configuration, as ``argv`` says."""
     config, values = load_config(argv)
     logs.configure(program=PROGRAM, as_json=config.log_as_json, level=config.log_level)
-    # Read by gRPC when it is imported: quiet, and no hooks around the start of the SuperExec.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # Read by gRPC when it is imported: quiet (we tell its failures in our own words), and no hooks
+    # around the start of the SuperExec.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     from flwr.supernode import daemon  # noqa: PLC0415 - after the environment of gRPC is set
 

@@ -47,7 +47,7 @@ class Outbox:
         self._runs, self._stopwatches, self._wakeups = runs, stopwatches, wakeups
         self._sending: set[MessageId] = set()
         self._slots = asyncio.Semaphore(SENDS_AT_ONCE)
-        self._idle = asyncio.Event()
+        self._finished_one = asyncio.Event()
 
     async def run(self) -> None:
         """Send replies until cancelled, those of an earlier process first."""
@@ -57,7 +57,6 @@ class Outbox:
                 for reply in due or ():
                     await self._slots.acquire()
                     self._sending.add(reply.envelope.message_id)
-                    self._idle.clear()
                     tasks.create_task(
                         self._send(reply), name=f"reply-{reply.envelope.message_id[:8]}"
                     )
@@ -66,8 +65,11 @@ class Outbox:
         """Wait until everything is sent; False when ``patience`` ran out first."""
         try:
             async with asyncio.timeout(patience.total_seconds()):
-                while self._sending or await self._due():
-                    await self._idle.wait()
+                while True:
+                    self._finished_one.clear()
+                    if not await in_thread(self._read_due):
+                        break
+                    await self._finished_one.wait()
         except TimeoutError:
             return False
         return True
@@ -95,7 +97,7 @@ class Outbox:
             await self._give_up(reply, error)
         finally:
             self._sending.discard(reply.envelope.message_id)
-            self._idle.set()
+            self._finished_one.set()
             self._slots.release()
 
     async def _deliver(self, reply: Reply) -> None:

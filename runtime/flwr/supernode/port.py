@@ -5,6 +5,7 @@ from functools import partial
 from flwr.auth.superexec_auth import SuperExecVerifier
 from flwr.auth.tls import ServerTls
 from flwr.core.clock import Clock
+from flwr.core.errors import UnavailableError
 from flwr.core.ids import RunId
 from flwr.core.lease import Lease
 from flwr.shell.in_thread import in_thread
@@ -15,7 +16,19 @@ from flwr.supernode.leases import AppLeases
 from flwr.supernode.rpc.clientappio import ClientAppIoServicer, add_clientappio
 from flwr.supernode.rpc.compose import AppLogsServicer, LaunchesServicer, add_compose
 from flwr.wire.interceptors.app_token import AppTokenInterceptor
-from flwr.wire.server import RpcServer, chain, make_server
+from flwr.wire.server import PortInUseError, RpcServer, chain, make_server
+
+
+class AppIoPortTakenError(UnavailableError):
+    """Another program, perhaps another SuperNode, has the port."""
+
+    def __init__(self, cause: PortInUseError) -> None:
+        """Name the address and the flag that changes it."""
+        super().__init__(
+            cause.message,
+            hint="give this SuperNode another --clientappio-api-address (port 0 takes a free one), "
+            "or stop the program that holds the port",
+        )
 
 
 def make_clientappio(
@@ -33,7 +46,7 @@ def make_clientappio(
     """Bind the port of SuperExec and ClientApps.
 
     Raises:
-        PortInUseError: another program has the port.
+        AppIoPortTakenError: another program has the port.
         CannotListenError: the address is not this machine's, or not allowed.
     """
 
@@ -50,12 +63,11 @@ def make_clientappio(
         accept_body_tokens=accepts_old_apps,
         find_lease_of_run=find_lease_of_run,
     )
-    return make_server(
-        address,
-        services=[
-            partial(add_clientappio, ClientAppIoServicer(leases, apps, wakeups)),
-            partial(add_compose, LaunchesServicer(leases), AppLogsServicer(logs)),
-        ],
-        tls=tls,
-        interceptors=chain(proof),
-    )
+    services = [
+        partial(add_clientappio, ClientAppIoServicer(leases, apps, wakeups)),
+        partial(add_compose, LaunchesServicer(leases), AppLogsServicer(logs)),
+    ]
+    try:
+        return make_server(address, services=services, tls=tls, interceptors=chain(proof))
+    except PortInUseError as cause:
+        raise AppIoPortTakenError(cause) from cause

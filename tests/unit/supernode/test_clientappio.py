@@ -25,10 +25,10 @@ from flwr.proto import (
 from flwr.proto.compose.v1 import launches_pb2, launches_pb2_grpc, logs_pb2, logs_pb2_grpc
 from flwr.shell.wakeups import Wakeups
 from flwr.supernode.app_logs import AppLogs
-from flwr.supernode.port import make_clientappio
+from flwr.supernode.port import AppIoPortTakenError, make_clientappio
 from flwr.wire import metadata
 from flwr.wire.codec.messages import encode_envelope, encode_tree
-from flwr.wire.server import PortInUseError, RpcServer
+from flwr.wire.server import RpcServer
 from tests.unit.supernode import given
 from tests.unit.supernode.given import NODE, OTHER_RUN, RUN, Sent, Site, scenario
 
@@ -325,7 +325,7 @@ def test_two_nodes_have_two_ports_and_a_taken_one_is_told(tmp_path: Path) -> Non
         first, second = Site(), Site()
         async with serving(first, tmp_path) as one, serving(second, tmp_path) as other:
             assert one.server.port != other.server.port
-            with pytest.raises(PortInUseError):
+            with pytest.raises(AppIoPortTakenError):
                 make_clientappio(
                     one.server.address,
                     leases=first.leases,

@@ -26,7 +26,7 @@ def test_a_node_config_that_cannot_be_read_fails_at_the_start(text: str) -> None
 
 
 def test_the_defaults_are_tls_a_local_port_and_a_superexec_of_our_own() -> None:
-    config = load()
+    config = load("--root-certificates", "ca.crt")
     assert not config.is_insecure
     assert config.clientappio_address == "127.0.0.1:9094"
     assert config.starts_superexec
@@ -43,10 +43,11 @@ def test_the_defaults_are_tls_a_local_port_and_a_superexec_of_our_own() -> None:
     [
         ("--insecure", "--root-certificates", "ca.crt"),
         ("--insecure", "--auth-supernode-private-key", "key"),
-        ("--appio-certfile", "c.crt"),
-        ("--appio-certfile", "c.crt", "--appio-keyfile", "c.key"),
-        ("--appio-insecure", "--appio-certfile", "c.crt", "--appio-keyfile", "c.key"),
-        ("--isolation", "process"),
+        ("--insecure", "--appio-certfile", "c.crt"),
+        ("--insecure", "--appio-certfile", "c.crt", "--appio-keyfile", "c.key"),
+        ("--root-certificates", "system", "--appio-insecure", "--appio-certfile", "c"),
+        (),
+        ("--root-certificates", "ca.crt", "--isolation", "process"),
         ("--insecure", "--superlink", "nowhere"),
         ("--insecure", "--max-apps", "0"),
         ("--insecure", "--max-retries", "-1"),
@@ -67,7 +68,9 @@ def test_clear_text_to_the_superlink_means_clear_text_to_the_apps() -> None:
 
 @pytest.mark.row("S25")
 def test_process_isolation_takes_certificates_of_its_own() -> None:
-    config = load("--isolation", "process", "--appio-certfile", "c.crt", "--appio-keyfile", "c.key")
+    files = ("--appio-certfile", "c.crt", "--appio-keyfile", "c.key")
+    config = load("--root-certificates", "system", "--isolation", "process", *files)
+    assert config.root_certificates is None
     assert config.appio_tls is not None
     assert config.appio_tls.certificate == Path("c.crt")
     assert not config.starts_superexec

@@ -56,7 +56,7 @@ def test_without_a_state_directory_nothing_is_left() -> None:
 
 @pytest.mark.row("S28")
 def test_the_link_to_our_own_superexec_is_encrypted_and_proven_by_default(tmp_path: Path) -> None:
-    security = appio_security(config(), tmp_path, SystemClock())
+    security = appio_security(config("--root-certificates", "system"), tmp_path, SystemClock())
     assert security.tls is not None
     assert security.root_certificates is not None
     assert security.root_certificates.read_bytes() == security.tls.ca
