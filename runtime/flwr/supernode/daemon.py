@@ -67,7 +67,7 @@ from flwr.wire.server import RpcServer
 logger = logging.getLogger(__name__)
 
 DATABASE: Final = "supernode.db"
-_DRAIN: Final = timedelta(seconds=4)  # for complete replies, within compose's ten seconds
+_DRAIN: Final = timedelta(seconds=3)  # for complete replies, within compose's ten seconds
 _NODE_ID: Final = "node_id"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from flwr.core.clock import Clock
-from flwr.core.limits import RETRY_CAP, RETRY_FIRST, STOP_GRACE
+from flwr.core.limits import RETRY_CAP, RETRY_FIRST
 from flwr.shell.in_thread import in_thread
 from flwr.supernode.leases import AppLeases
 
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _STABLE: Final = timedelta(seconds=30)  # a child that lived this long is restarted without delay
 
+_GRACE: Final = timedelta(seconds=4)  # with the outbox it must fit into compose's ten seconds
 _OUR_SETTINGS: Final = "FLWR_SUPERNODE_"
 
 
@@ -83,7 +84,7 @@ class Executor:
             await child.wait()
         finally:
             # Also when it has exited: whatever of its process group is left must not run on.
-            await asyncio.shield(child.stop(STOP_GRACE))
+            await asyncio.shield(child.stop(_GRACE))
         return child.cause_of_exit()
 
 

@@ -19,12 +19,15 @@ logger = logging.getLogger(__name__)
 RUN_OVER: Final = frozenset({ErrorKind.NOT_RUNNING, ErrorKind.DENIED})
 """What PERMISSION_DENIED on Fleet comes out as: the run is not running (wire contract §6)."""
 
+FABS_KEPT: Final = 32  # bundles of ended runs, in case a next run has the same; 10 MiB each at most
+
 
 class RunBook:
     """Operations on the runs of this node."""
 
     def __init__(self, store: Store, clock: Clock, identity: NodeIdentity) -> None:
         self._store, self._clock, self._identity = store, clock, identity
+        self._fabs_added = 0  # since unused ones were last deleted
 
     def find_live(self, run_id: RunId) -> Run | None:
         """Return a run admitted earlier and not known to have ended."""
@@ -47,6 +50,10 @@ class RunBook:
                 return not known.is_final
             tx.runs.add(replace(run, status=RunStatus.RUNNING, finished_at=None))
             tx.events.append(at=now, kind="run-admitted", actor=ACTOR, run_id=run.run_id)
+            self._fabs_added += fab is not None
+            if self._fabs_added > FABS_KEPT:
+                tx.fabs.delete_unused()
+                self._fabs_added = 0
         return True
 
     def live(self) -> list[RunId]:

@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import replace
 from datetime import timedelta
 
@@ -5,9 +6,11 @@ import pytest
 
 from flwr.auth.app_tokens import hash_token
 from flwr.core.errors import FailedPreconditionError, InvalidError, NotFoundError
-from flwr.core.ids import ObjectId
+from flwr.core.ids import FabHash, ObjectId, RunId
 from flwr.core.message import ErrorCode
+from flwr.store.fabs import Fab
 from flwr.supernode.apps import Stopwatches
+from flwr.supernode.runs import FABS_KEPT
 from tests.fakes.clock import FakeClock
 from tests.unit.supernode import given
 from tests.unit.supernode.given import NODE, OTHER_RUN, Site
@@ -171,6 +174,21 @@ def test_the_end_of_a_run_ends_its_tokens_and_leaves_nothing_behind() -> None:
         assert tx.objects.get(ObjectId(asked.message_id)) is None
         assert tx.objects.get(ObjectId(other.message_id)) is not None
         assert tx.contexts.find(OTHER_RUN, NODE) == b"state"
+
+
+def test_bundles_of_ended_runs_are_kept_for_the_next_run_within_a_bound() -> None:
+    site = Site()
+    site.admit()
+    site.runs.end([given.RUN], why="done")
+    assert site.runs.find_fab(given.fab().fab_hash) is not None
+
+    for number in range(FABS_KEPT):
+        content = str(number).encode()
+        fab = Fab(FabHash(hashlib.sha256(content).hexdigest()), content)
+        run_id = RunId(1000 + number)
+        assert site.runs.admit(replace(given.run(site.clock, run_id), fab_hash=fab.hash), fab)
+    assert site.runs.find_fab(given.fab().fab_hash) is None
+    assert site.runs.find_fab(fab.hash) is not None
 
 
 def test_running_time_is_zero_when_unknown_and_measured_otherwise() -> None:

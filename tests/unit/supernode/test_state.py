@@ -1,4 +1,6 @@
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,10 @@ def test_in_process_isolation_a_secret_is_the_operators_choice(tmp_path: Path) -
         config("--insecure", "--isolation", "process"), tmp_path, SystemClock()
     )
     assert security.secret is None
+
+
+@pytest.mark.row("S9")
+def test_the_daemon_loads_neither_numpy_nor_user_code() -> None:
+    look = "import sys, flwr.supernode.daemon; print({'numpy', 'flwr.app'} & sys.modules.keys())"
+    found = subprocess.run([sys.executable, "-c", look], capture_output=True, check=True, text=True)
+    assert found.stdout.strip() == "set()"

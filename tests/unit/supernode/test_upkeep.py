@@ -1,10 +1,11 @@
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from flwr.shell.wakeups import Wakeups
 from flwr.supernode.app_logs import MAX_BYTES_PER_RUN, AppLogs
 from flwr.supernode.executor import Executor, environment, superexec_argv
 from flwr.supernode.upkeep import EndedRuns, Reaper
@@ -52,6 +53,34 @@ def test_the_reaper_knows_the_next_deadline() -> None:
         site.clock.advance(timedelta(minutes=2))
         assert await reaper.reap_once() == timedelta(minutes=58)
         assert site.leases.find(lease.token_hash) is None
+
+    scenario(body)
+
+
+class Sleeper(Wakeups):
+    """The machine sleeps through one deadline, then the test is over."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self.clock, self.naps = clock, 0
+
+    async def wait(self, topics: Iterable[str], timeout: timedelta | None) -> bool:  # noqa: ASYNC109
+        self.naps += 1
+        if self.naps > 1:
+            raise asyncio.CancelledError
+        self.clock.advance(timedelta(hours=1))
+        return False
+
+
+@pytest.mark.row("F9", "F18")
+def test_apps_are_not_blamed_for_a_sleep_of_the_node() -> None:
+    async def body() -> None:
+        site = Site()
+        site.take_in(ttl=7200)
+        _, lease = site.launch()
+        with pytest.raises(asyncio.CancelledError):
+            await Reaper(site.leases, Sleeper(site.clock), site.clock).run()
+        assert site.leases.find(lease.token_hash) is not None
 
     scenario(body)
 
