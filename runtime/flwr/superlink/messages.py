@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Final
 
@@ -16,8 +16,6 @@ from flwr.core.message import (
     Delivery,
     ErrorCode,
     check_instruction,
-    check_reply,
-    check_tree,
 )
 from flwr.core.node import Node, NodeStatus
 from flwr.core.run import Run, RunNotRunningError, RunStatus, require_running
@@ -25,6 +23,7 @@ from flwr.store.message_rows import Instruction, Reply
 from flwr.store.store import Store, Tx
 from flwr.superlink import topics
 from flwr.superlink.absences import Absences
+from flwr.superlink.acceptance import check_form, find_answerable, note_refused
 from flwr.superlink.answers import answer_failed, answer_unknown
 from flwr.superlink.handouts import Handouts
 from flwr.superlink.traffic import Traffic
@@ -91,7 +90,7 @@ class MessageExchange:
         with self._store.transaction() as tx:
             require_running(tx.runs.require(run_id))
             for message in messages:
-                _check_form(message)
+                check_form(message)
                 check_instruction(message.envelope, run_id=run_id)
             answered = [self._enqueue_one(tx, message, now=now) for message in messages]
             missing = dict.fromkeys(i for _, lacking in answered for i in lacking)
@@ -163,12 +162,12 @@ class MessageExchange:
         envelope = reply.envelope
         with self._store.transaction() as tx:
             _require_running_for_node(tx, envelope.run_id)
-            instruction = _find_answerable(tx, node_id, reply, now=now)
+            instruction = find_answerable(tx, node_id, reply, now=now)
             if instruction is None:
                 return Answered(None, [])
             known = tx.messages.find_reply(instruction.envelope.message_id)
             if known is not None and known.envelope.message_id != envelope.message_id:
-                _refused(reply, "the instruction was answered before")
+                note_refused(reply, "the instruction was answered before")
                 return Answered(None, [])
             if known is None:
                 self._keep_reply(tx, instruction, reply, now=now)
@@ -177,8 +176,15 @@ class MessageExchange:
         self._uploads.expect(envelope.run_id, envelope.message_id, missing)
         return Answered(envelope.message_id, missing)
 
-    def count_answers(self, run_id: RunId, asked: Sequence[MessageId]) -> tuple[int, int]:
-        """Return how many of the asked instructions have an answer, and how many have none yet.
+    def still_to_ask(
+        self, run_id: RunId, asked: Sequence[MessageId], *, any_will_do: bool = False
+    ) -> Sequence[MessageId]:
+        """Return which instructions to look at again; none once enough of them are answered.
+
+        Args:
+            run_id: the asking run.
+            asked: the instructions; for the next look, what this one returned.
+            any_will_do: one answer is enough, else all must be there.
 
         Raises:
             RunNotRunningError: the run is not running.
@@ -186,9 +192,14 @@ class MessageExchange:
         now = self._clock.now()
         with self._store.reading() as tx:
             require_running(tx.runs.require(run_id))
-            standings = [self._standing(tx, run_id, i, now=now)[0] for i in asked]
-        waiting = standings.count(_Standing.WAITING)
-        return len(standings) - waiting, waiting
+            for position, message_id in enumerate(asked):
+                standing, _, _ = self._standing(tx, run_id, message_id, now=now)
+                is_waiting = standing is _Standing.WAITING
+                if any_will_do and not is_waiting:
+                    return ()
+                if is_waiting and not any_will_do:
+                    return asked[position:]  # an answer stays one: no need to look at it again
+        return asked if any_will_do else ()
 
     def collect(self, run_id: RunId, asked: Sequence[MessageId]) -> list[Delivery]:
         """Return the answers there are to the asked instructions (wire contract §9.4).
@@ -200,11 +211,21 @@ class MessageExchange:
             RunNotRunningError: the run is not running.
         """
         now = self._clock.now()
-        with self._store.transaction() as tx:
+        answers, failed = [], []
+        with self._store.reading() as tx:
             require_running(tx.runs.require(run_id))
-            answers = [self._answer(tx, run_id, i, now=now) for i in dict.fromkeys(asked)]
-            self._traffic.flush(tx, run_id)
-        return [answer for answer in answers if answer is not None]
+            for message_id in dict.fromkeys(asked):
+                standing, _, reply = self._standing(tx, run_id, message_id, now=now)
+                if standing is _Standing.ANSWERED and reply is not None:
+                    answers.append(reply.delivery)
+                elif standing is not _Standing.WAITING:
+                    failed.append(message_id)
+        if failed:
+            with self._store.transaction() as tx:
+                require_running(tx.runs.require(run_id))
+                made = [self._answer(tx, run_id, i, now=now) for i in failed]
+            answers += [answer for answer in made if answer is not None]
+        return answers
 
     def confirm_reply(self, run_id: RunId, message_id: MessageId) -> None:
         """Forget an answered instruction: the ServerApp has the whole reply.
@@ -222,6 +243,7 @@ class MessageExchange:
                 _record(tx, "message.collected", run_id, node_id, reply.envelope.reply_to, at=now)
             elif tx.objects.belongs(ObjectId(message_id), run_id=run_id):
                 tx.objects.release(message_id)
+            self._traffic.flush(tx, run_id)
 
     def expire(self, tx: Tx, message_ids: Sequence[MessageId], *, now: datetime) -> None:
         """Drop instructions nobody answered in time; whoever asks for one gets error 3."""
@@ -241,7 +263,7 @@ class MessageExchange:
         envelope = message.envelope
         node = tx.nodes.find(envelope.dst_node_id)
         if node is None or not node.is_reachable:
-            _refused(message, "the node is not connected")
+            note_refused(message, "the node is not connected")
             return None, []
         known = tx.messages.find_instruction(envelope.message_id)
         if known is not None:
@@ -275,7 +297,8 @@ class MessageExchange:
         instruction = tx.messages.find_instruction(asked)
         if instruction is None or instruction.envelope.run_id != run_id:
             return _Standing.UNKNOWN, None, None
-        reply = tx.messages.find_reply(asked)
+        is_answered = instruction.replied_at is not None
+        reply = tx.messages.find_reply(asked) if is_answered else None
         expired = instruction.expires_at <= now
         if reply is not None and _is_complete(tx, reply):
             late = expired and reply.envelope.error is None
@@ -326,36 +349,6 @@ def requeue(tx: Tx, node_id: NodeId, *, now: datetime, confirmed_too: bool) -> N
         _record(tx, "message.requeued", envelope.run_id, node_id, envelope.message_id, at=now)
 
 
-def _check_form(message: Delivery) -> None:
-    check_tree(message.tree)
-    if str(message.tree.object_id) != str(message.envelope.message_id):
-        raise InvalidError("message refused: its object tree belongs to another message")
-
-
-def _find_answerable(
-    tx: Tx, node_id: NodeId, reply: Delivery, *, now: datetime
-) -> Instruction | None:
-    """Return the instruction ``reply`` may answer, None (logged) when it may not."""
-    envelope = reply.envelope
-    instruction = None
-    if envelope.reply_to is not None:
-        instruction = tx.messages.find_instruction(envelope.reply_to)
-    if instruction is None or instruction.expires_at <= now:
-        _refused(reply, "its instruction is unknown or expired")
-        return None
-    if instruction.envelope.dst_node_id != node_id:
-        _refused(reply, "its instruction went to another node")
-        return None
-    latest = instruction.expires_at.astimezone(UTC).timestamp()
-    try:
-        _check_form(reply)
-        check_reply(envelope, instruction.envelope, expires_at=latest)
-    except InvalidError as why:
-        _refused(reply, why.message)
-        return None
-    return instruction
-
-
 def _is_complete(tx: Tx, reply: Reply) -> bool:
     return not tx.objects.missing(reply.envelope.message_id)
 
@@ -375,18 +368,4 @@ def _record(
     actor = "serverapp" if to_node else f"node:{node_id}"
     tx.events.append(
         at=at, kind=kind, actor=actor, run_id=run_id, node_id=node_id, message_id=message_id
-    )
-
-
-def _refused(message: Delivery, why: str) -> None:
-    envelope = message.envelope
-    logger.warning(
-        "Message refused",
-        extra={
-            "event": "message-refused",
-            "run_id": envelope.run_id,
-            "node_id": envelope.src_node_id,
-            "message_id": envelope.message_id,
-            "cause": why,
-        },
     )

@@ -142,12 +142,12 @@ def test_a_reply_is_collected_until_it_is_confirmed(link: Link) -> None:
     node = link.online()
     sent = link.send(run, node.node_id)
     link.messages.deliver(node.node_id)
-    assert link.messages.count_answers(run.run_id, [sent.message_id]) == (0, 1)
+    assert link.messages.still_to_ask(run.run_id, [sent.message_id]) == [sent.message_id]
 
     reply = link.answer(sent)
 
     assert topics.run(run.run_id) in link.rung
-    assert link.messages.count_answers(run.run_id, [sent.message_id]) == (1, 0)
+    assert not link.messages.still_to_ask(run.run_id, [sent.message_id])
     for _ in range(2):
         assert link.messages.collect(run.run_id, [sent.message_id]) == [reply.delivery]
     assert link.objects.get(run.run_id, reply.delivery.tree.object_id).is_present
@@ -206,7 +206,7 @@ def test_a_reply_that_does_not_fit_is_refused(link: Link, wrong: dict[str, objec
     sent = link.send(run, node.node_id)
     reply = link.reply_to(sent, **wrong)
     assert link.messages.accept_reply(node.node_id, reply.delivery, runtime_s=0).message_id is None
-    assert link.messages.count_answers(run.run_id, [sent.message_id]) == (0, 1)
+    assert link.messages.still_to_ask(run.run_id, [sent.message_id]) == [sent.message_id]
 
 
 @pytest.mark.row("F26")
@@ -441,7 +441,8 @@ def test_traffic_is_counted_on_the_run(link: Link) -> None:
     for object_id in sent.objects:
         link.objects.get(run.run_id, object_id, node_id=node.node_id)
     link.answer(sent)
-    link.messages.collect(run.run_id, [sent.message_id])
+    (reply,) = link.messages.collect(run.run_id, [sent.message_id])
+    link.messages.confirm_reply(run.run_id, reply.envelope.message_id)
     counted = link.run(run.run_id)
     assert counted.bytes_sent == sum(map(len, sent.objects.values()))
     assert counted.bytes_recv > 0
@@ -477,3 +478,19 @@ def test_a_confirmed_instruction_is_not_handed_out_again(link: Link) -> None:
     link.messages.confirm_instruction(node.node_id, run.run_id, sent.message_id)
     link.clock.advance(HANDED_OUT_AGAIN_AFTER)
     assert link.messages.deliver(node.node_id) is None
+
+
+def test_waiting_for_all_looks_only_at_what_was_open_and_any_is_met_by_one(link: Link) -> None:
+    run, _ = link.running()
+    node = link.online()
+    sent = [link.send(run, node.node_id, group_id=g) for g in "abc"]
+    asked = [s.message_id for s in sent]
+    assert link.messages.still_to_ask(run.run_id, asked, any_will_do=True) == asked
+
+    link.answer(sent[0])
+    assert link.messages.still_to_ask(run.run_id, asked) == asked[1:]
+    assert link.messages.still_to_ask(run.run_id, asked, any_will_do=True) == ()
+    for message in sent[1:]:
+        link.answer(message)
+    assert link.messages.still_to_ask(run.run_id, asked[1:]) == ()
+    assert link.messages.still_to_ask(run.run_id, []) == ()

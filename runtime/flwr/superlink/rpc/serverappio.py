@@ -1,5 +1,6 @@
 """Edge of the ServerAppIo API: SuperExecs that launch ServerApps, and the ServerApps themselves."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -151,12 +152,15 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
     ) -> appio_pb2.PullAppMessagesResponse:
         """Return the answers there are; held until all are there, unless asked otherwise."""
         run_id = _own_run(request.run_id)
-        asked = [MessageId(i) for i in dict.fromkeys(request.message_ids)]
+        asked: Sequence[MessageId] = [MessageId(i) for i in dict.fromkeys(request.message_ids)]
+        open_ones = asked
         wait = header(rpc, metadata.WAIT)
 
         async def is_enough() -> bool | None:
-            answered, waiting = await in_thread(self._messages.count_answers, run_id, asked)
-            return True if not waiting or (answered and wait == metadata.WAIT_ANY) else None
+            nonlocal open_ones
+            look, any_will_do = self._messages.still_to_ask, wait == metadata.WAIT_ANY
+            open_ones = await in_thread(look, run_id, open_ones, any_will_do=any_will_do)
+            return None if open_ones else True
 
         if wait != metadata.WAIT_NO:
             bells = (topics.run(run_id), topics.ended(run_id))
