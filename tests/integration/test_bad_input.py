@@ -136,7 +136,7 @@ def test_a_damaged_database_is_never_started_on(federation: Federation, damage: 
 
     link = started_with(federation, database)
 
-    assert link.wait(30) == 3, link.output
+    assert link.wait(30) == 6, link.output
     assert str(database) in link.output
     assert "backup" in link.output
     assert "Traceback" not in link.output
@@ -163,7 +163,7 @@ def test_an_unwritable_state_folder_is_named(federation: Federation) -> None:
 
     link = started_with(federation, blocked / "superlink.db")
 
-    assert link.wait(30) == 3, link.output
+    assert link.wait(30) == 6, link.output
     assert str(blocked) in link.output
 
 

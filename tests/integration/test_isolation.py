@@ -133,9 +133,7 @@ def test_one_serverapp_process_per_run_each_reaped(federation: Federation) -> No
     zombies = [p for p in descendants(superlink.pid) if p not in processes()]
     assert not zombies
     ended = [
-        line
-        for line in map(_json, superlink.output.splitlines())
-        if line.get("event") == "launch-ended" and line.get("kind") == "serverapp"
+        line for line in map(_json, superlink.output.splitlines()) if line.get("event") == "exited"
     ]
     assert len(ended) == 3, "exactly three ServerApp processes were started"
     assert [line["exit_code"] for line in ended] == [0, 0, 0]

@@ -35,6 +35,7 @@ from flwr.store.store import Store, open_store
 from flwr.superlink.absences import Absences
 from flwr.superlink.certificates import CertificateWatch, own_certificate, own_secret
 from flwr.superlink.config import SuperLinkConfig, TlsFiles
+from flwr.superlink.executors import Executors
 from flwr.superlink.launches import Launches
 from flwr.superlink.logs import Logs
 from flwr.superlink.messages import MessageExchange
@@ -124,6 +125,7 @@ def _build_operations(
     return Operations(
         runs=Runs(store, clock, run_type=run_type),
         launches=Launches(store, clock),
+        executors=Executors(clock),
         nodes=Nodes(store, clock, absences, is_open=not config.requires_node_auth),
         messages=MessageExchange(store, clock, traffic=traffic, uploads=uploads, absences=absences),
         objects=Objects(store, traffic, uploads, wakeups.ring),

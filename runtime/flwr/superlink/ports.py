@@ -12,6 +12,7 @@ from flwr.core.lease import Lease
 from flwr.core.node import Node
 from flwr.shell.in_thread import in_thread
 from flwr.shell.wakeups import Wakeups
+from flwr.superlink.executors import Executors
 from flwr.superlink.launches import Launches
 from flwr.superlink.logs import Logs
 from flwr.superlink.messages import MessageExchange
@@ -35,6 +36,7 @@ class Operations:
 
     runs: Runs
     launches: Launches
+    executors: Executors
     nodes: Nodes
     messages: MessageExchange
     objects: Objects
@@ -68,6 +70,7 @@ def make_appio(
 
     servicer = ServerAppIoServicer(
         launches=launches,
+        executors=operations.executors,
         runs=operations.runs,
         nodes=operations.nodes,
         messages=operations.messages,
@@ -138,6 +141,7 @@ def make_control(
     """
     servicer = ControlServicer(
         runs=operations.runs,
+        executors=operations.executors,
         nodes=operations.nodes,
         logs=operations.logs,
         wakeups=operations.wakeups,

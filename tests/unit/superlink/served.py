@@ -14,6 +14,7 @@ from flwr.core.clock import SystemClock
 from flwr.proto import control_pb2_grpc, fleet_pb2, fleet_pb2_grpc, serverappio_pb2_grpc
 from flwr.proto.compose.v1 import launches_pb2_grpc, logs_pb2_grpc
 from flwr.shell.wakeups import Wakeups
+from flwr.superlink.executors import Executors
 from flwr.superlink.objects import Objects
 from flwr.superlink.ports import Operations, make_appio, make_control, make_fleet
 from tests.unit.superlink.federation import INTERVAL_S, Link
@@ -79,6 +80,7 @@ async def serving(link: Link) -> AsyncIterator[Served]:
     operations = Operations(
         runs=link.runs,
         launches=link.launches,
+        executors=Executors(link.clock),
         nodes=link.nodes,
         messages=link.messages,
         objects=objects,

@@ -22,6 +22,7 @@ from flwr.proto import control_pb2, control_pb2_grpc, federation_pb2
 from flwr.shell.in_thread import in_thread
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink import topics
+from flwr.superlink.executors import Executors
 from flwr.superlink.federations import Federation
 from flwr.superlink.logs import LogPage, Logs
 from flwr.superlink.nodes import Nodes
@@ -42,9 +43,17 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
     """Serves people and their tools."""
 
     def __init__(
-        self, *, runs: Runs, nodes: Nodes, logs: Logs, wakeups: Wakeups, clock: Clock
+        self,
+        *,
+        runs: Runs,
+        executors: Executors,
+        nodes: Nodes,
+        logs: Logs,
+        wakeups: Wakeups,
+        clock: Clock,
     ) -> None:
         self._runs, self._nodes, self._logs = runs, nodes, logs
+        self._executors = executors
         self._wakeups, self._clock = wakeups, clock
 
     async def StartRun(
@@ -107,9 +116,8 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
             limit = request.limit if request.HasField("limit") else None
             runs = await in_thread(self._runs.list, account, limit=limit)
         await in_thread(self._runs.audit, account, "list-runs")
-        return control_pb2.ListRunsResponse(
-            run_dict={run.run_id: encode_run(run) for run in runs}, now=self._now()
-        )
+        shown = {run.run_id: encode_run(self._executors.explain(run)) for run in runs}
+        return control_pb2.ListRunsResponse(run_dict=shown, now=self._now())
 
     async def PullArtifacts(
         self, request: control_pb2.PullArtifactsRequest, _rpc: RpcContext

@@ -26,6 +26,7 @@ from flwr.proto.compose.v1 import launches_pb2, launches_pb2_grpc
 from flwr.shell.in_thread import in_thread
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink import topics
+from flwr.superlink.executors import Executors
 from flwr.superlink.launches import Inputs, Launches
 from flwr.superlink.logs import Logs
 from flwr.superlink.messages import MessageExchange
@@ -51,6 +52,7 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         self,
         *,
         launches: Launches,
+        executors: Executors,
         runs: Runs,
         nodes: Nodes,
         messages: MessageExchange,
@@ -60,7 +62,7 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
     ) -> None:
         self._launches, self._runs, self._nodes = launches, runs, nodes
         self._messages, self._objects, self._logs = messages, objects, logs
-        self._wakeups = wakeups
+        self._wakeups, self._executors = wakeups, executors
 
     async def ListAppsToLaunch(
         self, _request: appio_pb2.ListAppsToLaunchRequest, _rpc: RpcContext
@@ -70,7 +72,8 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         async def attempt() -> list[RunId] | None:
             return await in_thread(self._launches.pending) or None
 
-        pending = await self._wakeups.until([topics.APPS], attempt, timeout=LONG_POLL)
+        with self._executors.waiting():
+            pending = await self._wakeups.until([topics.APPS], attempt, timeout=LONG_POLL)
         return appio_pb2.ListAppsToLaunchResponse(run_ids=pending or [])
 
     async def RequestToken(
