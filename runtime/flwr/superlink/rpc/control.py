@@ -116,8 +116,10 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
             limit = request.limit if request.HasField("limit") else None
             runs = await in_thread(self._runs.list, account, limit=limit)
         await in_thread(self._runs.audit, account, "list-runs")
-        shown = {run.run_id: encode_run(self._executors.explain(run)) for run in runs}
-        return control_pb2.ListRunsResponse(run_dict=shown, now=self._now())
+        shown = [self._executors.explain(run) for run in runs]
+        return control_pb2.ListRunsResponse(
+            run_dict={run.run_id: encode_run(run) for run in shown}, now=self._now()
+        )
 
     async def PullArtifacts(
         self, request: control_pb2.PullArtifactsRequest, _rpc: RpcContext
