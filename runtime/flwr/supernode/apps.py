@@ -223,7 +223,9 @@ class AppSessions:
             if tx.leases.find_by_hash(lease.token_hash) is None:
                 return
             tx.contexts.save(lease.run_id, self._identity.node_id, context)
-            end_lease(tx, lease, cause="ClientApp finished without a reply", now=now)
+            has_replied = lease.message_id and tx.messages.find_reply(lease.message_id)
+            cause = "ClientApp finished" if has_replied else "ClientApp finished without a reply"
+            end_lease(tx, lease, cause=cause, now=now)
 
     def _defaults_of(self, fab: Fab) -> Config:
         known = self._defaults.get(fab.hash)
