@@ -223,7 +223,8 @@ class AppSessions:
             if tx.leases.find_by_hash(lease.token_hash) is None:
                 return
             tx.contexts.save(lease.run_id, self._identity.node_id, context)
-            has_replied = lease.message_id and tx.messages.find_reply(lease.message_id)
+            asked = _find_instruction(tx, lease)  # None: its reply has left already
+            has_replied = asked is None or asked.replied_at is not None
             cause = "ClientApp finished" if has_replied else "ClientApp finished without a reply"
             end_lease(tx, lease, cause=cause, now=now)
 
