@@ -37,7 +37,7 @@ class MessageError:
 
 @dataclass(frozen=True, slots=True)
 class ObjectTree:
-    """An object and the objects it refers to; siblings in first-use order."""
+    """An object and the objects it refers to; siblings in the order the peer announced."""
 
     object_id: ObjectId
     children: tuple["ObjectTree", ...] = ()

@@ -252,7 +252,9 @@ def _check(node: ObjectTree, content: Content) -> ObjectHead:
     if object_id_of(content) != node.object_id:
         raise MalformedObjectError(f"the bytes of {node.object_id} have another id")
     head = check_object(content)
-    if head.children != tuple(child.object_id for child in node.children):
+    # As sets: a server may announce siblings in any order (upstream's does). The order that
+    # counts, by which an array finds its chunks, is the one in the object itself.
+    if frozenset(head.children) != {child.object_id for child in node.children}:
         raise MalformedObjectError(f"the children of {node.object_id} differ from those announced")
     return head
 

@@ -232,6 +232,24 @@ def test_a_tree_that_hides_a_child_is_refused() -> None:
         inflate(message.envelope, bare, getter(message))
 
 
+def test_siblings_may_be_announced_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CHUNK_SIZE_VARIABLE, "2")
+    arrays = ArrayRecord({"w": array_of(b"aabbccbbdd"), "b": array_of(b"ddbbee")})
+    message = sent(RecordDict({"arrays": arrays, "config": ConfigRecord({"k": 1})}))
+
+    inflated = inflate(message.envelope, backwards(message.tree), getter(message))
+
+    assert list(inflated.content) == ["arrays", "config"]
+    assert {n: a.data for n, a in inflated.content.array_records["arrays"].items()} == {
+        "w": b"aabbccbbdd",
+        "b": b"ddbbee",
+    }
+
+
+def backwards(tree: ObjectTree) -> ObjectTree:
+    return replace(tree, children=tuple(backwards(c) for c in reversed(tree.children)))
+
+
 def test_an_envelope_that_says_something_else_than_the_message_is_refused() -> None:
     message = sent(RecordDict())
 
