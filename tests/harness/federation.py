@@ -6,14 +6,21 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from flwr.auth.tls import ClientTls
+from flwr.core.ids import RunId
+from flwr.core.node import NodeStatus
+from flwr.core.run import FINAL, RunStatus
+from flwr.wire.clients.control import ControlClient, open_control
 from tests.harness.program import Program, eventually
 from tests.harness.toolset import OURS, ROOT, Toolset
 
 CONNECTION: Final = "test"
+_POLL_S: Final = 0.1
 _QUIET: Final = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -156,16 +163,18 @@ class Federation:
     def await_nodes(self, count: int, timeout: float = 60) -> None:
         """Wait until ``count`` nodes are online."""
 
-        def online() -> int:
-            nodes = self.flwr_json("supernode", "list", CONNECTION)["nodes"]
-            return sum(node["status"] == "online" for node in nodes)
+        with self.open_control() as control:
 
-        eventually(
-            lambda: online() >= count,
-            timeout=timeout,
-            step=0.2,
-            otherwise=lambda: f"{count} nodes should be online, {online()} are",
-        )
+            def online() -> int:
+                nodes, _ = control.list_nodes()
+                return sum(node.status is NodeStatus.ONLINE for node in nodes)
+
+            eventually(
+                lambda: online() >= count,
+                timeout=timeout,
+                step=_POLL_S,
+                otherwise=lambda: f"{count} nodes should be online, {online()} are",
+            )
 
     def submit(self, app: Path, *args: str) -> str:
         """Submit ``app`` with our CLI and return the run id."""
@@ -175,19 +184,34 @@ class Federation:
 
     def await_end(self, run_id: str, timeout: float = 120) -> dict[str, Any]:
         """Wait until a run is final and return it."""
-        eventually(
-            lambda: self.run_status(run_id)["status"].startswith("finished"),
-            timeout=timeout,
-            step=0.3,
-            otherwise=lambda: f"run {run_id} is {self.run_status(run_id)['status']}",
-        )
+        self.await_status(run_id, *FINAL, timeout=timeout)
         return self.run_status(run_id)
+
+    def await_status(self, run_id: str, *wanted: RunStatus, timeout: float = 120) -> None:
+        """Wait until a run has one of these statuses."""
+        with self.open_control() as control:
+
+            def status() -> RunStatus:
+                (run,), _ = control.list_runs(RunId(int(run_id)))
+                return run.status
+
+            eventually(
+                lambda: status() in wanted,
+                timeout=timeout,
+                step=_POLL_S,
+                otherwise=lambda: f"run {run_id} is {status()}",
+            )
 
     def log_of(self, run_id: str) -> str:
         """Return the run's log as ``flwr log --show`` prints it."""
         return self.flwr("log", run_id, CONNECTION, "--show").stdout
 
     # -- how programs find and trust each other ---------------------------------------------
+
+    def open_control(self) -> AbstractContextManager[ControlClient]:
+        """Open our own client: to poll by a process each time would take the processors."""
+        ca = self.certs / "ca.crt"
+        return open_control(self.control, ClientTls(ca.read_bytes()) if self.tls else None)
 
     def _server_security(self) -> list[str]:
         if not self.tls:
