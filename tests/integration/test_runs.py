@@ -224,7 +224,8 @@ def test_following_a_log_survives_a_restart_without_gap_or_repeat(federation: Fe
     federation.start_node(2)
     federation.await_nodes(2)
     run_id = federation.submit(TINY, *config(num_rounds=5, pause=0.5))
-    follower = federation.start("follower", OURS, "flwr", "log", run_id, CONNECTION)
+    where = ["--superlink", federation.control, "--insecure"]
+    follower = federation.start("follower", OURS, "flwr", "log", run_id, *where)
     eventually(lambda: "[ROUND 2/5]" in follower.output, timeout=60)
 
     superlink.kill()
