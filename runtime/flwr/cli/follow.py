@@ -46,6 +46,7 @@ class Follower:
         self._after = 0.0  # stamp of the last chunk seen
         self._delay_s = 0.0
         self._silent_since: float | None = None
+        self._has_answered = False
 
     def until_end(self, run_id: RunId, *, answered_before: bool = False) -> Run:
         """Return the run once it is final.
@@ -58,23 +59,22 @@ class Follower:
             RunNotFoundError: there is none of that id.
             UnavailableError: the SuperLink did not answer at first, or for ``patience``.
         """
-        answered = answered_before
+        self._has_answered = self._has_answered or answered_before
         while True:
             try:
                 run = self._attempt(run_id)
             except UnavailableError:
-                if not answered or self._has_lost_patience():
+                if not self._has_answered or self._has_lost_patience():
                     raise
             else:
                 if run.is_final:
                     return run
-                answered = True
-                self._silent_since = None
+                self._has_answered, self._silent_since = True, None
             self._wait()
 
     def _attempt(self, run_id: RunId) -> Run:
         for text, stamp in self._control.stream_logs(run_id, self._after):
-            self._delay_s, self._silent_since = 0.0, None
+            self._delay_s, self._silent_since, self._has_answered = 0.0, None, True
             if stamp > self._after:  # a server that starts over never repeats anything to the user
                 self._after = stamp
                 self._emit(text)
