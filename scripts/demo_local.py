@@ -7,6 +7,7 @@ it writes lies below ``.state/demo``; everything it started is stopped at the en
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -76,6 +77,15 @@ class Demo:
                 *("--clientappio-api-address", "127.0.0.1:0"),
                 *("--state-dir", str(STATE / f"node-{number}")),
             )
+
+    def await_nodes(self) -> None:
+        """Wait until every site is online."""
+
+        def online() -> bool:
+            nodes = json.loads(self.flwr("supernode", "list", "--format", "json", capture=True))
+            return sum(n["status"] == "online" for n in nodes["nodes"]) == self.nodes
+
+        self._until(online, "every SuperNode")
 
     def flwr(self, *args: str, capture: bool = False) -> str:
         """Run one ``flwr`` command against this SuperLink, by flags alone."""
@@ -150,7 +160,7 @@ def final_accuracy(log: str) -> float:
     Raises:
         DemoError: it printed none.
     """
-    found = re.findall(r"accuracy\D{1,6}(\d\.\d+(?:e[+-]\d+)?)", log)
+    found = re.findall(r"^Round \d+: loss [\d.]+, accuracy ([\d.]+)", log, re.MULTILINE)
     if not found:
         raise DemoError("the run printed no accuracy")
     return float(found[-1])
@@ -164,9 +174,11 @@ def run_demo(demo: Demo, rounds: int) -> None:
     demo.start_superlink()
     say(f"{demo.nodes} SuperNodes, each with its key and its part of the 1,797 digits")
     demo.start_nodes()
+    demo.await_nodes()
+    demo.flwr("supernode", "list")
     say("flwr run examples/digits --stream --wait")
     app = str(ROOT / "examples" / "digits")
-    settings = f"num-rounds={rounds} min-nodes={demo.nodes}"
+    settings = f"num-server-rounds={rounds}"
     begun = time.monotonic()
     demo.flwr("run", app, "--stream", "--wait", "--run-config", settings)
     took = time.monotonic() - begun
