@@ -82,8 +82,9 @@ class Demo:
         """Wait until every site is online."""
 
         def online() -> bool:
-            nodes = json.loads(self.flwr("supernode", "list", "--format", "json", capture=True))
-            return sum(n["status"] == "online" for n in nodes["nodes"]) == self.nodes
+            nodes = self.flwr("supernode", "list", "--format", "json", capture=True)
+            found: list[dict[str, str]] = json.loads(nodes)["nodes"]
+            return sum(node["status"] == "online" for node in found) == self.nodes
 
         self._until(online, "every SuperNode")
 
