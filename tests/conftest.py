@@ -1,11 +1,18 @@
-"""Options and reports shared by every suite."""
+"""The clock, options and reports shared by every suite."""
 
 from collections import defaultdict
 from typing import Final
 
 import pytest
 
+from tests.fakes.clock import FakeClock
+
 ROWS: Final = pytest.StashKey[dict[str, list[str]]]()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from flwr.auth.tls import ClientTls, ServerTls
+from flwr.auth.tls import ClientTls, ServerTls, TlsFiles
 
 
 class Authority:
@@ -72,12 +72,13 @@ class Authority:
         )
 
 
-def write_files(tls: ServerTls, folder: Path) -> tuple[Path, Path, Path]:
-    """Write certificate, key and CA; return their paths in that order."""
-    paths = folder / "server.pem", folder / "server.key", folder / "ca.pem"
-    for path, content in zip(paths, (tls.certificate, tls.key, tls.ca or b""), strict=True):
-        path.write_bytes(content)
-    return paths
+def write_files(tls: ServerTls, folder: Path) -> TlsFiles:
+    """Write certificate, key and CA."""
+    certificate, key, ca = folder / "server.pem", folder / "server.key", folder / "ca.pem"
+    certificate.write_bytes(tls.certificate)
+    key.write_bytes(tls.key)
+    ca.write_bytes(tls.ca or b"")
+    return TlsFiles(certificate=certificate, key=key, ca=ca)
 
 
 def _general_name(host: str) -> x509.GeneralName:

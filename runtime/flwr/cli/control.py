@@ -78,7 +78,7 @@ def open_control(connection: Connection) -> AbstractContextManager[Control]:
         FlwrError: the root certificates cannot be used.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its lines would break into ours
-    from flwr.auth.tls import load_client_tls  # noqa: PLC0415 - imports cryptography
+    from flwr.auth.certificates import load_client_tls  # noqa: PLC0415 - imports cryptography
     from flwr.wire.clients import control  # noqa: PLC0415 - imports gRPC
 
     now = SystemClock().now()

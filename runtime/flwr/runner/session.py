@@ -12,7 +12,7 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import Any, Final
 
-from flwr.auth.tls import load_client_tls
+from flwr.auth.tls import read_root_certificates
 from flwr.core.clock import Clock
 from flwr.core.errors import FlwrError
 from flwr.core.lease import AppKind
@@ -63,7 +63,7 @@ async def run_launch(config: RunnerConfig, app: AppProcess, clock: Clock) -> int
     """
     tls = None
     if config.root_certificates is not None:
-        tls = load_client_tls(config.root_certificates, now=clock.now())
+        tls = read_root_certificates(config.root_certificates)
     with stop_requests() as stop:
         async with open_aio_channel(config.address, tls) as channel:
             retry = retry_policy(config.address, tls, clock)

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final
 
+from flwr.auth.certificates import load_client_tls
 from flwr.auth.superexec_auth import load_secret
-from flwr.auth.tls import ClientTls, load_client_tls
+from flwr.auth.tls import ClientTls
 from flwr.core.clock import Clock, SystemClock
 from flwr.core.lease import AppKind
 from flwr.shell.exits import ExitCode, run_program

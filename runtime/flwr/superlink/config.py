@@ -6,13 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from flwr.auth.tls import TlsFiles
 from flwr.core.limits import CONTROL_PORT, FLEET_PORT, SERVERAPPIO_PORT
+from flwr.shell.daemon_settings import (
+    ISOLATION,
+    REPORTING,
+    AppIoConfig,
+    ReportingConfig,
+    appio_settings,
+    read_address,
+    read_appio,
+    read_reporting,
+)
 from flwr.shell.settings import ConfigError, Refused, Setting, load_settings
 
 PROGRAM: Final = "flower-superlink"
 DESCRIPTION: Final = "Run the hub of a federation: it accepts runs and hands messages to nodes."
 IN_MEMORY: Final = ":flwr-in-memory:"  # upstream's name for a database that is not kept
 
+_APPIO_API: Final = "ServerAppIo"
 _FLWR_HOME: Final = Path(os.environ.get("FLWR_HOME") or Path.home() / ".flwr")
 
 SETTINGS: Final = (
@@ -48,13 +60,7 @@ SETTINGS: Final = (
         default="grpc-rere",
         choices=("grpc-rere",),
     ),
-    Setting(flag="--health-server-address", help="serve gRPC health checks here, in clear text"),
-    Setting(
-        flag="--isolation",
-        help="subprocess: start a SuperExec; process: somebody else starts it",
-        default="subprocess",
-        choices=("subprocess", "process"),
-    ),
+    ISOLATION,
     Setting(
         flag="--simulation",
         help="execute runs as simulations; no SuperNode can connect",
@@ -84,38 +90,8 @@ SETTINGS: Final = (
         default=False,
         is_switch=True,
     ),
-    Setting(
-        flag="--appio-insecure",
-        help="serve the ServerAppIo API in clear text",
-        default=False,
-        is_switch=True,
-    ),
-    Setting(flag="--appio-certfile", help="certificate of the ServerAppIo API (PEM)", read=Path),
-    Setting(flag="--appio-keyfile", help="private key of that certificate (PEM)", read=Path),
-    Setting(flag="--appio-ca-certfile", help="certificate of its authority (PEM)", read=Path),
-    Setting(
-        flag="--superexec-auth-secret-file",
-        help="file with the secret that a SuperExec must prove to launch apps",
-        read=Path,
-    ),
-    Setting(
-        flag="--appio-accept-old-apps",
-        help="serve app processes of releases 1.24 to 1.28, which prove less on each call",
-        default=False,
-        is_switch=True,
-    ),
-    Setting(
-        flag="--log-level",
-        help="smallest level of log lines",
-        default="INFO",
-        choices=("DEBUG", "INFO", "WARNING", "ERROR"),
-    ),
-    Setting(
-        flag="--log-format",
-        help="auto: text on a terminal, JSON lines elsewhere",
-        default="auto",
-        choices=("auto", "json", "text"),
-    ),
+    *appio_settings(_APPIO_API),
+    *REPORTING,
 )
 
 _NO_EXTENSION: Final = "leave it out: the extension it belongs to does not exist here"
@@ -144,35 +120,19 @@ REFUSED: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFiles:
-    """Paths of a server's certificate, key and, where known, authority."""
-
-    certificate: Path
-    key: Path
-    ca: Path | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SuperLinkConfig:
     """What the daemon is built from."""
 
     tls: TlsFiles | None  # None: clear text, and the operator said so
-    serverappio_address: str
     fleet_address: str
     control_address: str
-    health_address: str | None
-    starts_superexec: bool
+    appio: AppIoConfig
+    reporting: ReportingConfig
     is_simulation: bool
     state_dir: Path
     database: str
     node_keys: Path | None
     requires_node_auth: bool
-    appio_tls: TlsFiles | None
-    appio_is_insecure: bool
-    superexec_secret: Path | None
-    accepts_old_apps: bool
-    log_level: str
-    log_as_json: bool | None
 
     @property
     def run_dir(self) -> Path:
@@ -208,27 +168,17 @@ def make_config(values: Mapping[str, Any]) -> SuperLinkConfig:
             "node authentication needs TLS: a signature alone can be replayed",
             hint="give --ssl-certfile, --ssl-keyfile and --ssl-ca-certfile instead of --insecure",
         )
-    appio_tls, appio_is_insecure = _appio_tls(values, tls)
     return SuperLinkConfig(
         tls=tls,
-        serverappio_address=_address(values, "serverappio_api_address"),
-        fleet_address=_address(values, "fleet_api_address"),
-        control_address=_address(values, "control_api_address"),
-        health_address=(
-            _address(values, "health_server_address") if values["health_server_address"] else None
-        ),
-        starts_superexec=values["isolation"] == "subprocess",
+        fleet_address=read_address(values, "fleet_api_address"),
+        control_address=read_address(values, "control_api_address"),
+        appio=read_appio(values, api=_APPIO_API, in_clear_text=tls is None),
+        reporting=read_reporting(values),
         is_simulation=values["simulation"],
         state_dir=state_dir,
         database=_database(values["database"], state_dir),
         node_keys=values["node_keys"],
         requires_node_auth=requires_auth,
-        appio_tls=appio_tls,
-        appio_is_insecure=appio_is_insecure,
-        superexec_secret=values["superexec_auth_secret_file"],
-        accepts_old_apps=values["appio_accept_old_apps"],
-        log_level=values["log_level"],
-        log_as_json={"auto": None, "json": True, "text": False}[values["log_format"]],
     )
 
 
@@ -250,43 +200,7 @@ def _main_tls(values: Mapping[str, Any]) -> TlsFiles | None:
     return TlsFiles(certificate=given[0], key=given[1], ca=given[2])
 
 
-def _appio_tls(values: Mapping[str, Any], tls: TlsFiles | None) -> tuple[TlsFiles | None, bool]:
-    certificate, key = values["appio_certfile"], values["appio_keyfile"]
-    if bool(certificate) != bool(key):
-        raise ConfigError("--appio-certfile and --appio-keyfile go together", hint="give both")
-    if certificate:
-        if values["appio_insecure"]:
-            raise ConfigError(
-                "--appio-insecure and --appio-certfile contradict each other",
-                hint="keep one of them",
-            )
-        files = TlsFiles(certificate=certificate, key=key, ca=values["appio_ca_certfile"])
-        if values["isolation"] == "subprocess" and files.ca is None:
-            raise ConfigError(
-                "the SuperExec must know whom to trust", hint="give --appio-ca-certfile too"
-            )
-        return files, False
-    if values["appio_insecure"] or tls is None:
-        return None, True
-    if values["isolation"] == "process":
-        raise ConfigError(
-            "with --isolation process the ServerAppIo API needs certificates of its own",
-            hint="give --appio-certfile, --appio-keyfile and --appio-ca-certfile; or, on a "
-            "private network, --appio-insecure",
-        )
-    return None, False
-
-
 def _database(given: str | None, state_dir: Path) -> str:
     if given == IN_MEMORY:
         return ":memory:"
     return given or str(state_dir / "superlink.db")
-
-
-def _address(values: Mapping[str, Any], name: str) -> str:
-    text = str(values[name])
-    host, colon, port = text.rpartition(":")
-    if not (host and colon and port.isdigit() and int(port) < 1 << 16):
-        flag = "--" + name.replace("_", "-")
-        raise ConfigError(f"{flag} is {text!r}", hint="write HOST:PORT, such as 0.0.0.0:9092")
-    return text

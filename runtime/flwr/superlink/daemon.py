@@ -16,25 +16,24 @@ Stop, at SIGTERM or SIGINT:
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
+from flwr.auth.certificate_watch import CertificateWatch
 from flwr.auth.node_keys import load_public_keys
-from flwr.auth.superexec_auth import SuperExecVerifier, load_secret
-from flwr.auth.tls import ServerTls
+from flwr.auth.tls import ServerTls, TlsFiles
 from flwr.core.clock import Clock, SteadyClock, SystemClock
+from flwr.core.lease import AppKind
 from flwr.core.run import RunType
-from flwr.shell.children import Child
+from flwr.shell.appio import AppIoSecurity, appio_security, check_appio
 from flwr.shell.in_thread import in_thread
 from flwr.shell.signals import stop_requests
+from flwr.shell.superexec import SuperExecKeeper, superexec_argv
 from flwr.shell.wakeups import Wakeups
 from flwr.store.store import Store, open_store
 from flwr.superlink.absences import Absences
-from flwr.superlink.certificates import CertificateWatch, own_certificate, own_secret
-from flwr.superlink.config import SuperLinkConfig, TlsFiles
+from flwr.superlink.config import SuperLinkConfig
 from flwr.superlink.executors import Executors
 from flwr.superlink.launches import Launches
 from flwr.superlink.logs import Logs
@@ -44,25 +43,13 @@ from flwr.superlink.objects import Objects
 from flwr.superlink.ports import Operations, make_appio, make_control, make_fleet
 from flwr.superlink.reaper import Reaper
 from flwr.superlink.runs import Runs
-from flwr.superlink.superexec_keeper import SuperExecKeeper, superexec_argv
 from flwr.superlink.traffic import Traffic
 from flwr.superlink.uploads import Uploads
-from flwr.wire.channel import client_address, split_address
+from flwr.wire.channel import client_address
 from flwr.wire.health import Health, make_health_server
 from flwr.wire.server import RpcServer
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _AppIoSecurity:
-    """How the ServerAppIo port and its SuperExec trust each other."""
-
-    tls: ServerTls | None
-    watch: CertificateWatch | None
-    verifier: SuperExecVerifier | None
-    root: Path | None  # what the SuperExec trusts; None: clear text
-    secret: Path | None  # what it proves itself by
 
 
 async def serve(config: SuperLinkConfig) -> None:
@@ -85,11 +72,11 @@ async def serve(config: SuperLinkConfig) -> None:
             messages=operations.messages,
         )
         await in_thread(_prepare, config, operations, reaper)
-        security = _appio_security(config, wall)
+        security = appio_security(config.appio, config.run_dir, wall)
         servers = _bind(config, operations, security, wall)
         health = Health()
-        if config.health_address is not None:
-            servers = [make_health_server(config.health_address, health), *servers]
+        if config.reporting.health_address is not None:
+            servers = [make_health_server(config.reporting.health_address, health), *servers]
         async with asyncio.TaskGroup() as tasks:
             try:
                 for server in servers:
@@ -147,35 +134,20 @@ def _prepare(config: SuperLinkConfig, operations: Operations, reaper: Reaper) ->
     reaper.forgive()
 
 
-def _appio_security(config: SuperLinkConfig, clock: Clock) -> _AppIoSecurity:
-    secret = config.superexec_secret
-    if secret is None and config.starts_superexec:
-        secret = own_secret(config.run_dir)
-    verifier = None if secret is None else SuperExecVerifier(load_secret(secret))
-    if config.appio_is_insecure:
-        return _AppIoSecurity(None, None, verifier, None, secret)
-    if config.appio_tls is not None:
-        watch = CertificateWatch(config.appio_tls, clock)
-        return _AppIoSecurity(watch.load(), watch, verifier, config.appio_tls.ca, secret)
-    host, _ = split_address(config.serverappio_address)
-    tls, root = own_certificate(config.run_dir, host, now=clock.now())
-    return _AppIoSecurity(tls, None, verifier, root, secret)
-
-
 def _bind(
-    config: SuperLinkConfig, operations: Operations, security: _AppIoSecurity, clock: Clock
+    config: SuperLinkConfig, operations: Operations, security: AppIoSecurity, clock: Clock
 ) -> list[RpcServer]:
     """Bind every port, ServerAppIo first."""
     tls, watch = _main_tls(config.tls, clock)
     renewed = watch.renewed if watch is not None else None
     servers = [
         make_appio(
-            config.serverappio_address,
+            config.appio.address,
             operations,
             tls=security.tls,
-            renewed_tls=security.watch.renewed if security.watch is not None else None,
+            renewed_tls=security.renewed_tls,
             superexec=security.verifier,
-            accepts_old_apps=config.accepts_old_apps,
+            accepts_old_apps=config.appio.accepts_old_apps,
             clock=clock,
         ),
     ]
@@ -198,20 +170,20 @@ def _main_tls(
 def _keeper(
     config: SuperLinkConfig,
     servers: Sequence[RpcServer],
-    security: _AppIoSecurity,
+    security: AppIoSecurity,
     clock: Clock,
 ) -> SuperExecKeeper | None:
-    if not config.starts_superexec:
+    if not config.appio.starts_superexec:
         return None
-    appio = servers[1] if config.health_address is not None else servers[0]
-
-    async def start(argv: Sequence[str], env: Mapping[str, str]) -> Child:
-        return await Child.start(argv, env=env)
+    appio = servers[1] if config.reporting.health_address is not None else servers[0]
 
     argv = superexec_argv(
-        client_address(appio.address), root_certificates=security.root, secret=security.secret
+        client_address(appio.address),
+        AppKind.SERVERAPP,
+        root_certificates=security.root_certificates,
+        secret=security.secret,
     )
-    return SuperExecKeeper(argv, clock, start=start)
+    return SuperExecKeeper(argv, clock)
 
 
 def check(config: SuperLinkConfig) -> None:
@@ -221,10 +193,8 @@ def check(config: SuperLinkConfig) -> None:
         FlwrError: one is missing, malformed, or does not fit the others.
     """
     clock = SystemClock()
-    for files in (config.tls, config.appio_tls):
-        if files is not None:
-            CertificateWatch(files, clock).load()
+    if config.tls is not None:
+        CertificateWatch(config.tls, clock).load()
+    check_appio(config.appio, clock)
     if config.node_keys is not None:
         load_public_keys(config.node_keys)
-    if config.superexec_secret is not None:
-        load_secret(config.superexec_secret)

@@ -19,7 +19,8 @@ def main() -> int:
 def run(argv: Sequence[str]) -> int:
     """Serve, or only check the configuration, as ``argv`` says."""
     config, values = load_config(argv)
-    logs.configure(program=PROGRAM, as_json=config.log_as_json, level=config.log_level)
+    say = config.reporting
+    logs.configure(program=PROGRAM, as_json=say.log_as_json, level=say.log_level)
     # Read by gRPC when it is imported: quiet, and no hooks around the start of the SuperExec.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")

@@ -1,6 +1,5 @@
 """The SuperLink's three ports: which services each serves, behind which proofs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,9 +24,7 @@ from flwr.superlink.runs import Runs
 from flwr.wire.interceptors.account import AccountInterceptor
 from flwr.wire.interceptors.app_token import AppTokenInterceptor
 from flwr.wire.interceptors.node import NodeInterceptor
-from flwr.wire.server import RpcServer, chain, make_server
-
-RenewedTls = Callable[[], ServerTls | None] | None
+from flwr.wire.server import RenewedTls, RpcServer, chain, make_server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +50,7 @@ def make_appio(
     clock: Clock,
     superexec: SuperExecVerifier | None = None,
     accepts_old_apps: bool = False,
-    renewed_tls: RenewedTls = None,
+    renewed_tls: RenewedTls | None = None,
 ) -> RpcServer:
     """Bind the port of SuperExec and ServerApps.
 
@@ -100,7 +97,7 @@ def make_fleet(
     *,
     tls: ServerTls | None,
     clock: Clock,
-    renewed_tls: RenewedTls = None,
+    renewed_tls: RenewedTls | None = None,
 ) -> RpcServer:
     """Bind the port of SuperNodes.
 
@@ -132,7 +129,7 @@ def make_control(
     operations: Operations,
     *,
     tls: ServerTls | None,
-    renewed_tls: RenewedTls = None,
+    renewed_tls: RenewedTls | None = None,
 ) -> RpcServer:
     """Bind the port of people and their tools.
 

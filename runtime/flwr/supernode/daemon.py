@@ -16,13 +16,13 @@ Stop, at SIGTERM or SIGINT:
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from flwr.auth.certificates import load_client_tls
 from flwr.auth.fab_signature import (
     TrustedEntities,
     UntrustedFabError,
@@ -32,22 +32,22 @@ from flwr.auth.fab_signature import (
     verify_fab as verify_signature,
 )
 from flwr.auth.node_keys import NodeKey, load_node_key, new_node_key
-from flwr.auth.superexec_auth import SuperExecVerifier, load_secret
-from flwr.auth.tls import ClientTls, load_client_tls, load_server_tls
+from flwr.auth.tls import ClientTls
 from flwr.core.clock import Clock, SteadyClock, SystemClock
 from flwr.core.ids import NodeId
+from flwr.core.lease import AppKind
 from flwr.core.run_config import Config
 from flwr.fab.verify import verify_fab
-from flwr.shell.children import Child
+from flwr.shell.appio import AppIoSecurity, appio_security, check_appio
 from flwr.shell.in_thread import in_thread
 from flwr.shell.signals import stop_requests
+from flwr.shell.superexec import SuperExecKeeper, superexec_argv
 from flwr.shell.wakeups import Wakeups
 from flwr.store.fabs import Fab
 from flwr.store.store import Store, open_store
 from flwr.supernode.app_logs import AppLogs
 from flwr.supernode.apps import AppSessions, Stopwatches
 from flwr.supernode.config import SuperNodeConfig
-from flwr.supernode.executor import Executor, superexec_argv
 from flwr.supernode.fleet import FleetSession, Patience
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.inbox import Inbox
@@ -56,8 +56,8 @@ from flwr.supernode.leases import AppLeases
 from flwr.supernode.outbox import Outbox
 from flwr.supernode.port import make_clientappio
 from flwr.supernode.runs import RunBook
-from flwr.supernode.state import AppIoSecurity, appio_security, own_key, state_directory
-from flwr.supernode.upkeep import EndedRuns, Reaper
+from flwr.supernode.state import own_key, state_directory
+from flwr.supernode.upkeep import EndedRuns, Reaper, launch_apps
 from flwr.wire.channel import client_address, open_aio_channel
 from flwr.wire.clients.fleet import FleetClient
 from flwr.wire.diagnose import explain
@@ -84,7 +84,7 @@ class _Node:
     wakeups: Wakeups
     clock: Clock
     server: RpcServer
-    executor: Executor | None
+    superexec: SuperExecKeeper | None
 
 
 async def work(config: SuperNodeConfig) -> None:
@@ -100,8 +100,8 @@ async def work(config: SuperNodeConfig) -> None:
             closing(await in_thread(open_store, str(state_dir / DATABASE)))
         )
         health = Health()
-        if config.health_address is not None:
-            health_server = make_health_server(config.health_address, health)
+        if config.reporting.health_address is not None:
+            health_server = make_health_server(config.reporting.health_address, health)
             await health_server.start()
             cleanup.push_async_callback(health_server.stop)
         node = await _build(config, state_dir, store, cleanup)
@@ -148,7 +148,9 @@ async def _serve(node: _Node, stop: asyncio.Event, health: Health) -> None:
             ),
         ]
         launching = (
-            [tasks.create_task(node.executor.run(), name="superexec")] if node.executor else []
+            [tasks.create_task(launch_apps(node.superexec, node.leases), name="superexec")]
+            if node.superexec
+            else []
         )
         health.set_serving()
         logger.info(
@@ -193,18 +195,19 @@ async def _build(
         load_trusted_entities(config.trusted_entities) if config.trusted_entities else None
     )
     intake = Intake(store, clock, identity, session, runs, is_trusted=trust.objection)
-    security = await in_thread(appio_security, config, state_dir, wall)
+    security = await in_thread(appio_security, config.appio, state_dir / "run", wall)
     share = session.fleet.push_logs if config.shares_app_logs else None
     server = make_clientappio(
-        config.clientappio_address,
+        config.appio.address,
         leases=leases,
         apps=apps,
         logs=AppLogs(state_dir / "app-logs", share=share),
         wakeups=wakeups,
         clock=wall,
         tls=security.tls,
-        superexec=SuperExecVerifier(load_secret(security.secret)) if security.secret else None,
-        accepts_old_apps=config.accepts_old_apps,
+        renewed_tls=security.renewed_tls,
+        superexec=security.verifier,
+        accepts_old_apps=config.appio.accepts_old_apps,
     )
     return _Node(
         identity=identity,
@@ -216,7 +219,7 @@ async def _build(
         wakeups=wakeups,
         clock=clock,
         server=server,
-        executor=_executor(config, leases, clock, server, security),
+        superexec=_superexec(config, leases, clock, server, security),
     )
 
 
@@ -266,26 +269,27 @@ def _key(config: SuperNodeConfig, state_dir: Path) -> NodeKey:
     return new_node_key() if config.state_dir is None else own_key(state_dir)
 
 
-def _executor(
+def _superexec(
     config: SuperNodeConfig,
     leases: AppLeases,
     clock: Clock,
     server: RpcServer,
     security: AppIoSecurity,
-) -> Executor | None:
-    if not config.starts_superexec:
+) -> SuperExecKeeper | None:
+    if not config.appio.starts_superexec:
         return None
 
-    async def start(argv: Sequence[str], env: Mapping[str, str]) -> Child:
-        return await Child.start(argv, env=env)
+    async def release_its_work(cause: str) -> None:
+        await in_thread(leases.revoke_all, f"the SuperExec {cause}")
 
     argv = superexec_argv(
         client_address(server.address),
+        AppKind.CLIENTAPP,
         max_apps=config.max_apps,
         root_certificates=security.root_certificates,
         secret=security.secret,
     )
-    return Executor(argv, leases, clock, start=start)
+    return SuperExecKeeper(argv, clock, on_end=release_its_work)
 
 
 class _Trust:
@@ -320,7 +324,4 @@ def check(config: SuperNodeConfig) -> None:
         load_node_key(config.private_key)
     if config.trusted_entities is not None:
         load_trusted_entities(config.trusted_entities)
-    if config.superexec_secret is not None:
-        load_secret(config.superexec_secret)
-    if (files := config.appio_tls) is not None:
-        load_server_tls(files.certificate, files.key, files.ca, now=SystemClock().now())
+    check_appio(config.appio, SystemClock())

@@ -19,7 +19,8 @@ def main() -> int:
 def run(argv: Sequence[str]) -> int:
     """Work, or only check the configuration, as ``argv`` says."""
     config, values = load_config(argv)
-    logs.configure(program=PROGRAM, as_json=config.log_as_json, level=config.log_level)
+    say = config.reporting
+    logs.configure(program=PROGRAM, as_json=say.log_as_json, level=say.log_level)
     # Read by gRPC when it is imported: quiet (we tell its failures in our own words), and no hooks
     # around the start of the SuperExec.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -16,7 +16,7 @@ from flwr.supernode.leases import AppLeases
 from flwr.supernode.rpc.clientappio import ClientAppIoServicer, add_clientappio
 from flwr.supernode.rpc.compose import AppLogsServicer, LaunchesServicer, add_compose
 from flwr.wire.interceptors.app_token import AppTokenInterceptor
-from flwr.wire.server import PortInUseError, RpcServer, chain, make_server
+from flwr.wire.server import PortInUseError, RenewedTls, RpcServer, chain, make_server
 
 
 class AppIoPortTakenError(UnavailableError):
@@ -42,6 +42,7 @@ def make_clientappio(
     tls: ServerTls | None = None,
     superexec: SuperExecVerifier | None = None,
     accepts_old_apps: bool = False,
+    renewed_tls: RenewedTls | None = None,
 ) -> RpcServer:
     """Bind the port of SuperExec and ClientApps.
 
@@ -68,6 +69,12 @@ def make_clientappio(
         partial(add_compose, LaunchesServicer(leases), AppLogsServicer(logs)),
     ]
     try:
-        return make_server(address, services=services, tls=tls, interceptors=chain(proof))
+        return make_server(
+            address,
+            services=services,
+            tls=tls,
+            interceptors=chain(proof),
+            renewed_tls=renewed_tls,
+        )
     except PortInUseError as cause:
         raise AppIoPortTakenError(cause) from cause

@@ -1,4 +1,4 @@
-"""What happens by itself: deadlines are kept, and ended runs are noticed without being told."""
+"""What happens by itself: deadlines are kept, ended runs are noticed, apps are launched."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from flwr.core.errors import FlwrError
 from flwr.core.ids import RunId
 from flwr.core.limits import LONG_POLL
 from flwr.shell.in_thread import in_thread
+from flwr.shell.superexec import SuperExecKeeper
 from flwr.shell.wakeups import Wakeups
 from flwr.supernode.fleet import FATAL, FleetSession
 from flwr.supernode.inbox import Inbox
@@ -85,3 +86,12 @@ class EndedRuns:
                 "Cannot ask for a run",
                 extra={"event": "run-asked", "run_id": run_id, "cause": error.message},
             )
+
+
+async def launch_apps(superexec: SuperExecKeeper, leases: AppLeases) -> None:
+    """Have apps launched until cancelled; ClientApps end with their SuperExec, so do leases."""
+    await in_thread(leases.revoke_all, "the node was started anew")
+    try:
+        await superexec.run()
+    finally:
+        await asyncio.shield(in_thread(leases.revoke_all, "the node is stopping"))

@@ -105,7 +105,7 @@ def make_server(
         tls: what the server shows; None: clear text.
         interceptors: outermost first, usually ``chain(...)``.
         renewed_tls: asked at each handshake, in gRPC's threads, such as
-            ``ServerTlsFiles.renewed``; running calls are not touched.
+            ``CertificateWatch.renewed``; running calls are not touched.
         max_concurrent_streams: open calls per connection; more wait in the client.
 
     Raises:

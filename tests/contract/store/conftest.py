@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from flwr.store.store import Store, open_store
-from tests.fakes.clock import FakeClock
 
 OpenStore = Callable[[], Store]
 _POSTGRES = "FLWR_TEST_POSTGRES_URL"
@@ -57,8 +56,3 @@ def opened(place: str, payload_dir: Path) -> Iterator[OpenStore]:
 @pytest.fixture
 def store(opened: OpenStore) -> Store:
     return opened()
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()

@@ -17,11 +17,6 @@ def fab() -> bytes:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def link(clock: FakeClock, fab: bytes) -> Iterator[Link]:
     store = open_store(":memory:")
     yield Link(store, clock, fab)

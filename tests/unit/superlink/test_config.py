@@ -16,12 +16,12 @@ def config(*argv: str, **env: str) -> SuperLinkConfig:
 @pytest.mark.row("S6", "S28")
 def test_defaults_start_a_superexec_and_keep_appio_on_loopback() -> None:
     made = config("--insecure")
-    assert made.starts_superexec
-    assert made.serverappio_address == "127.0.0.1:9091"
+    assert made.appio.starts_superexec
+    assert made.appio.address == "127.0.0.1:9091"
     assert made.fleet_address == "0.0.0.0:9092"
     assert made.control_address == "0.0.0.0:9093"
-    assert made.health_address is None
-    assert made.appio_is_insecure
+    assert made.reporting.health_address is None
+    assert made.appio.is_insecure
     assert not made.requires_node_auth
     assert made.database == str(made.state_dir / "superlink.db")
 
@@ -44,15 +44,15 @@ def test_half_a_set_of_certificates_and_both_modes_are_refused(argv: tuple[str, 
 @pytest.mark.row("S24")
 def test_tls_covers_appio_unless_the_operator_says_otherwise() -> None:
     secured = config(*TLS)
-    assert not secured.appio_is_insecure
-    assert secured.appio_tls is None, "made for our own SuperExec"
-    assert config(*TLS, "--appio-insecure").appio_is_insecure
+    assert not secured.appio.is_insecure
+    assert secured.appio.tls is None, "made for our own SuperExec"
+    assert config(*TLS, "--appio-insecure").appio.is_insecure
     with pytest.raises(ConfigError, match="--isolation process"):
         config(*TLS, "--isolation", "process")
     own = ("--appio-certfile", "c", "--appio-keyfile", "k")
     external = config(*TLS, "--isolation", "process", *own)
-    assert external.appio_tls is not None
-    assert not external.appio_is_insecure
+    assert external.appio.tls is not None
+    assert not external.appio.is_insecure
     with pytest.raises(ConfigError, match="trust"):
         config(*TLS, *own)
     with pytest.raises(ConfigError, match="go together"):
@@ -71,7 +71,7 @@ def test_older_names_of_flags_are_accepted() -> None:
         "127.0.0.1:2",
     )
     assert made.control_address == "127.0.0.1:1"
-    assert made.serverappio_address == "127.0.0.1:2"
+    assert made.appio.address == "127.0.0.1:2"
 
 
 @pytest.mark.parametrize("old", REFUSED, ids=lambda r: r.flag)
@@ -104,7 +104,7 @@ def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path: Path) -> No
     made = config("--serverappio-api-address", "a:3", **env)
     assert made.fleet_address == "f:1"
     assert made.control_address == "e:2"
-    assert made.serverappio_address == "a:3"
+    assert made.appio.address == "a:3"
 
 
 def test_a_database_url_may_come_from_a_file_and_is_masked(tmp_path: Path) -> None:

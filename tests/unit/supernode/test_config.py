@@ -28,13 +28,13 @@ def test_a_node_config_that_cannot_be_read_fails_at_the_start(text: str) -> None
 def test_the_defaults_are_tls_a_local_port_and_a_superexec_of_our_own() -> None:
     config = load("--root-certificates", "ca.crt")
     assert not config.is_insecure
-    assert config.clientappio_address == "127.0.0.1:9094"
-    assert config.starts_superexec
-    assert not config.appio_is_insecure
+    assert config.appio.address == "127.0.0.1:9094"
+    assert config.appio.starts_superexec
+    assert not config.appio.is_insecure
     assert config.state_dir is None
     assert config.max_wait is None
     assert not config.shares_app_logs
-    assert not config.accepts_old_apps
+    assert not config.appio.accepts_old_apps
 
 
 @pytest.mark.row("S31")
@@ -62,8 +62,8 @@ def test_contradictions_are_refused(argv: tuple[str, ...]) -> None:
 
 
 def test_clear_text_to_the_superlink_means_clear_text_to_the_apps() -> None:
-    assert load("--insecure").appio_is_insecure
-    assert load("--insecure", "--isolation", "process").appio_is_insecure
+    assert load("--insecure").appio.is_insecure
+    assert load("--insecure", "--isolation", "process").appio.is_insecure
 
 
 @pytest.mark.row("S25")
@@ -71,9 +71,9 @@ def test_process_isolation_takes_certificates_of_its_own() -> None:
     files = ("--appio-certfile", "c.crt", "--appio-keyfile", "c.key")
     config = load("--root-certificates", "system", "--isolation", "process", *files)
     assert config.root_certificates is None
-    assert config.appio_tls is not None
-    assert config.appio_tls.certificate == Path("c.crt")
-    assert not config.starts_superexec
+    assert config.appio.tls is not None
+    assert config.appio.tls.certificate == Path("c.crt")
+    assert not config.appio.starts_superexec
 
 
 def test_settings_come_from_the_environment_too(tmp_path: Path) -> None:

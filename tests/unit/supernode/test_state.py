@@ -6,19 +6,8 @@ from pathlib import Path
 import pytest
 
 from flwr.auth.node_keys import KeyFileError
-from flwr.core.clock import SystemClock
-from flwr.supernode.config import SuperNodeConfig, load_config
-from flwr.supernode.state import (
-    StateDirError,
-    StateDirInUseError,
-    appio_security,
-    own_key,
-    state_directory,
-)
-
-
-def config(*argv: str) -> SuperNodeConfig:
-    return load_config(argv, env={})[0]
+from flwr.shell.private_files import StateDirError
+from flwr.supernode.state import StateDirInUseError, own_key, state_directory
 
 
 @pytest.mark.row("F4")
@@ -54,29 +43,6 @@ def test_without_a_state_directory_nothing_is_left() -> None:
     with state_directory(None) as made:
         (made / "x").write_bytes(b"x")
     assert not made.exists()
-
-
-@pytest.mark.row("S28")
-def test_the_link_to_our_own_superexec_is_encrypted_and_proven_by_default(tmp_path: Path) -> None:
-    security = appio_security(config("--root-certificates", "system"), tmp_path, SystemClock())
-    assert security.tls is not None
-    assert security.root_certificates is not None
-    assert security.root_certificates.read_bytes() == security.tls.ca
-    assert security.secret is not None
-    assert stat.S_IMODE(security.secret.stat().st_mode) == 0o600
-
-
-def test_clear_text_still_needs_the_superexecs_proof(tmp_path: Path) -> None:
-    security = appio_security(config("--insecure"), tmp_path, SystemClock())
-    assert security.tls is None
-    assert security.secret is not None
-
-
-def test_in_process_isolation_a_secret_is_the_operators_choice(tmp_path: Path) -> None:
-    security = appio_security(
-        config("--insecure", "--isolation", "process"), tmp_path, SystemClock()
-    )
-    assert security.secret is None
 
 
 @pytest.mark.row("S9")

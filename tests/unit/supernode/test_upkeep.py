@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from flwr.shell.superexec import SuperExecKeeper
 from flwr.shell.wakeups import Wakeups
 from flwr.supernode.app_logs import MAX_BYTES_PER_RUN, AppLogs
-from flwr.supernode.executor import Executor, environment, superexec_argv
-from flwr.supernode.upkeep import EndedRuns, Reaper
+from flwr.supernode.upkeep import EndedRuns, Reaper, launch_apps
 from flwr.wire.transport import PeerNotRunningError
 from tests.fakes.clock import FakeClock
 from tests.unit.supernode import given
@@ -115,8 +115,11 @@ def test_a_superexec_that_dies_is_replaced_and_its_work_released() -> None:
             await started.put(process)
             return process
 
-        executor = Executor(["superexec"], site.leases, FakeClock(), start=start)
-        running = asyncio.create_task(executor.run())
+        async def release(cause: str) -> None:
+            site.leases.revoke_all(cause)
+
+        keeper = SuperExecKeeper(["superexec"], FakeClock(), on_end=release, start=start)
+        running = asyncio.create_task(launch_apps(keeper, site.leases))
         first = await started.get()
         assert site.leases.find(left_behind.token_hash) is None  # of the node's last life
         _, lease = site.launch()
@@ -135,18 +138,6 @@ def test_a_superexec_that_dies_is_replaced_and_its_work_released() -> None:
         assert reply.error is not None
 
     scenario(body)
-
-
-def test_the_superexec_learns_where_to_connect_and_nothing_of_our_settings() -> None:
-    argv = superexec_argv(
-        "127.0.0.1:9094", max_apps=3, root_certificates=Path("a.crt"), secret=Path("s")
-    )
-    text = " ".join(argv)
-    assert "--plugin-type clientapp" in text
-    assert "--root-certificates a.crt" in text
-    assert "--superexec-auth-secret-file s" in text
-    assert "--insecure" not in text
-    assert environment({"FLWR_SUPERNODE_STATE_DIR": "/x", "PATH": "/bin"}) == {"PATH": "/bin"}
 
 
 @pytest.mark.row("S40", "S62")

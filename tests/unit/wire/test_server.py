@@ -9,7 +9,8 @@ from typing import Any
 import grpc
 import pytest
 
-from flwr.auth.tls import ServerTlsFiles, self_signed
+from flwr.auth.certificate_watch import CertificateWatch
+from flwr.auth.certificates import self_signed
 from flwr.core.clock import SystemClock
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.server import CannotListenError, PortInUseError, chain, make_server
@@ -97,7 +98,7 @@ def test_a_wrong_authority_is_refused_by_the_client() -> None:
 def test_replaced_files_are_shown_to_new_connections_without_a_restart(tmp_path: Path) -> None:
     first, second = Authority("First"), Authority("Second")
     paths = write_files(first.issue(), tmp_path)
-    files = ServerTlsFiles(*paths, clock=SystemClock())
+    files = CertificateWatch(paths, SystemClock())
 
     async def reaches(address: str, authority: Authority) -> bool:
         async with open_aio_channel(address, authority.client_tls) as channel:
@@ -113,7 +114,7 @@ def test_replaced_files_are_shown_to_new_connections_without_a_restart(tmp_path:
             open_aio_channel(server.address, first.client_tls) as old,
         ):
             await old.unary_unary("/test.Test/Echo")(b"hello")
-            paths[0].write_text("not a certificate", encoding="utf-8")
+            paths.certificate.write_text("not a certificate", encoding="utf-8")
             seen = [await reaches(server.address, first)]  # a bad file changes nothing
             write_files(second.issue(), tmp_path)
             seen += [await reaches(server.address, second), await reaches(server.address, first)]

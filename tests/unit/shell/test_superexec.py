@@ -1,11 +1,14 @@
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from flwr.superlink.superexec_keeper import SuperExecKeeper, environment, superexec_argv
+from flwr.core.lease import AppKind
+from flwr.shell.superexec import SuperExecKeeper, superexec_argv, superexec_environment
+from flwr.superexec.config import load_config
 from tests.fakes.clock import FakeClock
 
 
@@ -33,6 +36,7 @@ def test_a_superexec_that_dies_is_started_again_and_stopped_with_us() -> None:
     async def body() -> None:
         children: list[FakeChild] = []
         second = asyncio.Event()
+        causes: list[str] = []
 
         async def start(argv: Sequence[str], env: Mapping[str, str]) -> FakeChild:
             assert list(argv) == ["superexec"]
@@ -41,8 +45,11 @@ def test_a_superexec_that_dies_is_started_again_and_stopped_with_us() -> None:
                 second.set()
             return children[-1]
 
+        async def note(cause: str) -> None:
+            causes.append(cause)
+
         keeper = asyncio.ensure_future(
-            SuperExecKeeper(["superexec"], FakeClock(), start=start).run()
+            SuperExecKeeper(["superexec"], FakeClock(), on_end=note, start=start).run()
         )
         async with asyncio.timeout(5):
             await second.wait()
@@ -50,19 +57,37 @@ def test_a_superexec_that_dies_is_started_again_and_stopped_with_us() -> None:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
         assert [child.stopped for child in children] == [True, True]
+        assert causes == ["was killed by SIGKILL"]  # of the first; we ended the second
 
     asyncio.run(body())
 
 
 @pytest.mark.row("S54")
-def test_the_superexec_inherits_none_of_our_settings() -> None:
-    ours = {"PATH": "/bin", "FLWR_SUPERLINK_DATABASE": "secret", "FLWR_HOME": "/h"}
-    assert environment(ours) == {"PATH": "/bin", "FLWR_HOME": "/h"}
+def test_the_superexec_inherits_no_settings_of_its_daemon() -> None:
+    ours = {"PATH": "/bin", "FLWR_HOME": "/h"}
+    secrets = {"FLWR_SUPERLINK_DATABASE": "secret", "FLWR_SUPERNODE_STATE_DIR": "/x"}
+    assert superexec_environment(ours | secrets) == ours
 
 
 def test_the_command_line_holds_paths_and_no_secret() -> None:
-    argv = superexec_argv("127.0.0.1:9091", root_certificates=Path("/c"), secret=Path("/s"))
-    assert "--insecure" not in argv
-    assert argv[argv.index("--root-certificates") + 1] == "/c"
-    assert argv[argv.index("--superexec-auth-secret-file") + 1] == "/s"
-    assert "--insecure" in superexec_argv("a:1", root_certificates=None, secret=None)
+    argv = superexec_argv(
+        "127.0.0.1:9094",
+        AppKind.CLIENTAPP,
+        max_apps=3,
+        root_certificates=Path("/c"),
+        secret=Path("/s"),
+    )
+    config, _ = load_config(argv[3:], env={})
+    assert config.address == "127.0.0.1:9094"
+    assert config.kind is AppKind.CLIENTAPP
+    assert config.max_apps == 3
+    assert config.parent_pid == os.getpid()
+    assert config.root_certificates == Path("/c")
+    assert config.secret_file == Path("/s")
+
+
+def test_clear_text_is_said_never_left_out() -> None:
+    argv = superexec_argv("a:1", AppKind.SERVERAPP, root_certificates=None, secret=None)
+    config, _ = load_config(argv[3:], env={})
+    assert config.root_certificates is None
+    assert config.secret_file is None
