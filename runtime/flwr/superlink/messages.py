@@ -1,6 +1,7 @@
 """Operations on messages: instructions out to nodes, replies back, each counted once."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -171,7 +172,7 @@ class MessageExchange:
                 return Answered(None, [])
             if known is None:
                 self._keep_reply(tx, instruction, reply, now=now)
-                self._traffic.flush(tx, envelope.run_id, clientapp_runtime_s=max(runtime_s, 0.0))
+                self._traffic.flush(tx, envelope.run_id, clientapp_runtime_s=_plausible(runtime_s))
             missing = tx.objects.missing(envelope.message_id)
         self._uploads.expect(envelope.run_id, envelope.message_id, missing)
         return Answered(envelope.message_id, missing)
@@ -347,6 +348,11 @@ def requeue(tx: Tx, node_id: NodeId, *, now: datetime, confirmed_too: bool) -> N
             continue
         tx.messages.release([envelope.message_id])
         _record(tx, "message.requeued", envelope.run_id, node_id, envelope.message_id, at=now)
+
+
+def _plausible(runtime_s: float) -> float:
+    """Return what a node says it took; 0 where that cannot be, since it is summed up per run."""
+    return runtime_s if math.isfinite(runtime_s) and runtime_s > 0 else 0.0
 
 
 def _is_complete(tx: Tx, reply: Reply) -> bool:

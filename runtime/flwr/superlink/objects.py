@@ -85,12 +85,13 @@ class Objects:
         with self._store.reading() as tx:
             _require_running(tx, run_id)
             state = _state_for(tx, run_id, object_id, node_id)
-        if state is not ObjectState.AWAITED:
-            return state is ObjectState.PRESENT
+        if state is ObjectState.UNKNOWN:
+            return False
         try:
             stored = self._store.put_object(object_id, content)
         except InvalidError:
             return False
+        # Also when it was here already: somebody else may have brought it just now.
         is_last = self._uploads.arrived(run_id, object_id)
         bells = (topics.content(object_id), topics.run(run_id))
         self._ring(bells if is_last else bells[:1])
@@ -119,11 +120,18 @@ class Objects:
         try:
             with self._store.reading() as tx:
                 return tx.objects.get(object_id)
-        except ObjectDamagedError as damage:
-            logger.exception("Object damaged", extra={"event": "object-damaged"})
-            with self._store.transaction() as tx:
-                tx.objects.forget(ObjectId(damage.object_id))
-            return None
+        except ObjectDamagedError:
+            return self._read_or_forget(object_id)
+
+    def _read_or_forget(self, object_id: ObjectId) -> bytes | None:
+        """Look again while nobody writes: its owner may have released or renewed it meanwhile."""
+        with self._store.transaction() as tx:
+            try:
+                return tx.objects.get(object_id)
+            except ObjectDamagedError:
+                logger.exception("Object damaged", extra={"event": "object-damaged"})
+                tx.objects.forget(object_id)
+                return None
 
 
 def _require_running(tx: Tx, run_id: RunId) -> None:

@@ -494,3 +494,20 @@ def test_waiting_for_all_looks_only_at_what_was_open_and_any_is_met_by_one(link:
         link.answer(message)
     assert link.messages.still_to_ask(run.run_id, asked[1:]) == ()
     assert link.messages.still_to_ask(run.run_id, []) == ()
+
+
+@pytest.mark.row("F35")
+@pytest.mark.parametrize("told", [float("nan"), float("inf"), -1.0])
+def test_a_running_time_that_cannot_be_does_not_spoil_the_runs_total(
+    link: Link, told: float
+) -> None:
+    run, _ = link.running()
+    sent = link.send(run, link.online().node_id)
+    reply = link.reply_to(sent)
+
+    answered = link.messages.accept_reply(
+        sent.delivery.envelope.dst_node_id, reply.delivery, runtime_s=told
+    )
+
+    assert answered.message_id == reply.message_id
+    assert link.run(run.run_id).clientapp_runtime_s == 0.0

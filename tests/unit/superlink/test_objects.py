@@ -127,3 +127,46 @@ def test_an_absurdly_large_object_is_refused(link: Link, monkeypatch: pytest.Mon
     object_id, whole = next(iter(content.items()))
     with pytest.raises(InvalidError, match="10 allowed"):
         link.objects.put(run.run_id, object_id, whole)
+
+
+@pytest.mark.row("F3")
+def test_content_another_sender_brought_first_still_wakes_who_waits_for_the_reply(
+    link: Link,
+) -> None:
+    run, _ = link.running()
+    node = link.online()
+    reply = link.reply_to(link.send(run, node.node_id), group_id="r")
+    missing = link.messages.accept_reply(node.node_id, reply.delivery, runtime_s=0).missing
+    assert missing
+    for object_id in missing:  # the same content, brought by another run or a moment before
+        link.store.put_object(object_id, reply.objects[object_id])
+    link.rung.clear()
+
+    for object_id in missing:
+        content = reply.objects[object_id]
+        assert link.objects.put(run.run_id, object_id, content, node_id=node.node_id)
+
+    assert topics.run(run.run_id) in link.rung
+
+
+@pytest.mark.row("F13")
+def test_content_that_was_renewed_while_it_was_read_is_kept(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flwr.store.errors import ObjectDamagedError
+    from flwr.store.objects import Objects
+
+    run, _ = link.running()
+    sent = link.send(run, link.online().node_id)
+    object_id = sent.delivery.tree.object_id
+    looks: list[ObjectId] = []
+    get = Objects.get
+
+    def gone_at_first(objects: Objects, wanted: ObjectId) -> bytes | None:
+        looks.append(wanted)
+        if len(looks) == 1:
+            raise ObjectDamagedError(wanted, "its file is gone")
+        return get(objects, wanted)
+
+    monkeypatch.setattr(Objects, "get", gone_at_first)
+    assert link.objects.get(run.run_id, object_id).content == sent.objects[object_id]
