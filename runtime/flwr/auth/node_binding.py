@@ -11,6 +11,7 @@ import re
 import secrets
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -31,6 +32,7 @@ BINDING_HEADER: Final = "flwr-compose-signature-bin"
 
 _NONCE_BYTES: Final = 16
 _NONCE: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_REPEATED: Final = "this call was made before"
 
 
 def sign_bound_call(
@@ -68,13 +70,39 @@ def verify_binding(headers: Headers, proof: NodeProof, method: str, body: bytes)
     return nonce
 
 
+def claimed_nonce(headers: Headers) -> str | None:
+    """Return the nonce a caller claims, unverified."""
+    return find_text(headers, NONCE_HEADER)
+
+
+@dataclass(slots=True)
+class _Key:
+    """What is remembered of one key's bound calls."""
+
+    newest: datetime  # signed at
+    until: datetime  # when all of it may be forgotten
+    nonces: NonceBook = field(default_factory=NonceBook)
+
+
 class ReplayGuard:
-    """Refuses what was called before; one per server, thread-safe."""
+    """Refuses what was called before; one per server, thread-safe.
+
+    A call is judged twice: when its headers arrive, within the window of its signature, and when
+    its body is here too, which over a slow line may be much later.
+    """
 
     def __init__(self) -> None:
-        self._newest: OrderedDict[bytes, datetime] = OrderedDict()  # by key; of bound calls
-        self._nonces: dict[bytes, NonceBook] = {}
+        self._keys: OrderedDict[bytes, _Key] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
+
+    def look(self, proof: NodeProof, nonce: str | None) -> None:
+        """Refuse headers that were used before; notes nothing.
+
+        Raises:
+            NodeSignatureError: the call, or the headers without their binding, were used before.
+        """
+        with self._lock:
+            self._refuse_known(self._keys.get(proof.public_key), proof, nonce)
 
     def check(self, proof: NodeProof, nonce: str | None, *, now: datetime) -> None:
         """Note one call of a node that is known to the caller.
@@ -88,27 +116,36 @@ class ReplayGuard:
             NodeSignatureError: the call, or the headers without their binding, were used before.
             UnavailableError: this node makes more calls than can be remembered.
         """
-        key, until = proof.public_key, proof.signed_at + SIGNATURE_PAST
+        key, until = proof.public_key, max(proof.signed_at, now) + SIGNATURE_PAST
         with self._lock:
             self._forget(now)
-            newest = self._newest.get(key)
+            known = self._keys.get(key)
+            self._refuse_known(known, proof, nonce)
             if nonce is None:
-                if newest is not None and proof.signed_at <= newest:
-                    raise NodeSignatureError("these headers belong to a call that was bound")
                 return
-            book = self._nonces.setdefault(key, NonceBook())
-            if not book.use(nonce, until=until, now=now):
-                raise NodeSignatureError("this call was made before")
-            self._newest[key] = max(newest or proof.signed_at, proof.signed_at)
-            self._newest.move_to_end(key)
+            if known is None:
+                known = self._keys[key] = _Key(proof.signed_at, until)
+            if not known.nonces.use(nonce, until=until, now=now):
+                raise NodeSignatureError(_REPEATED)
+            known.newest, known.until = max(known.newest, proof.signed_at), max(known.until, until)
+            self._keys.move_to_end(key)
+
+    @staticmethod
+    def _refuse_known(known: _Key | None, proof: NodeProof, nonce: str | None) -> None:
+        if known is None:
+            return
+        if nonce is None and proof.signed_at <= known.newest:
+            raise NodeSignatureError("these headers belong to a call that was bound")
+        if nonce is not None and nonce in known.nonces:
+            raise NodeSignatureError(_REPEATED)
 
     def _forget(self, now: datetime) -> None:
         """Drop keys whose every signature the window refuses."""
-        while self._newest:
-            key = next(iter(self._newest))
-            if self._newest[key] + SIGNATURE_PAST > now:
+        while self._keys:
+            key = next(iter(self._keys))
+            if self._keys[key].until > now:
                 return
-            del self._newest[key], self._nonces[key]
+            del self._keys[key]
 
 
 def _bound_text(method: str, timestamp: str, nonce: str, body: bytes) -> bytes:

@@ -3,12 +3,13 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from flwr.core.errors import UnavailableError
 
 MAX_NONCES: Final = 65_536  # live at once: over 200 calls a second for the whole window
+_SIFT_EVERY: Final = timedelta(seconds=1)  # at most, while the book is full
 
 
 class NonceBook:
@@ -17,7 +18,13 @@ class NonceBook:
     def __init__(self, max_nonces: int = MAX_NONCES) -> None:
         self._max_nonces = max_nonces
         self._used: OrderedDict[Hashable, datetime] = OrderedDict()
+        self._sift_again_at = datetime.min.replace(tzinfo=UTC)
         self._lock = threading.Lock()
+
+    def __contains__(self, nonce: Hashable) -> bool:
+        """Tell whether the value is remembered as used."""
+        with self._lock:
+            return nonce in self._used
 
     def use(self, nonce: Hashable, *, until: datetime, now: datetime) -> bool:
         """Note a use; False when there was one before.
@@ -40,8 +47,10 @@ class NonceBook:
             return True
 
     def _forget(self, now: datetime) -> None:
-        """Drop what has lapsed; entries are nearly in order, all are looked at only when full."""
-        if len(self._used) >= self._max_nonces:
-            self._used = OrderedDict(entry for entry in self._used.items() if entry[1] > now)
+        """Drop what has lapsed: entries are nearly in order, so those in front tell."""
         while self._used and self._used[next(iter(self._used))] <= now:
             self._used.popitem(last=False)
+        if len(self._used) >= self._max_nonces and now >= self._sift_again_at:
+            # Looking at all of them is slow, and a full book is asked again and again.
+            self._sift_again_at = now + _SIFT_EVERY
+            self._used = OrderedDict(entry for entry in self._used.items() if entry[1] > now)

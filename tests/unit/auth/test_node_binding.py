@@ -7,6 +7,8 @@ import pytest
 from flwr.auth import node_keys
 from flwr.auth.node_binding import ReplayGuard, sign_bound_call, verify_binding
 from flwr.auth.node_keys import NodeProof, NodeSignatureError, sign_call, verify_call
+from flwr.auth.nonces import NonceBook
+from flwr.core.errors import UnavailableError
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY, OTHER = node_keys.new_node_key(), node_keys.new_node_key()
@@ -90,4 +92,34 @@ def test_what_the_window_refuses_anyway_is_forgotten() -> None:
 
     guard.check(NodeProof(OTHER.public_pem, later), "a", now=later)
 
-    assert list(guard._newest) == list(guard._nonces) == [OTHER.public_pem]
+    assert list(guard._keys) == [OTHER.public_pem]
+
+
+@pytest.mark.row("F24", "F15")
+def test_a_call_whose_body_took_long_is_remembered_from_its_end_on() -> None:
+    guard = ReplayGuard()
+    late = AT + timedelta(minutes=20)
+    guard.check(proof(AT), "slow", now=late)
+    guard.check(NodeProof(OTHER.public_pem, late), "a", now=late + SECOND)
+
+    for look in (
+        lambda: guard.look(proof(AT), "slow"),
+        lambda: guard.check(proof(AT), "slow", now=late + SECOND),
+    ):
+        with pytest.raises(NodeSignatureError):
+            look()
+
+
+@pytest.mark.row("F25")
+def test_a_full_book_of_nonces_is_not_sifted_at_every_call() -> None:
+    book = NonceBook(max_nonces=3)
+    book.use("long", until=AT + 9 * SECOND, now=AT)
+    for nonce in "ab":
+        book.use(nonce, until=AT + SECOND, now=AT)
+    for _ in range(3):
+        with pytest.raises(UnavailableError):
+            book.use("c", until=AT + SECOND, now=AT)
+    assert book._sift_again_at == AT + SECOND
+    assert book.use("c", until=AT + 9 * SECOND, now=AT + SECOND)
+    assert "long" in book
+    assert "a" not in book

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -282,6 +282,39 @@ def test_a_captured_call_of_our_own_node_is_useless_to_the_thief() -> None:
                 await call(method, request, headers)
 
     assert run(scenario).callers == [OUR_ID]
+
+
+async def _slow_call(
+    channel: grpc.aio.Channel, clock: FakeClock, headers: Headers, takes: timedelta
+) -> None:
+    """Send the headers at once and the body ``takes`` later, by the server's clock."""
+
+    async def body() -> AsyncIterator[bytes]:
+        await asyncio.sleep(0.3)
+        clock.advance(takes)
+        yield pull(OUR_ID).SerializeToString()
+
+    await channel.stream_unary(PULL)(body(), metadata=headers)
+
+
+@pytest.mark.row("F15")
+def test_a_request_that_takes_longer_than_the_window_to_arrive_is_accepted_once() -> None:
+    clock, servicer, slow = FakeClock(), Servicer(), timedelta(minutes=20)
+
+    async def play() -> None:
+        guard = NodeInterceptor(Registry().find, clock=clock)
+        async with connected(*servicer.services(), interceptors=chain(guard)) as channel:
+            body = pull(OUR_ID).SerializeToString()
+            headers = sign_bound_call(OURS, PULL, body, at=clock.now())
+            first = _slow_call(channel, clock, headers, slow)
+            again = _slow_call(channel, clock, headers, timedelta(seconds=1))
+            ended = await asyncio.gather(first, again, return_exceptions=True)
+            assert [type(end) for end in ended].count(type(None)) == 1
+            with pytest.raises(grpc.aio.AioRpcError, match="Invalid timestamp"):
+                await _slow_call(channel, clock, headers, timedelta(0))
+
+    asyncio.run(play())
+    assert servicer.callers == [OUR_ID]
 
 
 @pytest.mark.row("F35")

@@ -8,11 +8,11 @@ from typing import Final
 import grpc
 
 from flwr.auth import node_keys
-from flwr.auth.node_binding import ReplayGuard, verify_binding
+from flwr.auth.node_binding import ReplayGuard, claimed_nonce, verify_binding
 from flwr.auth.node_keys import NodeIdError, NodeProof, NodeSignatureError, PublicKeyError
 from flwr.auth.policy import Proof, find_proof
 from flwr.core.clock import Clock
-from flwr.core.errors import UnauthenticatedError
+from flwr.core.errors import FlwrError, UnauthenticatedError
 from flwr.core.ids import NodeId
 from flwr.core.node import Node, NodeStatus
 from flwr.wire.interceptors.access_log import add_fact
@@ -27,6 +27,8 @@ from flwr.wire.interceptors.guarding import (
 
 FindNode = Callable[[bytes], Awaitable[Node | None]]
 """Finds a node by its public key in PEM form, as ``auth.node_keys`` writes it."""
+
+Pairs = tuple[tuple[str, str | bytes], ...]
 
 _SERVICES: Final = ("/flwr.proto.Fleet/", "/flwr.compose.v1.NodeLogs/")
 _HASHED_AT_ONCE_BYTES: Final = 65_536  # more is hashed in a thread
@@ -62,10 +64,12 @@ class NodeInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or not method.startswith(_SERVICES):
             return handler
         needed = find_proof(method)
+        # Judged by its age now: over a slow line the body may take longer than the window lasts.
+        arrived = self._arrive(tuple(handler_call_details.invocation_metadata or ()))
 
         async def check(request: Request, rpc: Rpc, raw: bytes) -> None:
             headers = headers_of(rpc)
-            proof = self._verify(headers)
+            proof = _admitted(headers, arrived)
             nonce = await _verify_binding(headers, proof, method, raw)
             if needed is Proof.NODE:
                 await self._check_node(request, proof.public_key)
@@ -77,12 +81,13 @@ class NodeInterceptor(grpc.aio.ServerInterceptor):
 
         return guarded(handler, check)
 
-    def _verify(self, headers: tuple[tuple[str, str | bytes], ...]) -> NodeProof:
-        claimed = node_keys.claimed_key(headers)
-        if claimed is not None:
-            add_fact("fingerprint", node_keys.fingerprint(claimed))
-        proof = node_keys.verify_call(headers, now=self._clock.now())
-        _calling_key.set(proof.public_key)
+    def _arrive(self, headers: Pairs) -> NodeProof | FlwrError:
+        """Return what the headers prove, or why they are refused."""
+        try:
+            proof = node_keys.verify_call(headers, now=self._clock.now())
+            self._replays.look(proof, claimed_nonce(headers))
+        except FlwrError as refusal:
+            return refusal
         return proof
 
     async def _check_node(self, request: Request, key: bytes) -> None:
@@ -95,9 +100,17 @@ class NodeInterceptor(grpc.aio.ServerInterceptor):
         _calling_node.set(node)
 
 
-async def _verify_binding(
-    headers: tuple[tuple[str, str | bytes], ...], proof: NodeProof, method: str, raw: bytes
-) -> str | None:
+def _admitted(headers: Pairs, arrived: NodeProof | FlwrError) -> NodeProof:
+    claimed = node_keys.claimed_key(headers)
+    if claimed is not None:
+        add_fact("fingerprint", node_keys.fingerprint(claimed))
+    if isinstance(arrived, FlwrError):
+        raise arrived
+    _calling_key.set(arrived.public_key)
+    return arrived
+
+
+async def _verify_binding(headers: Pairs, proof: NodeProof, method: str, raw: bytes) -> str | None:
     if len(raw) <= _HASHED_AT_ONCE_BYTES:
         return verify_binding(headers, proof, method, raw)
     return await asyncio.to_thread(verify_binding, headers, proof, method, raw)
