@@ -1,5 +1,6 @@
-"""Upstream's programs, and what its own federation computes."""
+"""Upstream's programs, what its own federation computes, and federations that tests share."""
 
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,19 @@ from tests.harness.federation import CONNECTION, Federation
 from tests.harness.toolset import Toolset, upstream
 
 
-@pytest.fixture(params=[False, True], ids=["insecure", "tls"])
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the programs' logs of a shared federation with the test that failed in it."""
+    report = yield
+    for federation in item.funcargs.values():
+        if report.when == "call" and report.failed and isinstance(federation, Federation):
+            report.sections += [(f"{p.name} log", p.output[-3000:]) for p in federation.programs]
+    return report
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["insecure", "tls"])
 def tls(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
@@ -35,3 +48,27 @@ def upstream_digest(tmp_path_factory: pytest.TempPathFactory, peer: Toolset) -> 
         federation.start_node(2, peer)
         done = federation.flwr("run", str(TINY), CONNECTION, "--stream", tools=peer, timeout=180)
         return digest_in(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def our_federation(tmp_path_factory: pytest.TempPathFactory, tls: bool) -> Iterator[Federation]:
+    """Our SuperLink and two of our SuperNodes, shared by the tests of a file."""
+    with Federation(tmp_path_factory.mktemp("ours"), tls=tls) as federation:
+        federation.start_superlink()
+        federation.start_node(1)
+        federation.start_node(2)
+        federation.await_nodes(2)
+        yield federation
+
+
+@pytest.fixture(scope="module")
+def upstreams_federation(
+    tmp_path_factory: pytest.TempPathFactory, tls: bool, peer: Toolset
+) -> Iterator[Federation]:
+    """Upstream's SuperLink with one SuperNode of ours and one of its own."""
+    with Federation(tmp_path_factory.mktemp("upstreams"), tls=tls) as federation:
+        federation.start_superlink(peer)
+        federation.start_node(1)
+        federation.start_node(2, peer)
+        federation.await_nodes(2)
+        yield federation
