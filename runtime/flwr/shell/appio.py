@@ -4,6 +4,7 @@ What nobody gave is made, for our own SuperExec on this machine, and kept beside
 apps that outlive the daemon trust it still when it is back.
 """
 
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,11 @@ from flwr.shell.daemon_settings import AppIoConfig
 from flwr.shell.private_files import write_private
 from flwr.wire.channel import split_address
 
-_OWN_VALID_FOR: Final = timedelta(days=365)
-_OWN_RENEWED_AT_DAYS: Final = 30
+logger = logging.getLogger(__name__)
+
+# Nobody renews it while the daemon runs, so the shortest life it may begin with is long.
+_OWN_VALID_FOR: Final = timedelta(days=3650)
+_OWN_RENEWED_AT_DAYS: Final = 1825
 _SECRET_BYTES: Final = 32
 _ANY_HOST: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - left out; nothing is bound here
 
@@ -54,6 +58,12 @@ def appio_security(config: AppIoConfig, run_dir: Path, clock: Clock) -> AppIoSec
     elif not config.is_insecure:
         host, _ = split_address(config.address)
         tls, root = own_certificate(run_dir, host, now=clock.now())
+    if secret is None:
+        logger.warning(
+            "Open launches: whoever reaches the AppIo port may start apps and read their bundles; "
+            "give --superexec-auth-secret-file FILE to admit the holder of the secret only",
+            extra={"event": "open-launches", "address": config.address},
+        )
     return AppIoSecurity(
         tls=tls,
         renewed_tls=renewed,

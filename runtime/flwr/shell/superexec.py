@@ -76,7 +76,10 @@ class SuperExecKeeper:
         pause = RETRY_FIRST
         while True:
             began = self._clock.monotonic()
-            cause = await self._live_once()
+            try:
+                cause = await self._live_once()
+            except OSError as error:  # no process, memory or descriptor to be had just now
+                cause = f"could not be started: {error}"
             lived = timedelta(seconds=self._clock.monotonic() - began)
             pause = RETRY_FIRST if lived >= _STABLE else min(pause * 2, RETRY_CAP)
             logger.warning(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from flwr.auth.certificates import days_left
 from flwr.auth.tls import TlsFileMissingError
 from flwr.core.clock import SystemClock
 from flwr.shell.appio import appio_security, check_appio, own_certificate, own_secret
@@ -41,6 +42,14 @@ def test_in_process_isolation_a_secret_is_the_operators_choice(tmp_path: Path) -
     assert security.verifier is None
 
 
+@pytest.mark.row("F22")
+def test_open_launches_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    appio_security(config("--appio-insecure"), tmp_path, SystemClock())
+    assert not caplog.records
+    appio_security(config("--appio-insecure", "--isolation", "process"), tmp_path, SystemClock())
+    assert [vars(line)["event"] for line in caplog.records] == ["open-launches"]
+
+
 def test_given_files_are_checked_before_a_port_opens(tmp_path: Path) -> None:
     given = config("--appio-certfile", "c", "--appio-keyfile", "k", "--appio-ca-certfile", "a")
     with pytest.raises(TlsFileMissingError):
@@ -60,9 +69,18 @@ def test_the_link_to_our_own_superexec_keeps_its_trust_over_a_restart(
     elsewhere, _ = own_certificate(run_dir, "10.0.0.1", now=clock.now())
     assert elsewhere.certificate != first.certificate  # it must name where it is met
 
-    clock.advance(timedelta(days=350))
-    later, _ = own_certificate(run_dir, "127.0.0.1", now=clock.now())
-    assert later.certificate != first.certificate
+
+@pytest.mark.row("F19")
+def test_our_own_certificate_never_begins_a_life_with_little_time_left(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    first, _ = own_certificate(tmp_path, "127.0.0.1", now=clock.now())
+    clock.advance(timedelta(days=4 * 365))
+    kept, _ = own_certificate(tmp_path, "127.0.0.1", now=clock.now())
+    assert kept.certificate == first.certificate
+    clock.advance(timedelta(days=2 * 365))
+    renewed, _ = own_certificate(tmp_path, "127.0.0.1", now=clock.now())
+    assert days_left(renewed.certificate, now=clock.now()) > 5 * 365
 
 
 def test_secrets_are_readable_by_us_only(tmp_path: Path, clock: FakeClock) -> None:

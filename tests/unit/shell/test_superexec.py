@@ -62,6 +62,28 @@ def test_a_superexec_that_dies_is_started_again_and_stopped_with_us() -> None:
     asyncio.run(body())
 
 
+@pytest.mark.row("F7")
+def test_a_superexec_that_cannot_be_started_now_is_tried_again() -> None:
+    async def body() -> None:
+        tries: list[FakeChild] = []
+        started = asyncio.Event()
+
+        async def start(argv: Sequence[str], env: Mapping[str, str]) -> FakeChild:
+            tries.append(FakeChild(dies=False))
+            if len(tries) == 1:
+                raise BlockingIOError("Resource temporarily unavailable")
+            started.set()
+            return tries[-1]
+
+        keeper = asyncio.ensure_future(SuperExecKeeper(["x"], FakeClock(), start=start).run())
+        async with asyncio.timeout(5):
+            await started.wait()
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+
+    asyncio.run(body())
+
+
 @pytest.mark.row("S54")
 def test_the_superexec_inherits_no_settings_of_its_daemon() -> None:
     ours = {"PATH": "/bin", "FLWR_HOME": "/h"}
