@@ -98,7 +98,7 @@ class Federation:
         argv = [tools.program("flower-supernode"), *self._client_security()]
         argv += ["--superlink", self.fleet, "--node-config", config]
         if "--clientappio-api-address" not in args:
-            argv += ["--clientappio-api-address", free_address()]
+            argv += _appio_flags(tools, free_address())
         if tools.is_ours:
             argv += ["--state-dir", str(self.root / f"node-{number}")]
         if keyed:
@@ -245,3 +245,10 @@ class Federation:
             f'[superlink]\ndefault = "{CONNECTION}"\n\n'
             f'[superlink.{CONNECTION}]\naddress = "{self.control}"\n{security}\n',
         )
+
+
+def _appio_flags(tools: Toolset, address: str) -> list[str]:
+    if tools.release < (1, 35):
+        return ["--clientappio-api-address", address]
+    host, _, port = address.rpartition(":")
+    return ["--host", host, "--port", port]
