@@ -1,8 +1,8 @@
 """The one place that acts because time passed: lapsed nodes and leases, expired instructions.
 
 It sleeps until the next deadline in the store, or until somebody sets an earlier one.  When it
-wakes much too late, this process was paused or starved: the silence was ours, so everybody gets a
-full patience again and nobody is failed for it.
+wakes much too late, or could not write for a while, this process was paused, starved or without
+storage: the silence was ours, so everybody gets a full patience again and nobody is failed for it.
 """
 
 import asyncio
@@ -44,6 +44,7 @@ class Reaper:
         self._store, self._clock = store, clock
         self._nodes, self._launches, self._messages = nodes, launches, messages
         self._due: datetime | None = None  # the next deadline the last sweep saw
+        self._was_failing = False  # so were heartbeats, probably
 
     async def run(self, wakeups: Wakeups) -> None:
         """Sweep for ever."""
@@ -58,7 +59,7 @@ class Reaper:
             except Exception:
                 # Whatever it is (a full disk, a database away), the sweep must come again.
                 logger.exception("Sweep failed", extra={"event": "sweep-failed"})
-                self._due, pause = None, _LONGEST_SLEEP
+                self._due, self._was_failing, pause = None, True, timedelta()
                 await asyncio.sleep(_RETRY.total_seconds())
 
     def sweep(self) -> datetime | None:
@@ -99,14 +100,15 @@ class Reaper:
         return True if self._due is not None and self._due + _MARGIN < until else None
 
     async def _forgive_if_overslept(self) -> None:
-        if self._due is None or self._clock.now() - self._due <= _OVERSLEPT:
+        overslept = self._due is not None and self._clock.now() - self._due > _OVERSLEPT
+        if not overslept and not self._was_failing:
             return
         logger.warning(
             "Woke too late; nobody is blamed for the silence",
-            extra={"event": "overslept", "due": self._due.isoformat()},
+            extra={"event": "overslept", "due": self._due, "was_failing": self._was_failing},
         )
         await in_thread(self.forgive)
-        self._due = None
+        self._due, self._was_failing = None, False
 
     def _pause(self) -> timedelta:
         if self._due is None:

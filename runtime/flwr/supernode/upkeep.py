@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 ASK_PERIOD: Final = timedelta(seconds=10)  # runs that have an app now
 ASK_ALL_EVERY: Final = 30  # periods: runs that only have a context, kept until their end
 _FRESH: Final = LONG_POLL + timedelta(seconds=10)  # the server's word on ended runs is this young
+_STORAGE_PAUSE: Final = timedelta(seconds=1)  # until a full disk is looked at again
 _LATE: Final = timedelta(seconds=5)  # waking later than that, it was this node that was away
 
 
@@ -33,13 +34,20 @@ class Reaper:
 
     async def run(self) -> None:
         """Keep deadlines until cancelled."""
+        was_away = False
         while True:
-            pause = await self.reap_once()
+            try:
+                if was_away:
+                    # The machine slept, or nothing could be written: no app is to blame for it.
+                    await in_thread(self._leases.renew_all)
+                pause, was_away = await self.reap_once(), False
+            except Exception:
+                # Whatever it is (a full disk, a bug), deadlines must be kept again.
+                logger.exception("Cannot keep deadlines now", extra={"event": "reap-failed"})
+                pause, was_away = _STORAGE_PAUSE, True
             planned = None if pause is None else self._clock.now() + pause
-            rung = await self._wakeups.wait({"reaper"}, pause)
-            if not rung and planned is not None and self._clock.now() - planned > _LATE:
-                # The machine slept, or its clock jumped: no app is to blame for its silence.
-                await in_thread(self._leases.renew_all)
+            await self._wakeups.wait({"reaper"}, pause)
+            was_away = was_away or (planned is not None and self._clock.now() - planned > _LATE)
 
     async def reap_once(self) -> timedelta | None:
         """Reap; return how long until the next deadline, None when there is none."""
@@ -64,8 +72,17 @@ class EndedRuns:
         while True:
             await asyncio.sleep(ASK_PERIOD.total_seconds())
             period += 1
-            if not self._inbox.was_told_within(_FRESH):
+            if self._inbox.was_told_within(_FRESH):
+                continue
+            try:
                 await self.ask(everything=period % ASK_ALL_EVERY == 0)
+            except FATAL:
+                raise
+            except FlwrError as error:  # our own storage; the next period asks again
+                logger.warning(
+                    "Cannot look after ended runs now",
+                    extra={"event": "storage", "cause": error.message},
+                )
 
     async def ask(self, *, everything: bool = False) -> None:
         """Ask for each run once and end those that are not running."""

@@ -51,6 +51,40 @@ def test_a_reaper_that_was_paused_blames_nobody(link: Link) -> None:
     asyncio.run(body())
 
 
+@pytest.mark.row("F10")
+def test_nobody_is_blamed_for_a_time_in_which_we_could_not_write(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flwr.store.errors import StoreFullError
+
+    async def body() -> None:
+        wakeups = Wakeups()
+        run, _ = link.running()
+        node = link.online()
+        link.pass_time(3600)  # no heartbeat could be written
+        tries: list[None] = []
+
+        def full_at_first(_now: object) -> None:
+            tries.append(None)
+            raise StoreFullError("link.db")
+
+        reap = link.reaper._reap
+        monkeypatch.setattr(link.reaper, "_reap", full_at_first)
+        monkeypatch.setattr("flwr.superlink.reaper._RETRY", timedelta(milliseconds=10))
+        reaping = asyncio.ensure_future(link.reaper.run(wakeups))
+        async with asyncio.timeout(5):
+            while not tries:  # noqa: ASYNC110 - the reaper's own state, no event
+                await asyncio.sleep(0.005)
+            monkeypatch.setattr(link.reaper, "_reap", reap)  # somebody freed space
+            while link.reaper._due is None:  # noqa: ASYNC110 - the reaper's own state, no event
+                await asyncio.sleep(0.005)
+        reaping.cancel()
+        assert link.run(run.run_id).status is RunStatus.RUNNING
+        assert link.nodes.online(run.run_id) == [node.node_id]
+
+    asyncio.run(body())
+
+
 def test_a_lease_that_becomes_due_is_noticed_without_polling(fab: bytes) -> None:
     async def body() -> None:
         wakeups = Wakeups()

@@ -7,6 +7,7 @@ import pytest
 
 from flwr.shell.superexec import SuperExecKeeper
 from flwr.shell.wakeups import Wakeups
+from flwr.store.errors import StoreFullError
 from flwr.supernode.app_logs import MAX_BYTES_PER_RUN, AppLogs
 from flwr.supernode.upkeep import EndedRuns, Reaper, launch_apps
 from flwr.wire.transport import PeerNotRunningError
@@ -81,6 +82,57 @@ def test_apps_are_not_blamed_for_a_sleep_of_the_node() -> None:
         with pytest.raises(asyncio.CancelledError):
             await Reaper(site.leases, Sleeper(site.clock), site.clock).run()
         assert site.leases.find(lease.token_hash) is not None
+
+    scenario(body)
+
+
+class Ringing(Sleeper):
+    """Something else rings in the very moment the machine wakes up."""
+
+    async def wait(self, topics: Iterable[str], timeout: timedelta | None) -> bool:  # noqa: ASYNC109
+        return not await super().wait(topics, timeout)
+
+
+@pytest.mark.row("F9")
+def test_apps_are_not_blamed_when_the_wake_up_comes_with_other_news() -> None:
+    async def body() -> None:
+        site = Site()
+        site.take_in(ttl=7200)
+        _, lease = site.launch()
+        with pytest.raises(asyncio.CancelledError):
+            await Reaper(site.leases, Ringing(site.clock), site.clock).run()
+        assert site.leases.find(lease.token_hash) is not None
+
+    scenario(body)
+
+
+@pytest.mark.row("F10")
+def test_deadlines_are_kept_again_after_a_full_disk_and_no_app_is_blamed_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body() -> None:
+        site = Site()
+        site.take_in(ttl=7200)
+        _, lease = site.launch()
+        site.connect()
+        reap, tries = site.leases.reap, iter(range(9))
+
+        def full_at_first() -> object:
+            if next(tries) == 0:
+                site.clock.advance(timedelta(hours=1))
+                raise StoreFullError("supernode.db")
+            return reap()
+
+        monkeypatch.setattr(site.leases, "reap", full_at_first)
+        reaping = asyncio.create_task(Reaper(site.leases, site.wakeups, site.clock).run())
+        await asyncio.sleep(0.05)
+        site.wakeups.ring(["reaper"])
+        await asyncio.sleep(0.2)
+        assert not reaping.done()
+        reaping.cancel()
+        kept = site.leases.find(lease.token_hash)
+        assert kept is not None
+        assert kept.until > site.clock.now()
 
     scenario(body)
 
