@@ -224,8 +224,16 @@ class FleetSession:
             pause = period * random.uniform(0.7, 0.9)  # noqa: S311 - spreads load, hides nothing
             await asyncio.sleep(pause.total_seconds())
             joined = self._joined
-            if not await self.attempt(self._beat):
-                await self._rejoin(UnauthenticatedError("Invalid node ID"), joined)
+            try:
+                if not await self.attempt(self._beat):
+                    await self._rejoin(UnauthenticatedError("Invalid node ID"), joined)
+            except FATAL:
+                raise
+            except FlwrError as error:  # its trouble, not ours: the next one may be heard
+                logger.warning(
+                    "The SuperLink refused a heartbeat",
+                    extra={"event": "heartbeat-refused", "cause": error.message},
+                )
 
     async def leave(self) -> None:
         """Go offline, and give an ephemeral registration back: one try each."""

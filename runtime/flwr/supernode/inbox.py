@@ -6,13 +6,13 @@ it can be executed after a power cut, and taking one in twice changes nothing.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
 from flwr.core.clock import Clock
 from flwr.core.errors import FlwrError, UnavailableError
-from flwr.core.ids import MessageId
+from flwr.core.ids import MessageId, RunId
 from flwr.core.limits import POLL_FALLBACK
 from flwr.core.message import Delivery, ErrorCode
 from flwr.shell.in_thread import in_thread
@@ -66,25 +66,39 @@ class Inbox:
 
     async def _pull(self, tasks: asyncio.TaskGroup) -> bool:
         """Ask once; True when something came."""
-        active = await in_thread(self._runs.live)
         try:
+            active = await in_thread(self._runs.live)
             pulled = await self._session.attempt(self._session.fleet.pull_messages, active)
         except FATAL:
             raise
         except FlwrError as error:
             logger.warning(
-                "The SuperLink refused a pull",
-                extra={"event": "pull-refused", "cause": error.message},
+                "Cannot pull instructions now",
+                extra={"event": "pull-failed", "cause": error.message},
             )
             return False
         if pulled.ended_runs is not None:
             self._told_at = self._clock.monotonic()
-        if pulled.ended_runs:
-            why = "the SuperLink said that the run has ended"
-            await in_thread(self._runs.end, pulled.ended_runs, why=why)
+        has_ended = await self._end(
+            pulled.ended_runs or (), "the SuperLink said that the run has ended"
+        )
         for delivery in pulled.deliveries:
             await self._begin(tasks, delivery)
-        return bool(pulled.deliveries or pulled.ended_runs)
+        return bool(pulled.deliveries) or has_ended
+
+    async def _end(self, run_ids: Sequence[RunId], why: str) -> bool:
+        """End runs; False when there were none, or they could not be ended now."""
+        if not run_ids:
+            return False
+        try:
+            await in_thread(self._runs.end, run_ids, why=why)
+        except FlwrError as error:  # our own storage: the SuperLink says it again
+            logger.warning(
+                "Cannot end runs now",
+                extra={"event": "storage", "cause": error.message, "remedy": error.hint},
+            )
+            return False
+        return True
 
     async def _until_a_slot_is_free(self) -> None:
         await self._slots.acquire()
@@ -133,10 +147,21 @@ class Inbox:
                 extra={"event": "instruction-dropped", "cause": error.message, **facts},
             )
             if error.kind in RUN_OVER:
-                await in_thread(self._runs.end, [envelope.run_id], why=error.message)
+                await self._end([envelope.run_id], error.message)
+        except Exception:
+            # A bug of ours, met by one instruction, must not stop the work for all others.
+            logger.exception("Taking in an instruction failed", extra={"event": "bug", **facts})
+            await self._refuse_unexpected(delivery)
         else:
             logger.info("Took in an instruction", extra={"event": "instruction-received", **facts})
         return True
+
+    async def _refuse_unexpected(self, delivery: Delivery) -> None:
+        refusal = IntakeRefusedError(ErrorCode.MESSAGE_UNAVAILABLE, "the node failed to take it in")
+        try:
+            await in_thread(self._intake.refuse, delivery, refusal)
+        except Exception:
+            logger.exception("Answering for an instruction failed", extra={"event": "bug"})
 
     async def _store_and_confirm(self, delivery: Delivery) -> None:
         envelope = delivery.envelope

@@ -10,6 +10,7 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from flwr.core.clock import Clock
@@ -73,7 +74,10 @@ class Intake:
         """
         self._store, self._clock, self._identity = store, clock, identity
         self._session, self._runs, self._is_trusted = session, runs, is_trusted
-        self._transfers = asyncio.Semaphore(TRANSFERS_IN_PARALLEL)
+        # Per run: a call for an object that is not there yet is held, and so are its run's others.
+        self._transfers: defaultdict[RunId, asyncio.Semaphore] = defaultdict(
+            partial(asyncio.Semaphore, TRANSFERS_IN_PARALLEL)
+        )
         self._cleared: set[RunId] = set()  # bundle verified by this process
         self._clearing: defaultdict[RunId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._fetching: defaultdict[FabHash, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -226,7 +230,7 @@ class Intake:
     async def _pull(self, run_id: RunId, object_id: ObjectId, until: datetime) -> bytes:
         wait, mismatches = _FIRST_WAIT, 0
         while True:
-            async with self._transfers:
+            async with self._transfers[run_id]:
                 pulled = await self._session.attempt(
                     self._session.fleet.pull_object, run_id, object_id
                 )
@@ -269,4 +273,5 @@ async def _hash(content: bytes) -> str:
 
 def _expiry(envelope: Envelope, arrived_at: datetime) -> datetime:
     """Judge the lifetime by our own clock from arrival on (wire contract §19 no. 26)."""
-    return arrived_at + timedelta(seconds=min(envelope.ttl, _LONGEST_TTL_S))
+    ttl_s = envelope.ttl if envelope.ttl > 0 else 0.0  # also what is no number
+    return arrived_at + timedelta(seconds=min(ttl_s, _LONGEST_TTL_S))

@@ -84,7 +84,7 @@ class Outbox:
 
     async def _send(self, reply: Reply) -> None:
         try:
-            await self._deliver(reply)
+            await self._deliver_or_give_up(reply)
         except FATAL:
             raise
         except UnavailableError as error:  # our own storage: the SuperLink is waited for below
@@ -93,12 +93,22 @@ class Outbox:
                 extra={"event": "storage", "cause": error.message, **_facts(reply)},
             )
             await asyncio.sleep(_STORAGE_PAUSE.total_seconds())
-        except FlwrError as error:
-            await self._give_up(reply, error)
+        except Exception:
+            # A bug of ours, met by one reply, must not stop the others; it is tried again.
+            logger.exception("Sending a reply failed", extra={"event": "bug", **_facts(reply)})
+            await asyncio.sleep(_STORAGE_PAUSE.total_seconds())
         finally:
             self._sending.discard(reply.envelope.message_id)
             self._finished_one.set()
             self._slots.release()
+
+    async def _deliver_or_give_up(self, reply: Reply) -> None:
+        try:
+            await self._deliver(reply)
+        except (*FATAL, UnavailableError):
+            raise
+        except FlwrError as error:
+            await self._give_up(reply, error)
 
     async def _deliver(self, reply: Reply) -> None:
         envelope = reply.envelope

@@ -91,6 +91,23 @@ def test_a_crashed_node_waits_until_it_is_no_longer_taken_for_online() -> None:
     scenario(body)
 
 
+def test_a_superlink_that_stumbles_over_heartbeats_does_not_end_the_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body() -> None:
+        monkeypatch.setattr("flwr.supernode.fleet._HEARTBEAT_LEAD", timedelta(milliseconds=10))
+        node = Joining()
+        node.session._interval = timedelta(milliseconds=20)
+        await node.session.connect()
+        node.fleet.failures["heartbeat"] = [FlwrError("the server failed") for _ in range(6)]
+        beating = asyncio.create_task(node.session.heartbeats())
+        await node.fleet.until(lambda: node.fleet.calls["heartbeat"] > 6)
+        assert not beating.done()
+        beating.cancel()
+
+    scenario(body)
+
+
 @pytest.mark.row("S33")
 def test_a_key_the_superlink_does_not_list_ends_the_node_with_its_fingerprint() -> None:
     async def body() -> None:

@@ -1,14 +1,17 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import pytest
 
 from flwr.auth.app_tokens import hash_token
 from flwr.core.errors import FlwrError
-from flwr.core.ids import ObjectId
-from flwr.core.message import ErrorCode
+from flwr.core.ids import ObjectId, RunId
+from flwr.core.limits import TRANSFERS_IN_PARALLEL
+from flwr.core.message import Delivery, ErrorCode
+from flwr.store.errors import StoreFullError
 from flwr.supernode.inbox import INTAKES_AT_ONCE
+from flwr.wire.clients.fleet import PulledObject
 from tests.unit.supernode import given
 from tests.unit.supernode.fakes import unreachable
 from tests.unit.supernode.given import OTHER_RUN, RUN, Sent, Site, scenario
@@ -269,6 +272,92 @@ def test_a_server_that_stumbles_is_asked_again() -> None:
         async with receiving(site):
             await site.fleet.until(lambda: site.fleet.confirmed == [sent.message_id])
         assert site.reply_to(sent.message_id) is None
+
+    scenario(body)
+
+
+@pytest.mark.row("F35")
+def test_an_instruction_with_a_ttl_that_is_no_number_stops_nobody() -> None:
+    async def body() -> None:
+        site = connected()
+        odd = offer(site, given.instruction(site.clock, text="odd", ttl=float("nan")))
+        good = offer(site, given.instruction(site.clock, text="good"))
+        async with receiving(site):
+            await site.fleet.until(lambda: good.message_id in site.fleet.confirmed)
+        assert odd.message_id != good.message_id
+
+    scenario(body)
+
+
+@pytest.mark.row("F35")
+def test_a_bug_met_by_one_instruction_is_answered_and_stops_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body() -> None:
+        site = connected()
+        bad, good = (offer(site, given.instruction(site.clock, text=t)) for t in ("bad", "good"))
+        store = site.intake.store
+
+        async def fails_on_one(delivery: Delivery) -> None:
+            if delivery.envelope.message_id == bad.message_id:
+                raise ZeroDivisionError
+            await store(delivery)
+
+        monkeypatch.setattr(site.intake, "store", fails_on_one)
+        async with receiving(site):
+            await site.fleet.until(lambda: site.fleet.confirmed == [good.message_id])
+        answer = site.reply_to(bad.message_id)
+        assert answer is not None
+        assert answer.error is not None
+
+    scenario(body)
+
+
+@pytest.mark.row("F10")
+def test_a_full_disk_at_the_end_of_a_run_does_not_end_the_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body() -> None:
+        site = connected()
+        site.take_in()
+        end, tries = site.runs.end, iter(range(9))
+
+        def full_at_first(run_ids: Iterable[RunId], *, why: str) -> list[RunId]:
+            if next(tries) == 0:
+                site.fleet.ended = [RUN]  # it is said again
+                raise StoreFullError("supernode.db")
+            return end(run_ids, why=why)
+
+        monkeypatch.setattr(site.runs, "end", full_at_first)
+        site.fleet.ended = [RUN]
+        async with receiving(site):
+            await site.fleet.until(lambda: site.fleet.calls["pull_messages"] == 3)
+        assert site.runs.live() == []
+
+    scenario(body)
+
+
+@pytest.mark.row("F17", "S40")
+def test_a_run_whose_content_never_comes_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body() -> None:
+        site = connected()
+        for number in range(2):
+            offer(site, given.instruction(site.clock, text=str(number), payload=b"stuck"))
+        good = offer(site, given.instruction(site.clock, OTHER_RUN, payload=b"good"))
+        pull, held = site.fleet.pull_object, []
+
+        async def pull_or_hold(run_id: RunId, object_id: ObjectId) -> PulledObject:
+            if run_id == RUN:
+                held.append(object_id)
+                await asyncio.Event().wait()  # as a SuperLink holds the call
+            return await pull(run_id, object_id)
+
+        monkeypatch.setattr(site.fleet, "pull_object", pull_or_hold)
+        async with receiving(site):
+            await site.fleet.until(lambda: good.message_id in site.fleet.confirmed)
+        assert len(held) == TRANSFERS_IN_PARALLEL
 
     scenario(body)
 

@@ -7,6 +7,7 @@ import pytest
 
 from flwr.core.errors import InvalidError
 from flwr.core.message import ErrorCode
+from flwr.store.errors import StoreFullError
 from tests.unit.supernode.fakes import unreachable
 from tests.unit.supernode.given import RUN, Sent, Site, scenario
 
@@ -130,6 +131,29 @@ def test_a_reply_the_superlink_refuses_becomes_an_error_reply() -> None:
         reply = site.fleet.replies[asked.message_id]
         assert reply.error is not None
         assert "ttl outlives" in reply.error.reason
+
+    scenario(body)
+
+
+@pytest.mark.row("F10")
+def test_a_full_disk_at_the_end_of_a_run_leaves_the_reply_and_the_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def body() -> None:
+        site, _, _ = replied()
+        site.fleet.stopped.add(RUN)
+
+        def full(_run_ids: object, *, why: str) -> None:
+            raise StoreFullError("supernode.db")
+
+        monkeypatch.setattr(site.runs, "end", full)
+        task = asyncio.create_task(site.outbox.run())
+        await site.fleet.until(lambda: site.fleet.calls["push_reply"] == 1)
+        await asyncio.sleep(0.1)
+        assert not task.done()
+        assert not is_empty(site)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     scenario(body)
 
