@@ -13,6 +13,7 @@ class Proof(StrEnum):
     NODE_KEY_ONLY = "node-key-only"  # signature by the key in the request; it needs no node yet
     APP_TOKEN = "app-token"  # noqa: S105 - the name of a proof, not a secret
     SUPEREXEC = "superexec"  # HMAC, where a secret is configured
+    LAUNCH = "launch"  # the token of the launch itself, or what a SuperExec shows
     ACCOUNT = "account"
 
 
@@ -44,7 +45,7 @@ PROOFS: Final[Mapping[str, Proof]] = {
     **_rows(_CLIENTAPPIO, Proof.APP_TOKEN, "PushObject PullObject ConfirmMessageReceived"),
     **_rows(_CLIENTAPPIO, Proof.APP_TOKEN, "PushMessage PullMessage"),
     **_rows(_CLIENTAPPIO, Proof.APP_TOKEN, "PullClientAppInputs PushClientAppOutputs"),  # 1.24-1.25
-    **_rows(_COMPOSE, Proof.SUPEREXEC, "Launches/ReportExit"),
+    **_rows(_COMPOSE, Proof.LAUNCH, "Launches/ReportExit"),
     **_rows(_COMPOSE, Proof.APP_TOKEN, "AppLogs/PushAppLogs"),
     **_rows(_COMPOSE, Proof.NODE, "NodeLogs/PushNodeLogs"),
     **_rows(_CONTROL, Proof.NONE, "GetLoginDetails GetAuthTokens"),

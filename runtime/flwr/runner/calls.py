@@ -8,7 +8,8 @@ from flwr.core.lease import AppKind
 from flwr.core.message import Delivery
 from flwr.runner.outcome import REPORT_METHOD, Report, decode_report
 from flwr.runner.relay import Relay, require_allowed
-from flwr.wire.clients.runner import LaunchedRun, decode_inputs, decode_instruction, method_of
+from flwr.wire.appio_methods import method_of
+from flwr.wire.clients.runner import LaunchedRun, decode_inputs, decode_instruction
 from flwr.wire.pipe import Request
 
 _TURNS_TO_SETTLE: Final = 3  # of the event loop, until what the app printed before a call is read

@@ -12,14 +12,14 @@ from typing import Final
 
 import grpc
 
+from flwr.auth.app_tokens import token_headers
 from flwr.auth.tls import ClientTls
 from flwr.core.clock import Clock
 from flwr.core.errors import DeniedError, ErrorKind, FlwrError
 from flwr.core.lease import AppKind
 from flwr.core.limits import CONTACT_LOST
-from flwr.wire import metadata as keys
+from flwr.wire.appio_methods import method_of
 from flwr.wire.clients.deadlines import FAB_S, HELD_S, OBJECT_S, deadline_s
-from flwr.wire.clients.runner import method_of
 from flwr.wire.diagnose import explain
 from flwr.wire.errors import from_rpc_error
 from flwr.wire.pipe import Request
@@ -74,7 +74,7 @@ class Relay:
     ) -> bytes:
         """Forward one call; see ``wire.clients.runner.AsyncCaller``."""
         body = with_token(method, request, self._token)
-        headers = ((keys.APP_TOKEN, self._token), *metadata.items())
+        headers = (*token_headers(self._token), *metadata.items())
         attempt = partial(self._attempt, method, body, headers)
         if patience == timedelta(0):
             return await attempt()

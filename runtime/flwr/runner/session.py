@@ -43,6 +43,7 @@ EXIT_STOPPED: Final = 143
 _STOP_APP: Final = timedelta(seconds=4)
 _DRAIN: Final = timedelta(seconds=2)  # reading what a dead app left in its pipes
 _LAST_WORDS: Final = timedelta(seconds=1.5)  # each: its last output, and how it ended
+_MAX_CAUSE_CHARS: Final = 2_000  # a cause, not a log
 _PIPE_BYTES: Final = 16 * MAX_LOG_CHUNK_BYTES  # objects are read in large pieces
 
 
@@ -81,6 +82,7 @@ class Session:
         self._daemon = RunnerClient(relay, kind=config.kind)
         self._shipper = LogShipper(self._send_log)
         self._calls = AppCalls(relay, config.kind, before_outputs=self._shipper.flush)
+        self._unsent = ""  # what the app printed, when there is no run to send it to
 
     async def run(self, stop: asyncio.Event) -> int:
         """Serve the app until its end, then settle its affairs; return the exit code."""
@@ -162,12 +164,13 @@ class Session:
         self, ending: _Ending, report: Report, shipping: "asyncio.Task[None]"
     ) -> None:
         """Wait until the daemon has everything the app printed, as far as it can be had."""
+        if self._calls.launched_run() is None:
+            self._unsent = self._shipper.unsent()
+            await _to_stderr(self._unsent)
+            return
         if self._calls.report is None:
             await self._shipper.write(f"{report.details}\n")
         await self._shipper.close()
-        if self._calls.launched_run() is None:
-            await _to_stderr(self._shipper.unsent())
-            return
         if self._config.kind is AppKind.SERVERAPP and ending is _Ending.APP_ENDED:
             await shipping
         else:
@@ -195,7 +198,7 @@ class Session:
     async def _settle_serverapp(self, report: Report, patience: timedelta | None) -> int:
         launched = self._calls.launched_run()
         if launched is None:
-            return EXIT_UNFINISHED
+            return await self._settle_without_work(report)
         is_complete = report.outcome is Outcome.COMPLETED
         status = RunStatus.COMPLETED if is_complete else RunStatus.FAILED
         await self._daemon.finish_run(launched.run_id, status, report.details, patience=patience)
@@ -208,13 +211,30 @@ class Session:
             return EXIT_STOPPED  # the daemon may hand the instruction out again
         launched, instruction = self._calls.launched_run(), self._calls.instruction()
         if launched is None or instruction is None:
-            return EXIT_UNFINISHED
+            return await self._settle_without_work(report)
         if not self._calls.has_replied:
             await self._daemon.answer_for_crash(
                 launched, instruction, report.details, now=self._clock.now()
             )
         await self._daemon.give_back(launched)
         return ExitCode.DONE
+
+    async def _settle_without_work(self, report: Report) -> int:
+        """Say why there will be no app; our SuperExec could only say how this runner ended."""
+        if self._calls.report is not None:
+            cause = report.details
+        else:
+            printed = self._unsent.strip().rpartition("\n")[2]
+            cause = ": ".join(filter(None, (self._app.child.cause_of_exit(), printed)))
+        log.error("App ended before it began", extra={"event": "app-unfinished", "cause": cause})
+        with suppress(FlwrError):  # then the launch ends with our exit, or lapses
+            await self._daemon.report_exit(
+                self._config.token,
+                EXIT_UNFINISHED,
+                f"ended before it began its work: {cause[:_MAX_CAUSE_CHARS]}",
+                patience=_LAST_WORDS,
+            )
+        return EXIT_UNFINISHED
 
 
 async def _until_set(event: asyncio.Event) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, ParamSpec, TypeVar
 
@@ -20,3 +20,8 @@ async def in_thread(op: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """
     call = functools.partial(contextvars.copy_context().run, op, *args, **kwargs)
     return await asyncio.get_running_loop().run_in_executor(_POOL, call)
+
+
+def threaded(op: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+    """Return ``op`` as an asynchronous function that runs it ``in_thread``."""
+    return functools.partial(in_thread, op)

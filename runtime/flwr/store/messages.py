@@ -154,15 +154,20 @@ class Messages:
             rows = self._connection.execute(_CLAIM_OF_RUN, {**asked, "of_run": run_id})
         return [MessageId(row.message_id) for row in sorted(rows)]
 
-    def release(self, message_ids: Iterable[MessageId]) -> None:
-        """Put claimed, unanswered instructions back to waiting; each counts one attempt more."""
+    def release(self, message_ids: Iterable[MessageId], *, counts: bool = True) -> None:
+        """Put claimed, unanswered instructions back to waiting.
+
+        Args:
+            message_ids: which.
+            counts: each was attempted once more.
+        """
         self._update(
             instruction.c.message_id.in_(list(message_ids))
             & instruction.c.claimed_at.is_not(None)
             & _UNANSWERED,
             claimed_at=None,
             confirmed_at=None,
-            attempts=instruction.c.attempts + 1,
+            attempts=instruction.c.attempts + int(counts),
         )
 
     def confirm(self, message_id: MessageId, now: datetime) -> None:

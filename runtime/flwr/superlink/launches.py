@@ -14,7 +14,7 @@ from flwr.auth.app_tokens import TokenRefusedError, hash_token, new_token
 from flwr.core.clock import Clock
 from flwr.core.errors import FailedPreconditionError
 from flwr.core.ids import SUPERLINK_NODE, RunId
-from flwr.core.lease import AppKind, Lease, renewed
+from flwr.core.lease import AppKind, Lease, heard
 from flwr.core.limits import (
     LEASE_AFTER_HEARTBEAT,
     LEASE_BEFORE_HEARTBEAT,
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 NO_HEARTBEAT: Final = "No heartbeat received from the run."
 _GRANTED: Final = "app.launch-granted"
-_SHORTEST_PATIENCE: Final = timedelta(seconds=1)
+_TAKEN_BACK: Final = "app.launch-taken-back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +112,33 @@ class Launches:
             tx.notify(topics.run(run.run_id))
             return Inputs(running, fab, tx.contexts.find(run.run_id, SUPERLINK_NODE))
 
-    def heartbeat(self, token_hash: str, patience: timedelta | None = None) -> bool:
+    def take_back(self, token: str) -> None:
+        """Undo a grant whose token never reached anybody; it does not count as an attempt."""
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            lease = tx.leases.find_by_hash(hash_token(token))
+            if lease is None:
+                return
+            tx.leases.end(lease.token_hash)
+            run = tx.runs.find(lease.run_id)
+            if run is None or run.status is not RunStatus.STARTING:
+                return
+            tx.events.append(at=now, kind=_TAKEN_BACK, actor="superlink", run_id=run.run_id)
+            _requeue(tx, run, "The SuperExec did not wait for its launch.", at=now)
+
+    def heartbeat(self, token_hash: str, next_in: timedelta | None = None) -> bool:
         """Renew a lease; False when it is gone.
 
         Args:
             token_hash: whose lease.
-            patience: how long the next silence may last; None for the contract's.
+            next_in: when the next heartbeat is announced for; None: not said (upstream's apps).
         """
         now = self._clock.now()
-        wait = max(patience or LEASE_AFTER_HEARTBEAT, _SHORTEST_PATIENCE)
         with self._store.transaction() as tx:
             lease = tx.leases.find_by_hash(token_hash)
             if lease is None:
                 return False
-            later = renewed(lease, at=now, patience=wait)
-            if patience is not None:
-                # A process that promises to be heard soon is missed soon.
-                later = replace(later, until=now + wait)
+            later = heard(lease, at=now, next_in=next_in)
             tx.leases.save(later)
             if later.until < lease.until:
                 tx.notify(topics.REAPER)
@@ -191,12 +201,7 @@ class Launches:
             "ServerApp lost", extra={"event": "app-lost", "run_id": run.run_id, "cause": cause}
         )
         if run.status is RunStatus.STARTING and _attempts(tx, run.run_id) < MAX_LAUNCH_ATTEMPTS:
-            tx.runs.save(advance(run, RunStatus.PENDING, at=at), was=run.status)
-            tx.events.append(
-                at=at, kind="run.requeued", actor="superlink", run_id=run.run_id, details=details
-            )
-            tx.notify(topics.run(run.run_id))
-            tx.notify(topics.APPS)
+            _requeue(tx, run, cause, at=at)
             return
         end_run(tx, run, RunStatus.FAILED, at=at, actor="superlink", details=cause)
 
@@ -208,5 +213,16 @@ def _require_lease(tx: Tx, token_hash: str) -> Lease:
     return lease
 
 
+def _requeue(tx: Tx, run: Run, cause: str, *, at: datetime) -> None:
+    tx.runs.save(advance(run, RunStatus.PENDING, at=at), was=run.status)
+    details = {"cause": cause}
+    tx.events.append(
+        at=at, kind="run.requeued", actor="superlink", run_id=run.run_id, details=details
+    )
+    tx.notify(topics.run(run.run_id))
+    tx.notify(topics.APPS)
+
+
 def _attempts(tx: Tx, run_id: RunId) -> int:
-    return sum(event.kind == _GRANTED for event in tx.events.list(run_id=run_id))
+    kinds = [event.kind for event in tx.events.list(run_id=run_id)]
+    return kinds.count(_GRANTED) - kinds.count(_TAKEN_BACK)

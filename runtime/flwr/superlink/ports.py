@@ -6,10 +6,7 @@ from functools import partial
 from flwr.auth.superexec_auth import SuperExecVerifier
 from flwr.auth.tls import ServerTls
 from flwr.core.clock import Clock
-from flwr.core.ids import RunId
-from flwr.core.lease import Lease
-from flwr.core.node import Node
-from flwr.shell.in_thread import in_thread
+from flwr.shell.in_thread import threaded
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink.executors import Executors
 from flwr.superlink.launches import Launches
@@ -58,13 +55,6 @@ def make_appio(
         PortInUseError: another program has the port.
     """
     launches = operations.launches
-
-    async def find_lease(token_hash: str) -> Lease | None:
-        return await in_thread(launches.find_lease, token_hash)
-
-    async def find_lease_of_run(run_id: RunId) -> Lease | None:
-        return await in_thread(launches.find_lease_of_run, run_id)
-
     servicer = ServerAppIoServicer(
         launches=launches,
         executors=operations.executors,
@@ -76,11 +66,11 @@ def make_appio(
         wakeups=operations.wakeups,
     )
     proof = AppTokenInterceptor(
-        find_lease,
+        threaded(launches.find_lease),
         clock=clock,
         superexec=superexec,
         accept_body_tokens=accepts_old_apps,
-        find_lease_of_run=find_lease_of_run,
+        find_lease_of_run=threaded(launches.find_lease_of_run),
     )
     return make_server(
         address,
@@ -104,10 +94,6 @@ def make_fleet(
     Raises:
         PortInUseError: another program has the port.
     """
-
-    async def find_node(public_key: bytes) -> Node | None:
-        return await in_thread(operations.nodes.find_by_key, public_key)
-
     servicer = FleetServicer(
         nodes=operations.nodes,
         runs=operations.runs,
@@ -119,7 +105,7 @@ def make_fleet(
         address,
         services=[partial(add_fleet, servicer, NodeLogsServicer(operations.logs))],
         tls=tls,
-        interceptors=chain(NodeInterceptor(find_node, clock=clock)),
+        interceptors=chain(NodeInterceptor(threaded(operations.nodes.find_by_key), clock=clock)),
         renewed_tls=renewed_tls,
     )
 

@@ -6,7 +6,6 @@ at most ``max_apps`` in all.  A lease is bound to the one instruction it was gra
 
 import logging
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,16 +13,11 @@ from flwr.auth.app_tokens import hash_token, new_token
 from flwr.core.clock import Clock
 from flwr.core.errors import UnauthenticatedError
 from flwr.core.ids import RunId
-from flwr.core.lease import AppKind, Lease, has_lapsed, renewed
-from flwr.core.limits import (
-    APP_HEARTBEAT,
-    APP_PATIENCE,
-    LEASE_AFTER_HEARTBEAT,
-    LEASE_BEFORE_HEARTBEAT,
-)
+from flwr.core.lease import AppKind, Lease, has_lapsed, heard, renewed
+from flwr.core.limits import LEASE_AFTER_HEARTBEAT, LEASE_BEFORE_HEARTBEAT
 from flwr.store.store import Store, Tx
 from flwr.supernode.identity import NodeIdentity
-from flwr.supernode.replies import ACTOR, end_lease, revoke_lease
+from flwr.supernode.replies import ACTOR, end_lease, revoke_lease, take_back_lease
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +81,16 @@ class AppLeases:
         )
         return token
 
+    def take_back(self, token: str | None) -> None:
+        """Undo a grant whose token never reached anybody; it does not count as an attempt."""
+        if token is None:
+            return
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            lease = tx.leases.find_by_hash(hash_token(token))
+            if lease is not None:
+                take_back_lease(tx, lease, now=now)
+
     def find(self, token_hash: str) -> Lease | None:
         """Return the live lease of a token; None when it ended or lapsed."""
         with self._store.reading() as tx:
@@ -120,20 +124,14 @@ class AppLeases:
             token_hash: of the launch token.
             next_in: when the next heartbeat is announced for; None: not said (upstream's runners).
         """
-        patience = LEASE_AFTER_HEARTBEAT
-        if next_in is not None:
-            patience = min(patience, max(APP_PATIENCE, next_in * (APP_PATIENCE / APP_HEARTBEAT)))
         now = self._clock.now()
         with self._store.transaction() as tx:
             lease = tx.leases.find_by_hash(token_hash)
             if lease is None or has_lapsed(lease, at=now):
                 return False
-            is_first = lease.until - lease.granted_at == LEASE_BEFORE_HEARTBEAT
-            until = now + patience
-            # The first heartbeat ends the long grace for slow starts, later ones only prolong.
-            known = replace(lease, until=min(lease.until, until)) if is_first else lease
-            tx.leases.save(renewed(known, at=now, patience=patience))
-            if is_first:
+            later = heard(lease, at=now, next_in=next_in)
+            tx.leases.save(later)
+            if later.until < lease.until:
                 tx.notify("reaper")
         return True
 

@@ -6,9 +6,7 @@ from flwr.auth.superexec_auth import SuperExecVerifier
 from flwr.auth.tls import ServerTls
 from flwr.core.clock import Clock
 from flwr.core.errors import UnavailableError
-from flwr.core.ids import RunId
-from flwr.core.lease import Lease
-from flwr.shell.in_thread import in_thread
+from flwr.shell.in_thread import threaded
 from flwr.shell.wakeups import Wakeups
 from flwr.supernode.app_logs import AppLogs
 from flwr.supernode.apps import AppSessions
@@ -50,19 +48,12 @@ def make_clientappio(
         AppIoPortTakenError: another program has the port.
         CannotListenError: the address is not this machine's, or not allowed.
     """
-
-    async def find_lease(token_hash: str) -> Lease | None:
-        return await in_thread(leases.find, token_hash)
-
-    async def find_lease_of_run(run_id: RunId) -> Lease | None:
-        return await in_thread(leases.find_for_run, run_id)
-
     proof = AppTokenInterceptor(
-        find_lease,
+        threaded(leases.find),
         clock=clock,
         superexec=superexec,
         accept_body_tokens=accepts_old_apps,
-        find_lease_of_run=find_lease_of_run,
+        find_lease_of_run=threaded(leases.find_for_run),
     )
     services = [
         partial(add_clientappio, ClientAppIoServicer(leases, apps, wakeups)),

@@ -60,6 +60,23 @@ def revoke_lease(tx: Tx, lease: Lease, *, cause: str, now: datetime) -> None:
     _close(tx, lease, cause, now, rerun_started=True)
 
 
+def take_back_lease(tx: Tx, lease: Lease, *, now: datetime) -> None:
+    """End a lease nobody ever held; its instruction waits as if it had not been granted."""
+    tx.leases.end(lease.token_hash)
+    if lease.message_id is not None:
+        tx.messages.release([lease.message_id], counts=False)
+    tx.notify("apps")
+    details = {"cause": "the SuperExec did not wait for its launch"}
+    tx.events.append(
+        at=now,
+        kind="lease-taken-back",
+        actor=ACTOR,
+        run_id=lease.run_id,
+        message_id=lease.message_id,
+        details=details,
+    )
+
+
 def _close(tx: Tx, lease: Lease, cause: str, now: datetime, *, rerun_started: bool) -> None:
     tx.leases.end(lease.token_hash)
     tx.notify("apps")

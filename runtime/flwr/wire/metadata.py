@@ -1,35 +1,15 @@
-"""Names of all custom call metadata (wire contract §5.1) and of our own additions.
+"""Our own call metadata, all named ``flwr-compose-``; a peer that does not know it ignores it.
 
-Upstream's keys are contract; keys that start with ``flwr-compose-`` are ours, and a peer that does
-not know them ignores them.
+The keys of the wire contract (§5.1) all prove something: they are named beside their checks, in
+``auth``.
 """
 
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Final
 
-# SuperNode -> Fleet: the node's signature (§5.2).
-PUBLIC_KEY: Final = "flwr-public-key-bin"
-TIMESTAMP: Final = "flwr-timestamp"
-SIGNATURE: Final = "flwr-signature-bin"
+from flwr.core.ids import RunId
 
-# App process -> AppIo (§5.4).
-APP_TOKEN: Final = "flwr-app-token"  # noqa: S105  (the name of a key)
-
-# SuperExec -> AppIo (§5.4).
-SUPEREXEC_TIMESTAMP: Final = "flwr-superexec-ts"
-SUPEREXEC_NONCE: Final = "flwr-superexec-nonce"
-SUPEREXEC_BODY_SHA256: Final = "flwr-superexec-body-sha256"
-SUPEREXEC_SIGNATURE: Final = "flwr-superexec-signature"
-
-# CLI -> Control (§5.5).
-OIDC_ACCESS_TOKEN: Final = "flwr-oidc-access-token"  # noqa: S105  (the name of a key)
-OIDC_REFRESH_TOKEN: Final = "flwr-oidc-refresh-token"  # noqa: S105  (the name of a key)
-
-# Peers from 1.30 on say what they are.
-PACKAGE_NAME: Final = "flwr-package-name"
-PACKAGE_VERSION: Final = "flwr-package-version"
-COMPONENT_NAME: Final = "flwr-component-name"
-
-# Ours.
 VERSION: Final = "flwr-compose-version"
 """Release of the caller."""
 
@@ -60,3 +40,29 @@ KIND: Final = "flwr-compose-kind"
 
 HINT: Final = "flwr-compose-hint-bin"
 """Trailer of a failed call: what a person can do about it, UTF-8."""
+
+_MAX_RUNS: Final = 1024  # more than a node can work for at once
+_MAX_ID_DIGITS: Final = 20  # of 2**64
+_LONGEST_HEARTBEAT_S: Final = 60.0
+
+
+def write_runs(run_ids: Iterable[RunId]) -> str:
+    """Return run ids as the comma list of ``ACTIVE_RUNS`` and ``ENDED_RUNS``."""
+    return ",".join(map(str, run_ids))
+
+
+def read_runs(said: str | None) -> list[RunId]:
+    """Read a comma list of run ids; what is no number is skipped."""
+    parts = [part.strip() for part in (said or "").split(",")[:_MAX_RUNS]]
+    return [
+        RunId(int(n)) for n in parts if n.isascii() and n.isdigit() and len(n) <= _MAX_ID_DIGITS
+    ]
+
+
+def read_heartbeat(said: str | None) -> timedelta | None:
+    """Return when a runner announces its next heartbeat for; None when it says nothing usable."""
+    try:
+        seconds = float(said or "nan")
+    except ValueError:
+        return None
+    return timedelta(seconds=seconds) if 0 < seconds <= _LONGEST_HEARTBEAT_S else None

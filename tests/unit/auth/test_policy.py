@@ -13,7 +13,7 @@ from flwr.auth.policy import Proof, find_proof
         ("/flwr.proto.Fleet/PullMessages", Proof.NODE),
         ("/flwr.compose.v1.NodeLogs/PushNodeLogs", Proof.NODE),
         ("/flwr.proto.ServerAppIo/RequestToken", Proof.SUPEREXEC),
-        ("/flwr.compose.v1.Launches/ReportExit", Proof.SUPEREXEC),
+        ("/flwr.compose.v1.Launches/ReportExit", Proof.LAUNCH),
         ("/flwr.proto.ServerAppIo/PushMessages", Proof.APP_TOKEN),
         ("/flwr.proto.ClientAppIo/PushMessage", Proof.APP_TOKEN),
         ("/flwr.proto.Control/GetLoginDetails", Proof.NONE),

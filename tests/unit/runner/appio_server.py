@@ -26,7 +26,7 @@ from flwr.proto import (
     run_pb2,
     serverappio_pb2,
 )
-from flwr.proto.compose.v1 import logs_pb2
+from flwr.proto.compose.v1 import launches_pb2, logs_pb2
 from flwr.wire.codec.contexts import decode_context, encode_context
 from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
 from flwr.wire.codec.runs import encode_run
@@ -92,6 +92,7 @@ class AppIoServer:
         self.objects: dict[str, bytes] = {}
         self.uploads: list[str] = []
         self.logs = ""
+        self.exit: launches_pb2.ReportExitRequest | None = None
         self.status: run_pb2.RunStatus | None = None
         self.outputs: Context | None = None
         self.called = asyncio.Condition()
@@ -140,6 +141,7 @@ class AppIoServer:
         return {
             f"flwr.proto.{service}": self._methods(),
             "flwr.compose.v1.AppLogs": {"PushAppLogs": self._push_app_logs},
+            "flwr.compose.v1.Launches": {"ReportExit": self._report_exit},
         }
 
     def _methods(self) -> Methods:
@@ -194,6 +196,11 @@ class AppIoServer:
         assert pushed.token == TOKEN
         self.logs += "".join(pushed.logs)
         return logs_pb2.PushAppLogsResponse()
+
+    async def _report_exit(self, request: bytes) -> launches_pb2.ReportExitResponse:
+        self.exit = launches_pb2.ReportExitRequest.FromString(request)
+        assert self.exit.token == TOKEN
+        return launches_pb2.ReportExitResponse()
 
     def keep(self, message: Message) -> Delivery:
         """Store a message's objects and return how it is announced."""

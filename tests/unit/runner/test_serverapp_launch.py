@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flwr.app import Message, MetricRecord, RecordDict
-from flwr.core.errors import UnauthenticatedError
+from flwr.core.errors import FailedPreconditionError, UnauthenticatedError
 from flwr.core.run import RunStatus
 from tests.unit.runner.appio_server import TOKEN, SuperLink, build_app
 from tests.unit.runner.launching import launch
@@ -89,6 +89,19 @@ def test_an_app_that_cannot_be_imported_fails_its_run(tmp_path: Path) -> None:
     status, details = superlink.outcome()
     assert status is RunStatus.FAILED
     assert "No module named 'nowhere_to_be_found'" in details
+
+
+def test_an_app_that_never_begins_says_why(tmp_path: Path) -> None:
+    superlink = SuperLink(build_app(tmp_path / "app", ROUND))
+    superlink.failures["PullAppInputs"] = FailedPreconditionError("The FAB of run 1 is gone")
+
+    end = launch(superlink, tmp_path / "home")
+
+    assert end.exit_code == 70
+    assert superlink.exit is not None
+    assert superlink.exit.exit_code == 70
+    assert superlink.exit.cause.startswith("ended before it began its work: ")
+    assert "The FAB of run 1 is gone" in superlink.exit.cause
 
 
 def test_the_app_sees_no_token_and_no_setting_of_the_runtime(tmp_path: Path) -> None:

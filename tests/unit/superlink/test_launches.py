@@ -51,6 +51,22 @@ def test_only_one_launch_is_granted_for_a_run(link: Link) -> None:
     assert link.launches.grant(RunId(4)) == ""
 
 
+@pytest.mark.row("F22")
+def test_a_launch_nobody_waited_for_is_offered_again_at_once_and_counts_for_nothing(
+    link: Link,
+) -> None:
+    run = link.submit()
+    for _ in range(2 * MAX_LAUNCH_ATTEMPTS):
+        token = link.launches.grant(run.run_id)
+        link.launches.take_back(token)
+        assert link.launches.pending() == [run.run_id]
+        assert link.launches.find_lease(link.hash_of(token)) is None
+    link.launches.take_back("no such token")
+
+    link.launches.report_exit(link.launches.grant(run.run_id), "exited with code 1")
+    assert link.run(run.run_id).status is RunStatus.PENDING
+
+
 def test_the_store_never_holds_a_token(link: Link) -> None:
     run = link.submit()
     token = link.launches.grant(run.run_id)
@@ -86,7 +102,7 @@ def test_a_serverapp_that_falls_silent_fails_its_run_with_a_cause(link: Link) ->
 @pytest.mark.row("F1")
 def test_an_app_that_announces_frequent_heartbeats_is_missed_sooner(link: Link) -> None:
     run, token = link.running()
-    assert link.launches.heartbeat(link.hash_of(token), timedelta(seconds=15))
+    assert link.launches.heartbeat(link.hash_of(token), timedelta(seconds=3))
     assert topics.REAPER in link.rung
 
     link.pass_time(15)

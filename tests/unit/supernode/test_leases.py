@@ -40,6 +40,19 @@ def test_several_runs_are_launched_side_by_side_up_to_the_limit() -> None:
     assert site.leases.grant(OTHER_RUN + 3) is None
 
 
+def test_a_launch_nobody_waited_for_is_offered_again_at_once_and_counts_for_nothing() -> None:
+    site = Site()
+    asked = site.take_in()
+    for _ in range(2 * MAX_LAUNCH_ATTEMPTS):
+        token, _ = site.launch()
+        site.leases.take_back(token)
+        assert site.leases.runs_to_launch() == [RUN]
+        assert site.leases.find(hash_token(token)) is None
+    site.leases.take_back(None)  # nothing had been granted
+
+    assert site.reply_to(asked.message_id) is None
+
+
 def test_a_token_is_good_until_its_lease_lapses() -> None:
     site = Site()
     site.take_in()

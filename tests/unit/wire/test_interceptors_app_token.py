@@ -12,10 +12,12 @@ from google.protobuf.message import Message
 
 from flwr.auth.app_tokens import hash_token, new_token
 from flwr.auth.superexec_auth import SuperExecSecret, SuperExecVerifier, sign_call
-from flwr.core.errors import ErrorKind, FlwrError
+from flwr.core.errors import ErrorKind, FlwrError, UnauthenticatedError
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind, Lease
 from flwr.proto import appio_pb2, heartbeat_pb2, log_pb2, serverappio_pb2
+from flwr.proto.compose.v1 import launches_pb2
+from flwr.wire.appio_methods import REPORT_EXIT
 from flwr.wire.errors import from_rpc_error
 from flwr.wire.interceptors.app_token import AppTokenInterceptor, calling_lease
 from flwr.wire.server import chain
@@ -68,6 +70,10 @@ class Servicer:
         self.superexecs += 1
         return appio_pb2.RequestTokenResponse(token="t")
 
+    async def report_exit(self, request: Any, context: Any) -> Any:
+        self.superexecs += 1
+        return launches_pb2.ReportExitResponse()
+
     def methods(self) -> dict[str, tuple[type[Message], Any]]:
         return {
             "GetNodes": (serverappio_pb2.GetNodesRequest, self.get_nodes),
@@ -98,6 +104,10 @@ def run(scenario: Callable[[Call], Awaitable[None]], **options: Any) -> Servicer
         services = (
             message_service("flwr.proto.ServerAppIo", servicer.methods()),
             byte_service("flwr.proto.ClientAppIo", {"Unlisted": reached}),
+            message_service(
+                "flwr.compose.v1.Launches",
+                {"ReportExit": (launches_pb2.ReportExitRequest, servicer.report_exit)},
+            ),
         )
         async with connected(*services, interceptors=chain(guard)) as channel:
 
@@ -227,6 +237,25 @@ def test_with_a_secret_only_its_holder_gets_tokens_and_each_proof_works_once() -
 
 
 @pytest.mark.row("F21")
+def test_the_end_of_a_launch_is_reported_by_its_superexec_or_by_itself() -> None:
+    ended = launches_pb2.ReportExitRequest(token=TOKEN, exit_code=70)
+    proof = sign_call(SECRET, REPORT_EXIT, ended.SerializeToString(), at=CLOCK.now())
+
+    async def scenario(call: Call) -> None:
+        await call(REPORT_EXIT, ended, proof)
+        await call(REPORT_EXIT, ended, HEADER)
+
+    assert run(scenario, superexec=SuperExecVerifier(SECRET)).superexecs == 2
+    strict = {"superexec": SuperExecVerifier(SECRET)}
+    other = launches_pb2.ReportExitRequest(token="another's", exit_code=70)
+    for request, headers in (
+        (ended, ()),
+        (other, HEADER),
+        (ended, (("flwr-app-token", "dead"),)),
+    ):
+        assert isinstance(refusal(REPORT_EXIT, request, headers, **strict), UnauthenticatedError)
+
+
 def test_a_method_outside_the_table_is_refused_even_with_a_token() -> None:
     method = "/flwr.proto.ClientAppIo/Unlisted"
 

@@ -26,13 +26,13 @@ from flwr.superlink.executors import Executors
 from flwr.superlink.federations import Federation
 from flwr.superlink.logs import LogPage, Logs
 from flwr.superlink.nodes import Nodes
-from flwr.superlink.rpc.hold import RpcContext, header
 from flwr.superlink.runs import Runs, Submission
 from flwr.wire import metadata
 from flwr.wire.codec.config import decode_config, decode_simulation
 from flwr.wire.codec.nodes import encode_node
 from flwr.wire.codec.runs import encode_run, encode_time
 from flwr.wire.interceptors.account import calling_account
+from flwr.wire.interceptors.guarding import Rpc, header
 
 _NO_LOGIN: Final = "ControlServicer initialized without account authentication"
 _NO_ARTIFACTS: Final = "ControlServicer initialized without artifact provider"
@@ -57,7 +57,7 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         self._wakeups, self._clock = wakeups, clock
 
     async def StartRun(
-        self, request: control_pb2.StartRunRequest, rpc: RpcContext
+        self, request: control_pb2.StartRunRequest, rpc: Rpc
     ) -> control_pb2.StartRunResponse:
         """Submit an app; a bundle beyond the limit is answered without a run id (contract)."""
         if request.app_spec and not request.fab.content:
@@ -81,14 +81,14 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         return control_pb2.StartRunResponse(run_id=run.run_id)
 
     async def StopRun(
-        self, request: control_pb2.StopRunRequest, _rpc: RpcContext
+        self, request: control_pb2.StopRunRequest, _rpc: Rpc
     ) -> control_pb2.StopRunResponse:
         """Stop a run."""
         await in_thread(self._runs.stop, calling_account(), RunId(request.run_id))
         return control_pb2.StopRunResponse(success=True)
 
     async def StreamLogs(
-        self, request: control_pb2.StreamLogsRequest, _rpc: RpcContext
+        self, request: control_pb2.StreamLogsRequest, _rpc: Rpc
     ) -> AsyncIterator[control_pb2.StreamLogsResponse]:
         """Send the log after a stamp, then what is added, until the run has ended."""
         account, run_id = calling_account(), RunId(request.run_id)
@@ -106,7 +106,7 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
                 return
 
     async def ListRuns(
-        self, request: control_pb2.ListRunsRequest, _rpc: RpcContext
+        self, request: control_pb2.ListRunsRequest, _rpc: Rpc
     ) -> control_pb2.ListRunsResponse:
         """Return one run, or the account's runs."""
         account = calling_account()
@@ -122,7 +122,7 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         )
 
     async def PullArtifacts(
-        self, request: control_pb2.PullArtifactsRequest, _rpc: RpcContext
+        self, request: control_pb2.PullArtifactsRequest, _rpc: Rpc
     ) -> control_pb2.PullArtifactsResponse:
         """Refuse: nothing provides artifacts; the contract checks the run first."""
         run = await in_thread(self._runs.find, calling_account(), RunId(request.run_id))
@@ -131,33 +131,33 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         raise UnimplementedError(_NO_ARTIFACTS)
 
     async def GetLoginDetails(
-        self, _request: control_pb2.GetLoginDetailsRequest, _rpc: RpcContext
+        self, _request: control_pb2.GetLoginDetailsRequest, _rpc: Rpc
     ) -> control_pb2.GetLoginDetailsResponse:
         """Say that no login is needed."""
         return control_pb2.GetLoginDetailsResponse(authn_type="noop")
 
     async def GetAuthTokens(
-        self, _request: control_pb2.GetAuthTokensRequest, _rpc: RpcContext
+        self, _request: control_pb2.GetAuthTokensRequest, _rpc: Rpc
     ) -> control_pb2.GetAuthTokensResponse:
         """Refuse: there are no tokens without a login service."""
         raise UnimplementedError(_NO_LOGIN)
 
     async def RegisterNode(
-        self, request: control_pb2.RegisterNodeRequest, _rpc: RpcContext
+        self, request: control_pb2.RegisterNodeRequest, _rpc: Rpc
     ) -> control_pb2.RegisterNodeResponse:
         """Register a node's public key for the account."""
         node = await in_thread(self._nodes.register, calling_account(), request.public_key)
         return control_pb2.RegisterNodeResponse(node_id=node.node_id)
 
     async def UnregisterNode(
-        self, request: control_pb2.UnregisterNodeRequest, _rpc: RpcContext
+        self, request: control_pb2.UnregisterNodeRequest, _rpc: Rpc
     ) -> control_pb2.UnregisterNodeResponse:
         """End one of the account's nodes for good."""
         await in_thread(self._nodes.unregister, calling_account(), NodeId(request.node_id))
         return control_pb2.UnregisterNodeResponse()
 
     async def ListNodes(
-        self, _request: control_pb2.ListNodesRequest, _rpc: RpcContext
+        self, _request: control_pb2.ListNodesRequest, _rpc: Rpc
     ) -> control_pb2.ListNodesResponse:
         """Return the account's nodes."""
         account = calling_account()
@@ -168,7 +168,7 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         )
 
     async def ListFederations(
-        self, _request: control_pb2.ListFederationsRequest, _rpc: RpcContext
+        self, _request: control_pb2.ListFederationsRequest, _rpc: Rpc
     ) -> control_pb2.ListFederationsResponse:
         """Return the one federation."""
         name = DEFAULT_FEDERATION
@@ -177,7 +177,7 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         return control_pb2.ListFederationsResponse(federations=[brief])
 
     async def ShowFederation(
-        self, request: control_pb2.ShowFederationRequest, _rpc: RpcContext
+        self, request: control_pb2.ShowFederationRequest, _rpc: Rpc
     ) -> control_pb2.ShowFederationResponse:
         """Return the federation with its nodes and runs."""
         account = calling_account()
@@ -187,7 +187,7 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         return control_pb2.ShowFederationResponse(federation=shown, now=self._now())
 
     async def ConfigureSimulationFederation(
-        self, _request: control_pb2.ConfigureSimulationFederationRequest, _rpc: RpcContext
+        self, _request: control_pb2.ConfigureSimulationFederationRequest, _rpc: Rpc
     ) -> control_pb2.ConfigureSimulationFederationResponse:
         """Refuse: a run's own settings are given when it is submitted."""
         raise NotFoundError(
@@ -196,12 +196,12 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         )
 
     def StreamRunEvents(
-        self, _request: control_pb2.StreamRunEventsRequest, _rpc: RpcContext
+        self, _request: control_pb2.StreamRunEventsRequest, _rpc: Rpc
     ) -> AsyncIterator[control_pb2.StreamRunEventsResponse]:
         """Refuse: named by the contract, offered by nobody."""
         raise _not_offered()
 
-    async def _refuse(self, request: Any, context: RpcContext) -> Any:  # noqa: ARG002 - gRPC's names
+    async def _refuse(self, request: Any, context: Rpc) -> Any:  # noqa: ARG002 - gRPC's names
         """Refuse what needs several federations or accounts."""
         raise _not_offered()
 

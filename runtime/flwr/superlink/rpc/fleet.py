@@ -10,18 +10,19 @@ from flwr.core.message import Delivery
 from flwr.proto import fab_pb2, fleet_pb2, fleet_pb2_grpc, heartbeat_pb2, message_pb2, run_pb2
 from flwr.proto.compose.v1 import logs_pb2, logs_pb2_grpc
 from flwr.shell.in_thread import in_thread
+from flwr.shell.returning import Returning
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink import topics
 from flwr.superlink.logs import Logs
 from flwr.superlink.messages import MessageExchange
 from flwr.superlink.nodes import Nodes
 from flwr.superlink.objects import Objects
-from flwr.superlink.rpc.hold import Returning, RpcContext, header, run_ids_in
 from flwr.superlink.rpc.objects import encode_pulled, pull_held
 from flwr.superlink.runs import Runs
 from flwr.wire import metadata
 from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
 from flwr.wire.codec.runs import encode_run
+from flwr.wire.interceptors.guarding import Rpc, header
 from flwr.wire.interceptors.node import calling_key, calling_node
 
 _RECONNECT: Final = 5  # seconds; contract, ignored by every client
@@ -48,14 +49,14 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         self._returning = Returning()
 
     async def RegisterNode(
-        self, _request: fleet_pb2.RegisterNodeFleetRequest, _rpc: RpcContext
+        self, _request: fleet_pb2.RegisterNodeFleetRequest, _rpc: Rpc
     ) -> fleet_pb2.RegisterNodeFleetResponse:
         """Register the calling key."""
         node = await in_thread(self._nodes.register_self, calling_key())
         return fleet_pb2.RegisterNodeFleetResponse(node_id=node.node_id)
 
     async def ActivateNode(
-        self, request: fleet_pb2.ActivateNodeRequest, rpc: RpcContext
+        self, request: fleet_pb2.ActivateNodeRequest, rpc: Rpc
     ) -> fleet_pb2.ActivateNodeResponse:
         """Bring the node of the calling key online."""
         node = await in_thread(
@@ -67,21 +68,21 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         return fleet_pb2.ActivateNodeResponse(node_id=node.node_id)
 
     async def DeactivateNode(
-        self, _request: fleet_pb2.DeactivateNodeRequest, _rpc: RpcContext
+        self, _request: fleet_pb2.DeactivateNodeRequest, _rpc: Rpc
     ) -> fleet_pb2.DeactivateNodeResponse:
         """Take the calling node offline."""
         await in_thread(self._nodes.deactivate, calling_node())
         return fleet_pb2.DeactivateNodeResponse()
 
     async def UnregisterNode(
-        self, _request: fleet_pb2.UnregisterNodeFleetRequest, _rpc: RpcContext
+        self, _request: fleet_pb2.UnregisterNodeFleetRequest, _rpc: Rpc
     ) -> fleet_pb2.UnregisterNodeFleetResponse:
         """End the calling node for good."""
         await in_thread(self._nodes.unregister_self, calling_node())
         return fleet_pb2.UnregisterNodeFleetResponse()
 
     async def SendNodeHeartbeat(
-        self, request: heartbeat_pb2.SendNodeHeartbeatRequest, _rpc: RpcContext
+        self, request: heartbeat_pb2.SendNodeHeartbeatRequest, _rpc: Rpc
     ) -> heartbeat_pb2.SendNodeHeartbeatResponse:
         """Renew the calling node's presence."""
         node_id, interval_s = calling_node(), request.heartbeat_interval
@@ -89,11 +90,11 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         return heartbeat_pb2.SendNodeHeartbeatResponse(success=is_known)
 
     async def PullMessages(
-        self, _request: fleet_pb2.PullMessagesRequest, rpc: RpcContext
+        self, _request: fleet_pb2.PullMessagesRequest, rpc: Rpc
     ) -> fleet_pb2.PullMessagesResponse:
         """Hand over one instruction; held until there is one, or a run of the node has ended."""
         node_id = calling_node()
-        active = run_ids_in(header(rpc, metadata.ACTIVE_RUNS))
+        active = metadata.read_runs(header(rpc, metadata.ACTIVE_RUNS))
         if header(rpc, metadata.DURABLE) == "1":
             self._nodes.note_durable(node_id)
 
@@ -106,13 +107,12 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         found = await self._wakeups.until(bells, attempt, timeout=LONG_POLL)
         delivery, ended = found or (None, [])
         if active:
-            told = ",".join(map(str, ended))
-            rpc.set_trailing_metadata(((metadata.ENDED_RUNS, told),))
+            rpc.set_trailing_metadata(((metadata.ENDED_RUNS, metadata.write_runs(ended)),))
         messages, trees = encode_deliveries([delivery] if delivery else [])
         return fleet_pb2.PullMessagesResponse(messages_list=messages, message_object_trees=trees)
 
     async def PushMessages(
-        self, request: fleet_pb2.PushMessagesRequest, _rpc: RpcContext
+        self, request: fleet_pb2.PushMessagesRequest, _rpc: Rpc
     ) -> fleet_pb2.PushMessagesResponse:
         """Take one reply; the contract reads only the first of the list."""
         first = slice(1)
@@ -130,16 +130,12 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
             response.objects_to_push.extend(answered.missing)
         return response
 
-    async def GetRun(
-        self, request: run_pb2.GetRunRequest, _rpc: RpcContext
-    ) -> run_pb2.GetRunResponse:
+    async def GetRun(self, request: run_pb2.GetRunRequest, _rpc: Rpc) -> run_pb2.GetRunResponse:
         """Return a running run."""
         run = await in_thread(self._runs.require_running, RunId(request.run_id))
         return run_pb2.GetRunResponse(run=encode_run(run))
 
-    async def GetFab(
-        self, request: fab_pb2.GetFabRequest, _rpc: RpcContext
-    ) -> fab_pb2.GetFabResponse:
+    async def GetFab(self, request: fab_pb2.GetFabRequest, _rpc: Rpc) -> fab_pb2.GetFabResponse:
         """Return the bundle of a running run."""
         run_id, fab_hash = RunId(request.run_id), FabHash(request.hash_str)
         fab = await in_thread(self._runs.fetch_fab, run_id, fab_hash)
@@ -147,7 +143,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         return fab_pb2.GetFabResponse(fab=found)
 
     async def PushObject(
-        self, request: message_pb2.PushObjectRequest, _rpc: RpcContext
+        self, request: message_pb2.PushObjectRequest, _rpc: Rpc
     ) -> message_pb2.PushObjectResponse:
         """Store an object of one of the node's replies."""
         stored = await in_thread(
@@ -160,7 +156,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         return message_pb2.PushObjectResponse(stored=stored)
 
     async def PullObject(
-        self, request: message_pb2.PullObjectRequest, _rpc: RpcContext
+        self, request: message_pb2.PullObjectRequest, _rpc: Rpc
     ) -> message_pb2.PullObjectResponse:
         """Return an object of one of the node's instructions; held until its content is here."""
         run_id, object_id = RunId(request.run_id), ObjectId(request.object_id)
@@ -170,7 +166,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         return encode_pulled(pulled)
 
     async def ConfirmMessageReceived(
-        self, request: message_pb2.ConfirmMessageReceivedRequest, _rpc: RpcContext
+        self, request: message_pb2.ConfirmMessageReceivedRequest, _rpc: Rpc
     ) -> message_pb2.ConfirmMessageReceivedResponse:
         """Note that the node has a whole instruction."""
         run_id, message_id = RunId(request.run_id), MessageId(request.message_object_id)
@@ -193,7 +189,7 @@ class NodeLogsServicer(logs_pb2_grpc.NodeLogsServicer):
         self._logs = logs
 
     async def PushNodeLogs(
-        self, request: logs_pb2.PushNodeLogsRequest, _rpc: RpcContext
+        self, request: logs_pb2.PushNodeLogsRequest, _rpc: Rpc
     ) -> logs_pb2.PushNodeLogsResponse:
         """Append to the run's log."""
         run_id = RunId(request.run_id)

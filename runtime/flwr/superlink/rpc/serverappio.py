@@ -1,15 +1,13 @@
 """Edge of the ServerAppIo API: SuperExecs that launch ServerApps, and the ServerApps themselves."""
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Final
 
 import grpc
 
 from flwr.auth.app_tokens import WrongRunError
 from flwr.core.errors import FailedPreconditionError, UnimplementedError
 from flwr.core.ids import SUPERLINK_NODE, MessageId, ObjectId, RunId
-from flwr.core.limits import APP_HEARTBEAT, APP_PATIENCE, LONG_POLL
+from flwr.core.limits import LONG_POLL
 from flwr.core.message import Delivery
 from flwr.proto import (
     appio_pb2,
@@ -23,7 +21,8 @@ from flwr.proto import (
     serverappio_pb2_grpc,
 )
 from flwr.proto.compose.v1 import launches_pb2, launches_pb2_grpc
-from flwr.shell.in_thread import in_thread
+from flwr.shell.in_thread import in_thread, threaded
+from flwr.shell.returning import Returning
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink import topics
 from flwr.superlink.executors import Executors
@@ -32,7 +31,6 @@ from flwr.superlink.logs import Logs
 from flwr.superlink.messages import MessageExchange
 from flwr.superlink.nodes import Nodes
 from flwr.superlink.objects import Objects
-from flwr.superlink.rpc.hold import RpcContext, header
 from flwr.superlink.rpc.objects import encode_pulled, pull_held
 from flwr.superlink.runs import Runs
 from flwr.wire import metadata
@@ -40,9 +38,7 @@ from flwr.wire.codec.config import encode_simulation, new_context
 from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
 from flwr.wire.codec.runs import decode_run_status, encode_run
 from flwr.wire.interceptors.app_token import calling_lease
-
-_PATIENCE: Final = APP_PATIENCE / APP_HEARTBEAT  # announced intervals until an app is missed
-_LONGEST_INTERVAL_S: Final = 60.0
+from flwr.wire.interceptors.guarding import Rpc, header
 
 
 class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
@@ -63,9 +59,10 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         self._launches, self._runs, self._nodes = launches, runs, nodes
         self._messages, self._objects, self._logs = messages, objects, logs
         self._wakeups, self._executors = wakeups, executors
+        self._returning = Returning()
 
     async def ListAppsToLaunch(
-        self, _request: appio_pb2.ListAppsToLaunchRequest, _rpc: RpcContext
+        self, _request: appio_pb2.ListAppsToLaunchRequest, _rpc: Rpc
     ) -> appio_pb2.ListAppsToLaunchResponse:
         """Return the pending runs; held until there is one."""
 
@@ -77,36 +74,36 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         return appio_pb2.ListAppsToLaunchResponse(run_ids=pending or [])
 
     async def RequestToken(
-        self, request: appio_pb2.RequestTokenRequest, _rpc: RpcContext
+        self, request: appio_pb2.RequestTokenRequest, _rpc: Rpc
     ) -> appio_pb2.RequestTokenResponse:
         """Grant the launch of a pending run; an empty token refuses it."""
-        token = await in_thread(self._launches.grant, RunId(request.run_id))
+        grant = in_thread(self._launches.grant, RunId(request.run_id))
+        token = await self._returning.take(grant, threaded(self._launches.take_back))
         return appio_pb2.RequestTokenResponse(token=token)
 
-    async def GetRun(
-        self, request: run_pb2.GetRunRequest, _rpc: RpcContext
-    ) -> run_pb2.GetRunResponse:
+    async def GetRun(self, request: run_pb2.GetRunRequest, _rpc: Rpc) -> run_pb2.GetRunResponse:
         """Return a run; an unknown one gives an empty response (wire contract §20 no. 13)."""
         run = await in_thread(self._runs.lookup, RunId(request.run_id))
         return run_pb2.GetRunResponse(run=encode_run(run) if run else None)
 
     async def SendAppHeartbeat(
-        self, _request: heartbeat_pb2.SendAppHeartbeatRequest, rpc: RpcContext
+        self, _request: heartbeat_pb2.SendAppHeartbeatRequest, rpc: Rpc
     ) -> heartbeat_pb2.SendAppHeartbeatResponse:
         """Renew the caller's lease."""
-        patience = _patience_of(header(rpc, metadata.HEARTBEAT_S))
-        is_alive = await in_thread(self._launches.heartbeat, calling_lease().token_hash, patience)
+        next_in = metadata.read_heartbeat(header(rpc, metadata.HEARTBEAT_S))
+        token_hash = calling_lease().token_hash
+        is_alive = await in_thread(self._launches.heartbeat, token_hash, next_in=next_in)
         return heartbeat_pb2.SendAppHeartbeatResponse(success=is_alive)
 
     async def PullAppInputs(
-        self, _request: appio_pb2.PullAppInputsRequest, _rpc: RpcContext
+        self, _request: appio_pb2.PullAppInputsRequest, _rpc: Rpc
     ) -> appio_pb2.PullAppInputsResponse:
         """Hand the run's inputs to its ServerApp, once."""
         token_hash = calling_lease().token_hash
         return _encode_inputs(await in_thread(self._launches.pull_inputs, token_hash))
 
     async def PushAppOutputs(
-        self, request: appio_pb2.PushAppOutputsRequest, _rpc: RpcContext
+        self, request: appio_pb2.PushAppOutputsRequest, _rpc: Rpc
     ) -> appio_pb2.PushAppOutputsResponse:
         """Keep the context with which the ServerApp ended."""
         run_id = _own_run(request.run_id or calling_lease().run_id)
@@ -115,7 +112,7 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         return appio_pb2.PushAppOutputsResponse()
 
     async def UpdateRunStatus(
-        self, request: run_pb2.UpdateRunStatusRequest, _rpc: RpcContext
+        self, request: run_pb2.UpdateRunStatusRequest, _rpc: Rpc
     ) -> run_pb2.UpdateRunStatusResponse:
         """Take the outcome the app reports."""
         run_id = _own_run(request.run_id)
@@ -124,14 +121,14 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         return run_pb2.UpdateRunStatusResponse()
 
     async def PushLogs(
-        self, request: log_pb2.PushLogsRequest, _rpc: RpcContext
+        self, request: log_pb2.PushLogsRequest, _rpc: Rpc
     ) -> log_pb2.PushLogsResponse:
         """Append to the run's log."""
         await in_thread(self._logs.append, _own_run(request.run_id), list(request.logs))
         return log_pb2.PushLogsResponse()
 
     async def GetNodes(
-        self, request: serverappio_pb2.GetNodesRequest, _rpc: RpcContext
+        self, request: serverappio_pb2.GetNodesRequest, _rpc: Rpc
     ) -> serverappio_pb2.GetNodesResponse:
         """Return the online nodes."""
         online = await in_thread(self._nodes.online, _own_run(request.run_id))
@@ -139,7 +136,7 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         return serverappio_pb2.GetNodesResponse(nodes=nodes)
 
     async def PushMessages(
-        self, request: appio_pb2.PushAppMessagesRequest, _rpc: RpcContext
+        self, request: appio_pb2.PushAppMessagesRequest, _rpc: Rpc
     ) -> appio_pb2.PushAppMessagesResponse:
         """Accept instructions; a refused one has an empty id in its place."""
         run_id = _own_run(request.run_id)
@@ -151,7 +148,7 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         )
 
     async def PullMessages(
-        self, request: appio_pb2.PullAppMessagesRequest, rpc: RpcContext
+        self, request: appio_pb2.PullAppMessagesRequest, rpc: Rpc
     ) -> appio_pb2.PullAppMessagesResponse:
         """Return the answers there are; held until all are there, unless asked otherwise."""
         run_id = _own_run(request.run_id)
@@ -173,7 +170,7 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         return appio_pb2.PullAppMessagesResponse(messages_list=messages, message_object_trees=trees)
 
     async def PushObject(
-        self, request: message_pb2.PushObjectRequest, _rpc: RpcContext
+        self, request: message_pb2.PushObjectRequest, _rpc: Rpc
     ) -> message_pb2.PushObjectResponse:
         """Store an object of one of the run's instructions."""
         _require_superlink_node(request.node)
@@ -182,7 +179,7 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         return message_pb2.PushObjectResponse(stored=stored)
 
     async def PullObject(
-        self, request: message_pb2.PullObjectRequest, _rpc: RpcContext
+        self, request: message_pb2.PullObjectRequest, _rpc: Rpc
     ) -> message_pb2.PullObjectResponse:
         """Return an object of one of the run's messages; held until its content is here."""
         _require_superlink_node(request.node)
@@ -190,7 +187,7 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         return encode_pulled(await pull_held(self._objects, self._wakeups, run_id, object_id))
 
     async def ConfirmMessageReceived(
-        self, request: message_pb2.ConfirmMessageReceivedRequest, _rpc: RpcContext
+        self, request: message_pb2.ConfirmMessageReceivedRequest, _rpc: Rpc
     ) -> message_pb2.ConfirmMessageReceivedResponse:
         """Forget a reply the ServerApp has in full."""
         _require_superlink_node(request.node)
@@ -199,7 +196,7 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         return message_pb2.ConfirmMessageReceivedResponse()
 
     async def GetFederationOptions(
-        self, _request: run_pb2.GetFederationOptionsRequest, _rpc: RpcContext
+        self, _request: run_pb2.GetFederationOptionsRequest, _rpc: Rpc
     ) -> run_pb2.GetFederationOptionsResponse:
         """Refuse: no client calls it, upstream raises."""
         raise UnimplementedError("GetFederationOptions is not offered")
@@ -212,7 +209,7 @@ class LaunchesServicer(launches_pb2_grpc.LaunchesServicer):
         self._launches = launches
 
     async def ReportExit(
-        self, request: launches_pb2.ReportExitRequest, _rpc: RpcContext
+        self, request: launches_pb2.ReportExitRequest, _rpc: Rpc
     ) -> launches_pb2.ReportExitResponse:
         """End the lease of a process that is gone."""
         cause = request.cause or f"exited with code {request.exit_code}"
@@ -230,17 +227,6 @@ def _own_run(run_id: int) -> RunId:
 def _require_superlink_node(node: node_pb2.Node) -> None:
     if node.node_id != SUPERLINK_NODE:
         raise FailedPreconditionError(f"node_id must be {SUPERLINK_NODE}, it is {node.node_id}")
-
-
-def _patience_of(announced: str | None) -> timedelta | None:
-    """Return how long the next silence may last, None for the contract's patience."""
-    try:
-        interval_s = float(announced or "nan")
-    except ValueError:
-        return None
-    if not 0 < interval_s <= _LONGEST_INTERVAL_S:
-        return None
-    return timedelta(seconds=interval_s * _PATIENCE)
 
 
 def _encode_inputs(inputs: Inputs) -> appio_pb2.PullAppInputsResponse:

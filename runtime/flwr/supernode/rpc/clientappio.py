@@ -1,8 +1,5 @@
 """Edge of the ClientAppIo API: decode, call one operation, encode.  No rules live here."""
 
-from datetime import timedelta
-from typing import Final
-
 import grpc
 
 from flwr.core.ids import ObjectId, RunId
@@ -15,7 +12,8 @@ from flwr.proto import (
     message_pb2,
     run_pb2,
 )
-from flwr.shell.in_thread import in_thread
+from flwr.shell.in_thread import in_thread, threaded
+from flwr.shell.returning import Returning
 from flwr.shell.wakeups import Wakeups
 from flwr.supernode.apps import AppInputs, AppSessions
 from flwr.supernode.leases import AppLeases
@@ -24,9 +22,7 @@ from flwr.wire.codec.config import new_context
 from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
 from flwr.wire.codec.runs import encode_run
 from flwr.wire.interceptors.app_token import calling_lease
-from flwr.wire.interceptors.guarding import Rpc, headers_of
-
-_LONGEST_HEARTBEAT_S: Final = 3600.0
+from flwr.wire.interceptors.guarding import Rpc, header
 
 
 class ClientAppIoServicer(clientappio_pb2_grpc.ClientAppIoServicer):
@@ -34,6 +30,7 @@ class ClientAppIoServicer(clientappio_pb2_grpc.ClientAppIoServicer):
 
     def __init__(self, leases: AppLeases, apps: AppSessions, wakeups: Wakeups) -> None:
         self._leases, self._apps, self._wakeups = leases, apps, wakeups
+        self._returning = Returning()
 
     async def ListAppsToLaunch(
         self, _request: appio_pb2.ListAppsToLaunchRequest, _rpc: Rpc
@@ -50,7 +47,8 @@ class ClientAppIoServicer(clientappio_pb2_grpc.ClientAppIoServicer):
         self, request: appio_pb2.RequestTokenRequest, _rpc: Rpc
     ) -> appio_pb2.RequestTokenResponse:
         """Grant a launch; an empty token means that somebody else has it."""
-        token = await in_thread(self._leases.grant, RunId(request.run_id))
+        grant = in_thread(self._leases.grant, RunId(request.run_id))
+        token = await self._returning.take(grant, threaded(self._leases.take_back))
         return appio_pb2.RequestTokenResponse(token=token or "")
 
     async def GetRun(self, request: run_pb2.GetRunRequest, _rpc: Rpc) -> run_pb2.GetRunResponse:
@@ -62,9 +60,9 @@ class ClientAppIoServicer(clientappio_pb2_grpc.ClientAppIoServicer):
         self, _request: heartbeat_pb2.SendAppHeartbeatRequest, rpc: Rpc
     ) -> heartbeat_pb2.SendAppHeartbeatResponse:
         """Renew the lease."""
-        lives = await in_thread(
-            self._leases.heartbeat, calling_lease(rpc).token_hash, next_in=_announced(rpc)
-        )
+        next_in = metadata.read_heartbeat(header(rpc, metadata.HEARTBEAT_S))
+        token_hash = calling_lease(rpc).token_hash
+        lives = await in_thread(self._leases.heartbeat, token_hash, next_in=next_in)
         return heartbeat_pb2.SendAppHeartbeatResponse(success=lives)
 
     async def PullAppInputs(
@@ -168,13 +166,3 @@ def _encode_context(inputs: AppInputs) -> message_pb2.Context:
     if inputs.context is not None:
         context.state.CopyFrom(message_pb2.Context.FromString(inputs.context).state)
     return context
-
-
-def _announced(rpc: Rpc) -> timedelta | None:
-    """Return when our own runners say that their next heartbeat comes."""
-    said = dict(headers_of(rpc)).get(metadata.HEARTBEAT_S)
-    try:
-        seconds = float(said) if said is not None else 0.0
-    except ValueError:
-        return None
-    return timedelta(seconds=seconds) if 0 < seconds < _LONGEST_HEARTBEAT_S else None

@@ -143,7 +143,7 @@ class FleetClient:
         Args:
             active_runs: runs this node holds something of; the answer names those that ended.
         """
-        listed = ",".join(map(str, active_runs))
+        listed = metadata.write_runs(active_runs)
         headers: Headers = ((metadata.ACTIVE_RUNS, listed),) if listed else ()
         call = self._start(
             f"{_FLEET}PullMessages",
@@ -293,4 +293,4 @@ def _ended_runs(trailers: grpc.aio.Metadata) -> tuple[RunId, ...] | None:
     told = trailers.get(metadata.ENDED_RUNS)
     if not isinstance(told, str):
         return None
-    return tuple(RunId(int(text)) for text in told.split(",") if text.strip().isdigit())
+    return tuple(metadata.read_runs(told))

@@ -3,8 +3,8 @@
 Each call is tried once, and is proven by the shared secret where there is one.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -19,17 +19,12 @@ from flwr.core.run import Run
 from flwr.proto import appio_pb2, run_pb2
 from flwr.proto.compose.v1 import launches_pb2
 from flwr.wire import metadata
+from flwr.wire.appio_methods import REPORT_EXIT, method_of
 from flwr.wire.clients.deadlines import HELD_S, deadline_s
 from flwr.wire.codec.runs import decode_run
 from flwr.wire.errors import from_rpc_error
 
 Response = TypeVar("Response", bound=Message)
-
-_SERVICE: Final[Mapping[AppKind, str]] = {
-    AppKind.SERVERAPP: "/flwr.proto.ServerAppIo/",
-    AppKind.CLIENTAPP: "/flwr.proto.ClientAppIo/",
-}
-_REPORT_EXIT: Final = "/flwr.compose.v1.Launches/ReportExit"
 
 
 class LaunchesClient:
@@ -51,14 +46,14 @@ class LaunchesClient:
         secret: SuperExecSecret | None = None,
     ) -> None:
         self._channel = channel
-        self._service = _SERVICE[kind]
+        self._kind = kind
         self._clock = clock
         self._secret = secret
 
     async def list_apps(self) -> list[RunId]:
         """Return runs that wait for an app process; the server may hold the call."""
         response = await self._call(
-            f"{self._service}ListAppsToLaunch",
+            method_of(self._kind, "ListAppsToLaunch"),
             appio_pb2.ListAppsToLaunchRequest(),
             appio_pb2.ListAppsToLaunchResponse.FromString,
             timeout_s=HELD_S,
@@ -68,7 +63,7 @@ class LaunchesClient:
     async def request_token(self, run_id: RunId) -> str:
         """Claim the launch for one run; empty when somebody else has it."""
         response = await self._call(
-            f"{self._service}RequestToken",
+            method_of(self._kind, "RequestToken"),
             appio_pb2.RequestTokenRequest(run_id=run_id),
             appio_pb2.RequestTokenResponse.FromString,
         )
@@ -77,7 +72,7 @@ class LaunchesClient:
     async def get_run(self, run_id: RunId) -> Run | None:
         """Return the run, None when it is unknown."""
         response = await self._call(
-            f"{self._service}GetRun",
+            method_of(self._kind, "GetRun"),
             run_pb2.GetRunRequest(run_id=run_id),
             run_pb2.GetRunResponse.FromString,
         )
@@ -96,7 +91,7 @@ class LaunchesClient:
         """
         try:
             await self._call(
-                _REPORT_EXIT,
+                REPORT_EXIT,
                 launches_pb2.ReportExitRequest(token=token, exit_code=exit_code, cause=cause),
                 launches_pb2.ReportExitResponse.FromString,
             )

@@ -17,24 +17,15 @@ from flwr.core.lease import AppKind
 from flwr.core.message import Delivery, ErrorCode, ObjectTree
 from flwr.core.run import RunStatus
 from flwr.proto import appio_pb2, heartbeat_pb2, log_pb2, message_pb2, node_pb2, run_pb2
-from flwr.proto.compose.v1 import logs_pb2
+from flwr.proto.compose.v1 import launches_pb2, logs_pb2
 from flwr.wire import metadata as keys
+from flwr.wire.appio_methods import PUSH_APP_LOGS, REPORT_EXIT, method_of
 from flwr.wire.codec.messages import decode_deliveries, encode_envelope, encode_tree
 from flwr.wire.codec.runs import encode_run_status
 from flwr.wire.object_format import error_reply
 from flwr.wire.transport import NO_METADATA
 
-_SERVICES: Final[Mapping[AppKind, str]] = {
-    AppKind.SERVERAPP: "/flwr.proto.ServerAppIo",
-    AppKind.CLIENTAPP: "/flwr.proto.ClientAppIo",
-}
-_PUSH_APP_LOGS: Final = "/flwr.compose.v1.AppLogs/PushAppLogs"
 _SERVERAPP_LOG_NODE: Final = 0  # wire contract §7.1
-
-
-def method_of(kind: AppKind, name: str) -> str:
-    """Return the full path of an AppIo method."""
-    return f"{_SERVICES[kind]}/{name}"
 
 
 class AsyncCaller(Protocol):
@@ -96,7 +87,14 @@ class RunnerClient:
     async def push_clientapp_logs(self, token: str, text: str) -> None:
         """Give the SuperNode what the app printed; UNIMPLEMENTED by upstream's."""
         request = logs_pb2.PushAppLogsRequest(token=token, logs=[text])
-        await self._caller.call(_PUSH_APP_LOGS, request.SerializeToString())
+        await self._caller.call(PUSH_APP_LOGS, request.SerializeToString())
+
+    async def report_exit(
+        self, token: str, exit_code: int, cause: str, *, patience: timedelta
+    ) -> None:
+        """Say why there is no app to speak for; refused by upstream's daemons, which wait."""
+        request = launches_pb2.ReportExitRequest(token=token, exit_code=exit_code, cause=cause)
+        await self._caller.call(REPORT_EXIT, request.SerializeToString(), patience=patience)
 
     async def finish_run(
         self, run_id: RunId, status: RunStatus, details: str, *, patience: timedelta | None = None

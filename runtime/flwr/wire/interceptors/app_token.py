@@ -22,6 +22,7 @@ from flwr.core.clock import Clock
 from flwr.core.errors import FlwrError
 from flwr.core.ids import RunId
 from flwr.core.lease import Lease
+from flwr.wire.appio_methods import APP_LOGS, CLIENTAPPIO, LAUNCHES, SERVERAPPIO
 from flwr.wire.interceptors.access_log import add_fact
 from flwr.wire.interceptors.guarding import (
     Continuation,
@@ -37,12 +38,7 @@ FindLease = Callable[[str], Awaitable[Lease | None]]
 
 FindLeaseOfRun = Callable[[RunId], Awaitable[Lease | None]]
 
-_SERVICES: Final = (
-    "/flwr.proto.ServerAppIo/",
-    "/flwr.proto.ClientAppIo/",
-    "/flwr.compose.v1.AppLogs/",
-    "/flwr.compose.v1.Launches/",
-)
+_SERVICES: Final = (SERVERAPPIO, CLIENTAPPIO, APP_LOGS, LAUNCHES)
 _calling_lease: ContextVar[Lease] = ContextVar("calling_lease")
 
 
@@ -95,6 +91,8 @@ class AppTokenInterceptor(grpc.aio.ServerInterceptor):
                 await self._check_token(request, rpc)
             elif proof is Proof.SUPEREXEC:
                 self._check_superexec(request, rpc, method)
+            elif proof is Proof.LAUNCH:
+                await self._check_launch(request, rpc, method)
             else:
                 raise TokenRefusedError
 
@@ -131,6 +129,15 @@ class AppTokenInterceptor(grpc.aio.ServerInterceptor):
         if lease is None:
             raise otherwise
         return lease
+
+    async def _check_launch(self, request: Request, rpc: Rpc, method: str) -> None:
+        token = find_token(headers_of(rpc))
+        if token is None:
+            self._check_superexec(request, rpc, method)
+            return
+        await self._require_lease(token, TokenRefusedError())
+        if request.token != token:
+            raise TokenRefusedError
 
     def _check_superexec(self, request: Request, rpc: Rpc, method: str) -> None:
         if self._superexec is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from flwr.auth.headers import find_text
 from flwr.core.errors import InvalidError
 
 if TYPE_CHECKING:
@@ -96,6 +97,11 @@ def rewritten(
 def headers_of(rpc: Rpc) -> tuple[tuple[str, str | bytes], ...]:
     """Return the call's request headers as pairs."""
     return tuple(rpc.invocation_metadata() or ())
+
+
+def header(rpc: Rpc, key: str) -> str | None:
+    """Return the text of a request header; None when it is missing, empty or repeated."""
+    return find_text(headers_of(rpc), key)
 
 
 def _as_it_is(raw: bytes) -> bytes:

@@ -1,32 +1,10 @@
-"""What the held calls of all APIs have in common: metadata in, nothing lost on the way out."""
+"""Taking for a caller who may have gone away meanwhile: nothing that was taken is lost."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
-
-import grpc
-
-from flwr.core.ids import RunId
+from typing import Any, TypeVar
 
 T = TypeVar("T")
-
-RpcContext = grpc.aio.ServicerContext[Any, Any]
-_MAX_RUNS: Final = 1024  # more than a node can work for at once
-
-
-def header(rpc: RpcContext, key: str) -> str | None:
-    """Return the text of a metadata key, None when it is absent."""
-    for name, value in rpc.invocation_metadata() or ():
-        if name == key:
-            return value if isinstance(value, str) else None
-    return None
-
-
-def run_ids_in(text: str | None) -> list[RunId]:
-    """Read a comma list of run ids; what is no number is skipped."""
-    parts = (text or "").split(",")[:_MAX_RUNS]
-    numbers = [part.strip() for part in parts]
-    return [RunId(int(n)) for n in numbers if n.isascii() and n.isdigit() and len(n) < 21]  # noqa: PLR2004 - digits of 2**64
 
 
 class Returning:

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from flwr.superlink.rpc.hold import Returning, run_ids_in
+from flwr.shell.returning import Returning
 
 
 @pytest.mark.row("F2")
@@ -30,8 +30,3 @@ def test_what_was_taken_for_a_caller_that_went_away_is_given_back() -> None:
         assert call.cancelled()
 
     asyncio.run(body())
-
-
-def test_run_ids_are_read_leniently() -> None:
-    assert run_ids_in("1, 22,x,,-3,99999999999999999999999") == [1, 22]
-    assert run_ids_in(None) == []
