@@ -12,15 +12,25 @@ from functools import partial
 from typing import Final, Protocol
 
 from flwr.core.clock import Clock
-from flwr.core.errors import FlwrError
+from flwr.core.errors import ErrorKind, FlwrError
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
-from flwr.core.limits import APP_PATIENCE, POLL_FALLBACK, STOP_GRACE
+from flwr.core.limits import APP_PATIENCE, POLL_FALLBACK, RETRY_CAP, RETRY_FIRST, STOP_GRACE
 from flwr.core.run import Run, RunType
 from flwr.superexec.launcher import AppProcess, Launch, Launcher
 from flwr.wire.retry import Retry
 
 log = logging.getLogger(__name__)
+
+_REFUSALS: Final = frozenset(
+    {
+        ErrorKind.UNAUTHENTICATED,
+        ErrorKind.DENIED,
+        ErrorKind.NOT_RUNNING,  # what DENIED comes out as on an AppIo port (wire contract §6)
+        ErrorKind.UNIMPLEMENTED,
+        ErrorKind.UNAVAILABLE,  # given up already: the two sides disagree about TLS
+    }
+)
 
 EXIT_NOT_STARTED: Final = 127  # the shell's convention for "could not be executed"
 
@@ -62,23 +72,39 @@ class LaunchLoop:
         self._kind, self._clock = kind, clock
         self._retry = retry or Retry(clock=clock)
         self._slots = asyncio.Semaphore(max_apps)
+        self._alive = 0  # runners
 
     async def run(self) -> None:
         """Launch until cancelled; runners still alive then are stopped before this returns.
 
         Raises:
-            FlwrError: the daemon refuses this SuperExec; trying again would not help.
+            FlwrError: the daemon refuses this SuperExec, which has no runner to look after.
         """
         async with asyncio.TaskGroup() as runners:
             while True:
                 await self._slots.acquire()
                 launch = await self._next_launch()
+                self._alive += 1
                 runners.create_task(self._attend(launch))
 
     async def _next_launch(self) -> Launch:
+        pause = RETRY_FIRST
         while True:
             asked_at = self._clock.monotonic()
-            launch = await self._retry.call(self._claim)
+            try:
+                launch = await self._retry.call(self._claim)
+            except FlwrError as error:
+                if error.kind in _REFUSALS and not self._alive:
+                    raise
+                # To end now would end the apps of runs that have nothing to do with it.
+                log.error(  # noqa: TRY400  # expected; a traceback says nothing more
+                    "Cannot ask for launches, trying on",
+                    extra={"event": "launches-refused", "cause": error.message},
+                )
+                await asyncio.sleep(pause.total_seconds())
+                pause = min(pause * 2, RETRY_CAP)
+                continue
+            pause = RETRY_FIRST
             if launch is not None:
                 return launch
             held = timedelta(seconds=self._clock.monotonic() - asked_at)
@@ -105,6 +131,7 @@ class LaunchLoop:
             if process is not None:
                 await self._await_end(launch, process)
         finally:
+            self._alive -= 1
             self._slots.release()
 
     async def _start(self, launch: Launch) -> AppProcess | None:

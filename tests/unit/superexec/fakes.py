@@ -17,13 +17,22 @@ class FakeLaunches:
         self.reports: list[tuple[str, int, str]] = []
         self.reported = asyncio.Event()
         self.taken_by_others: set[RunId] = set()
+        self._offered = asyncio.Event()
 
     async def list_apps(self) -> list[RunId]:
         if self.errors:
             raise self.errors.pop(0)
-        if not self.waiting:
-            await asyncio.Event().wait()
+        while not self.waiting:
+            await self._offered.wait()
+            self._offered.clear()
+            if self.errors:
+                raise self.errors.pop(0)
         return list(self.waiting)
+
+    def offer(self, run_id: int) -> None:
+        """Let another run wait."""
+        self.waiting.append(RunId(run_id))
+        self._offered.set()
 
     async def request_token(self, run_id: RunId) -> str:
         self.waiting.remove(run_id)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from flwr.core.clock import SystemClock
-from flwr.core.errors import UnauthenticatedError, UnavailableError
+from flwr.core.errors import FlwrError, UnauthenticatedError, UnavailableError
 from flwr.core.lease import AppKind
 from flwr.superexec.loop import EXIT_NOT_STARTED, LaunchLoop
 from tests.unit.superexec.fakes import FakeLauncher, FakeLaunches
@@ -120,6 +120,31 @@ def test_a_refused_superexec_ends_instead_of_asking_for_ever() -> None:
             with pytest.raises(ExceptionGroup) as caught:
                 await task
             assert caught.group_contains(UnauthenticatedError)
+
+    scenario(body)
+
+
+@pytest.mark.row("F7")
+def test_a_refusal_does_not_end_the_runners_of_other_runs() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1), FakeLauncher()
+        async with looping(launches, launcher) as task:
+            await launcher.until_started(1)
+            launches.errors = [UnauthenticatedError("clock differs"), FlwrError("a bug")]
+            launches.offer(2)
+            await launcher.until_started(2)
+            assert not task.done()
+            assert not launcher.processes[0].stopped
+
+    scenario(body)
+
+
+def test_a_daemon_that_stumbles_is_asked_again() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1), FakeLauncher()
+        launches.errors = [FlwrError("the server failed on this call")]
+        async with looping(launches, launcher):
+            await launcher.until_started(1)
 
     scenario(body)
 
