@@ -13,7 +13,7 @@ from flwr.store.dialect import insert
 from flwr.store.schema import fab as table
 from flwr.store.schema import run
 
-_FINAL = sorted(FINAL)
+_UNUSED = ~exists().where(run.c.fab_hash == table.c.fab_hash, run.c.status.not_in(sorted(FINAL)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,12 @@ class Fabs:
         row = self._connection.execute(mine).first()
         return None if row is None else Fab(FabHash(row.fab_hash), row.content, row.verifications)
 
+    def unused(self) -> list[FabHash]:
+        """Return the hashes of the bundles that no unfinished run needs."""
+        rows = self._connection.execute(select(table.c.fab_hash).where(_UNUSED))
+        return [FabHash(row.fab_hash) for row in rows]
+
     def delete_unused(self) -> list[FabHash]:
         """Delete the bundles that no unfinished run needs; return their hashes."""
-        used = exists().where(run.c.fab_hash == table.c.fab_hash, run.c.status.not_in(_FINAL))
-        rows = self._connection.execute(delete(table).where(~used).returning(table.c.fab_hash))
+        rows = self._connection.execute(delete(table).where(_UNUSED).returning(table.c.fab_hash))
         return [FabHash(row.fab_hash) for row in rows]

@@ -67,7 +67,10 @@ class Reaper:
         now = self._clock.now()
         with self._store.reading() as tx:
             has_due = bool(
-                tx.nodes.lapsed(now) or tx.leases.lapsed(now) or tx.messages.expired(now, 1)
+                tx.nodes.lapsed(now)
+                or tx.leases.lapsed(now)
+                or tx.messages.expired(now, 1)
+                or tx.fabs.unused()
             )
         if has_due:
             self._reap(now)
@@ -92,6 +95,7 @@ class Reaper:
             for lease in tx.leases.lapsed(now):
                 self._launches.lapse(tx, lease)
             self._messages.expire(tx, tx.messages.expired(now, _BATCH), now=now)
+            tx.fabs.delete_unused()  # of runs that have finished since
 
     async def _sweep_before(self, until: datetime) -> bool | None:
         """Sweep; True when the next deadline comes before ``until``, so that we sleep anew."""

@@ -34,7 +34,6 @@ from flwr.auth.fab_signature import (
 from flwr.auth.node_keys import NodeKey, load_node_key, new_node_key
 from flwr.auth.tls import ClientTls
 from flwr.core.clock import Clock, SteadyClock, SystemClock
-from flwr.core.ids import NodeId
 from flwr.core.lease import AppKind
 from flwr.core.run_config import Config
 from flwr.fab.verify import verify_fab
@@ -53,6 +52,7 @@ from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.inbox import Inbox
 from flwr.supernode.intake import Intake
 from flwr.supernode.leases import AppLeases
+from flwr.supernode.membership import Membership
 from flwr.supernode.outbox import Outbox
 from flwr.supernode.port import make_clientappio
 from flwr.supernode.runs import RunBook
@@ -68,7 +68,6 @@ logger = logging.getLogger(__name__)
 
 DATABASE: Final = "supernode.db"
 _DRAIN: Final = timedelta(seconds=3)  # for complete replies, within compose's ten seconds
-_NODE_ID: Final = "node_id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,21 +235,14 @@ def _session(
     channel = open_aio_channel(config.superlink, tls)
     cleanup.push_async_callback(channel.close)
 
-    def adopt(node_id: NodeId) -> None:
-        """Work addressed to an id we no longer have can never be answered."""
-        with store.reading() as tx:
-            before = tx.meta.get(_NODE_ID)
-        if before not in {None, str(node_id)}:
-            runs.end_all(why="the SuperLink knows this node by another id now")
-        with store.transaction() as tx:
-            tx.meta.set(_NODE_ID, str(node_id))
-
+    membership = Membership(store, runs)
     return FleetSession(
         FleetClient(channel, key, clock=SystemClock(), is_durable=config.state_dir is not None),
         identity,
         clock,
         fingerprint=key.fingerprint,
-        adopt=adopt,
+        remembers=membership.remembers,
+        adopt=membership.adopt,
         explain=lambda: explain(config.superlink, tls),
         patience=Patience(max_retries=config.max_retries, max_wait=config.max_wait),
         heartbeat=config.heartbeat,

@@ -61,8 +61,13 @@ class FleetCalls(Protocol):
         """Register our own key."""
         ...
 
-    async def activate(self, interval: timedelta) -> NodeId:
-        """Come online; the answer is our id, used by every later call."""
+    async def activate(self, interval: timedelta, *, remembers: bool) -> NodeId:
+        """Come online; the answer is our id, used by every later call.
+
+        Args:
+            interval: between the heartbeats that will follow.
+            remembers: whatever this node confirmed in an earlier life is still here.
+        """
         ...
 
     async def heartbeat(self, interval: timedelta) -> bool:
@@ -158,6 +163,7 @@ class FleetSession:
         clock: Clock,
         *,
         fingerprint: str,
+        remembers: Callable[[], bool],
         adopt: Callable[[NodeId], None],
         explain: Callable[[], FlwrError],
         patience: Patience = Patience(),
@@ -170,6 +176,7 @@ class FleetSession:
             identity: takes the id the SuperLink answers.
             clock: time.
             fingerprint: of our key, for messages.
+            remembers: tells (in a thread) whether our state holds what we ever confirmed.
             adopt: told (in a thread) whenever the SuperLink answered an id, the same or a new one.
             explain: blocking; says why the SuperLink cannot be reached (``wire.diagnose``).
             patience: bounds of trying.
@@ -177,7 +184,8 @@ class FleetSession:
         """
         self.fleet = fleet
         self._identity, self._clock, self._fingerprint = identity, clock, fingerprint
-        self._adopt, self._explain, self._patience = adopt, explain, patience
+        self._remembers, self._adopt = remembers, adopt
+        self._explain, self._patience = explain, patience
         self._interval = heartbeat
         self._joined = 0  # successful activations
         self._rejoins = 0  # without one successful call since
@@ -275,7 +283,8 @@ class FleetSession:
         pause = RETRY_FIRST
         while True:
             try:
-                node_id = await self.fleet.activate(self._interval)
+                remembers = await in_thread(self._remembers)
+                node_id = await self.fleet.activate(self._interval, remembers=remembers)
                 break
             except FailedPreconditionError as refusal:
                 if not _may_pass(refusal) or self._clock.monotonic() >= online_until:

@@ -145,8 +145,7 @@ class Intake:
         known_fab = await in_thread(self._runs.find_fab, run.fab_hash)
         fab = known_fab or await self._fetch_fab(run)
         refusal = await in_thread(self._check_fab, run, fab)
-        is_new = known_fab is None and refusal is None
-        is_live = await in_thread(self._runs.admit, run, fab if is_new else None)
+        is_live = await in_thread(self._runs.admit, run, fab if refusal is None else None)
         if refusal is not None:
             raise refusal
         return is_live

@@ -13,7 +13,7 @@ from flwr.auth.app_tokens import hash_token, new_token
 from flwr.core.clock import Clock
 from flwr.core.errors import UnauthenticatedError
 from flwr.core.ids import RunId
-from flwr.core.lease import AppKind, Lease, has_lapsed, heard, renewed
+from flwr.core.lease import AppKind, Lease, heard, renewed
 from flwr.core.limits import LEASE_AFTER_HEARTBEAT, LEASE_BEFORE_HEARTBEAT
 from flwr.store.store import Store, Tx
 from flwr.supernode.identity import NodeIdentity
@@ -92,19 +92,18 @@ class AppLeases:
                 take_back_lease(tx, lease, now=now)
 
     def find(self, token_hash: str) -> Lease | None:
-        """Return the live lease of a token; None when it ended or lapsed."""
+        """Return the live lease of a token; None when it ended.
+
+        A lease lives until ``reap`` ends it: after a sleep of this machine its apps are heard
+        before the reaper can forgive them, and must not be sent away.
+        """
         with self._store.reading() as tx:
-            lease = tx.leases.find_by_hash(token_hash)
-        if lease is None or has_lapsed(lease, at=self._clock.now()):
-            return None
-        return lease
+            return tx.leases.find_by_hash(token_hash)
 
     def find_for_run(self, run_id: RunId) -> Lease | None:
         """Return the live lease of a run: there is at most one."""
-        now = self._clock.now()
         with self._store.reading() as tx:
-            live = [x for x in tx.leases.for_run(run_id) if not has_lapsed(x, at=now)]
-        return live[0] if live else None
+            return next(iter(tx.leases.for_run(run_id)), None)
 
     def require(self, token: str) -> Lease:
         """Return the live lease of ``token``.
@@ -127,7 +126,7 @@ class AppLeases:
         now = self._clock.now()
         with self._store.transaction() as tx:
             lease = tx.leases.find_by_hash(token_hash)
-            if lease is None or has_lapsed(lease, at=now):
+            if lease is None:
                 return False
             later = heard(lease, at=now, next_in=next_in)
             tx.leases.save(later)

@@ -27,7 +27,6 @@ class RunBook:
 
     def __init__(self, store: Store, clock: Clock, identity: NodeIdentity) -> None:
         self._store, self._clock, self._identity = store, clock, identity
-        self._fabs_added = 0  # since unused ones were last deleted
 
     def find_live(self, run_id: RunId) -> Run | None:
         """Return a run admitted earlier and not known to have ended."""
@@ -41,19 +40,17 @@ class RunBook:
             return tx.fabs.find(fab_hash)
 
     def admit(self, run: Run, fab: Fab | None) -> bool:
-        """Remember a run, and its bundle if it was fetched for it; False when it ended before."""
+        """Remember a run and its bundle, None if that was refused; False when it ended before."""
         now = self._clock.now()
         with self._store.transaction() as tx:
-            if fab is not None:
+            if fab is not None:  # one found here may have been deleted meanwhile
                 tx.fabs.put(fab.hash, fab.content, fab.verifications)
             if (known := tx.runs.find(run.run_id)) is not None:
                 return not known.is_final
             tx.runs.add(replace(run, status=RunStatus.RUNNING, finished_at=None))
             tx.events.append(at=now, kind="run-admitted", actor=ACTOR, run_id=run.run_id)
-            self._fabs_added += fab is not None
-            if self._fabs_added > FABS_KEPT:
+            if len(tx.fabs.unused()) > FABS_KEPT:
                 tx.fabs.delete_unused()
-                self._fabs_added = 0
         return True
 
     def live(self) -> list[RunId]:

@@ -40,7 +40,9 @@ def test_a_fab_lives_while_an_unfinished_run_needs_it(store: Store) -> None:
         tx.fabs.put(unneeded, b"unneeded", {})
         tx.runs.add(given.run(fab_hash=needed))
         tx.runs.add(over)
+        assert tx.fabs.unused() == [unneeded]
         assert tx.fabs.delete_unused() == [unneeded]
+        assert tx.fabs.unused() == []
         assert tx.fabs.find(needed) is not None
 
 

@@ -16,6 +16,21 @@ def test_nothing_to_wait_for_means_no_deadline(link: Link) -> None:
     assert link.reaper.sweep() is None
 
 
+def test_a_bundle_is_deleted_after_the_last_run_that_needs_it(link: Link) -> None:
+    (run, _), (other, token) = link.running(), link.running()
+
+    def has_fab() -> bool:
+        link.reaper.sweep()
+        with link.store.reading() as tx:
+            return tx.fabs.find(run.fab_hash) is not None
+
+    link.launches.update_status(run.run_id, RunStatus.COMPLETED, "")
+    assert has_fab()
+    link.launches.update_status(other.run_id, RunStatus.FAILED, "why")
+    assert not has_fab()
+    assert not link.launches.heartbeat(link.hash_of(token))
+
+
 def test_the_next_deadline_is_the_earliest_of_all(link: Link) -> None:
     run, token = link.running()
     node = link.online()

@@ -30,6 +30,7 @@ class FakeFleet:
         self.confirmed: list[MessageId] = []
         self.replies: dict[MessageId, Envelope] = {}
         self.runtimes: list[float] = []
+        self.remembered: list[bool] = []
         self.received: dict[ObjectId, bytes] = {}
         self.failures: dict[str, list[FlwrError]] = {}  # raised by the next calls of that name
         self.damaged: dict[ObjectId, int] = {}  # how often wrong bytes are answered
@@ -65,8 +66,9 @@ class FakeFleet:
         await self._called("register")
         return self.node_id
 
-    async def activate(self, interval: timedelta) -> NodeId:
+    async def activate(self, interval: timedelta, *, remembers: bool) -> NodeId:
         await self._called("activate")
+        self.remembered.append(remembers)
         return self.node_id
 
     async def heartbeat(self, interval: timedelta) -> bool:

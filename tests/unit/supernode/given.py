@@ -25,6 +25,7 @@ from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.inbox import Inbox
 from flwr.supernode.intake import Intake
 from flwr.supernode.leases import AppLeases
+from flwr.supernode.membership import Membership
 from flwr.supernode.outbox import Outbox
 from flwr.supernode.runs import RunBook
 from flwr.wire.clients.fleet import FetchedFab
@@ -176,6 +177,7 @@ class Site:
             read_defaults=read_defaults,
         )
         self.runs = RunBook(self.store, self.clock, self.identity)
+        self.membership = Membership(self.store, self.runs)
 
     def connect(self, patience: Patience | None = None) -> None:
         """Build the parts that need a running loop."""
@@ -186,7 +188,8 @@ class Site:
             self.identity,
             self.clock,
             fingerprint="SHA256:test",
-            adopt=lambda _node_id: None,
+            remembers=self.membership.remembers,
+            adopt=self.membership.adopt,
             explain=lambda: ConnectionRefusedByPeerError("superlink:9092"),
             patience=patience or Patience(),
         )

@@ -8,6 +8,7 @@ from flwr.auth.app_tokens import hash_token
 from flwr.core.errors import FailedPreconditionError, InvalidError, NotFoundError
 from flwr.core.ids import FabHash, ObjectId, RunId
 from flwr.core.message import ErrorCode
+from flwr.core.run import Run
 from flwr.store.fabs import Fab
 from flwr.supernode.apps import Stopwatches
 from flwr.supernode.runs import FABS_KEPT
@@ -182,13 +183,19 @@ def test_bundles_of_ended_runs_are_kept_for_the_next_run_within_a_bound() -> Non
     site.runs.end([given.RUN], why="done")
     assert site.runs.find_fab(given.fab().fab_hash) is not None
 
-    for number in range(FABS_KEPT):
+    def admit_another(number: int) -> Run:
         content = str(number).encode()
         fab = Fab(FabHash(hashlib.sha256(content).hexdigest()), content)
-        run_id = RunId(1000 + number)
-        assert site.runs.admit(replace(given.run(site.clock, run_id), fab_hash=fab.hash), fab)
+        run = replace(given.run(site.clock, RunId(1000 + number)), fab_hash=fab.hash)
+        assert site.runs.admit(run, fab)
+        return run
+
+    for number in range(FABS_KEPT):
+        site.runs.end([admit_another(number).run_id], why="done")
+    assert site.runs.find_fab(given.fab().fab_hash) is not None
+    last = admit_another(FABS_KEPT)
     assert site.runs.find_fab(given.fab().fab_hash) is None
-    assert site.runs.find_fab(fab.hash) is not None
+    assert site.runs.find_fab(last.fab_hash) is not None
 
 
 def test_running_time_is_zero_when_unknown_and_measured_otherwise() -> None:

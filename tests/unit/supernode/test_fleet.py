@@ -41,6 +41,7 @@ class Joining:
             self.identity,
             self.clock,
             fingerprint="SHA256:abc",
+            remembers=lambda: bool(self.adopted),
             adopt=self.adopted.append,
             explain=lambda: cause or ConnectionRefusedByPeerError("superlink:9092"),
             patience=patience or Patience(),

@@ -53,13 +53,14 @@ def test_a_launch_nobody_waited_for_is_offered_again_at_once_and_counts_for_noth
     assert site.reply_to(asked.message_id) is None
 
 
-def test_a_token_is_good_until_its_lease_lapses() -> None:
+def test_a_token_is_good_until_its_lapsed_lease_is_ended() -> None:
     site = Site()
     site.take_in()
     token, lease = site.launch()
     assert lease.run_id == RUN
 
     site.clock.advance(LEASE_BEFORE_HEARTBEAT)
+    site.leases.reap()
     with pytest.raises(UnauthenticatedError):
         site.leases.require(token)
     assert not site.leases.heartbeat(hash_token(token), next_in=None)
@@ -198,6 +199,19 @@ def test_leases_are_renewed_when_it_was_the_node_that_was_away() -> None:
     site.leases.renew_all()
 
     assert site.leases.require(token).until == site.clock.now() + LEASE_AFTER_HEARTBEAT
+
+
+@pytest.mark.row("F9")
+def test_an_app_that_is_heard_before_the_reaper_wakes_up_keeps_its_lease() -> None:
+    site = Site()
+    site.take_in(ttl=7200.0)
+    token, lease = site.launch()
+    site.clock.advance(timedelta(hours=1))  # the whole machine slept
+
+    assert site.leases.find(lease.token_hash) is not None
+    assert site.leases.heartbeat(hash_token(token), next_in=timedelta(seconds=3))
+    site.leases.reap()
+    assert site.leases.require(token).until == site.clock.now() + APP_PATIENCE
 
 
 @pytest.mark.row("F7", "F44")

@@ -152,7 +152,7 @@ def played(scenario: Callable[[FleetClient, Fleet], Awaitable[Any]]) -> tuple[An
 def test_a_node_registers_activates_and_leaves_under_its_own_key_and_id() -> None:
     async def life(client: FleetClient, _fleet: Fleet) -> Any:
         assert await client.register() == NODE
-        assert await client.activate(timedelta(seconds=30)) == NODE
+        assert await client.activate(timedelta(seconds=30), remembers=True) == NODE
         assert await client.heartbeat(timedelta(seconds=30))
         await client.deactivate()
         await client.unregister()
@@ -167,6 +167,17 @@ def test_a_node_registers_activates_and_leaves_under_its_own_key_and_id() -> Non
     assert fleet.headers["RegisterNode"]["flwr-compose-version"]
 
 
+def test_a_node_that_lost_its_state_asks_for_what_it_confirmed_and_keeps_from_then_on() -> None:
+    async def come_back(client: FleetClient, _fleet: Fleet) -> Any:
+        await client.activate(timedelta(seconds=30), remembers=False)
+        await client.pull_messages()
+
+    _, fleet = played(come_back)
+
+    assert "flwr-compose-durable" not in fleet.headers["ActivateNode"]
+    assert fleet.headers["PullMessages"]["flwr-compose-durable"] == "1"
+
+
 @pytest.mark.parametrize(
     ("trailer", "ended"), [(None, None), ("", ()), (f"{RUN},7", (RUN, RunId(7)))]
 )
@@ -175,7 +186,7 @@ def test_a_pull_brings_the_message_and_the_runs_that_ended(
 ) -> None:
     async def pull(client: FleetClient, fleet: Fleet) -> Pulled:
         fleet.ended = trailer
-        await client.activate(timedelta(seconds=30))
+        await client.activate(timedelta(seconds=30), remembers=True)
         return await client.pull_messages([RUN, RunId(7)])
 
     pulled, fleet = played(pull)
@@ -188,7 +199,7 @@ def test_a_pull_brings_the_message_and_the_runs_that_ended(
 
 def test_objects_replies_bundles_and_logs_travel() -> None:
     async def work(client: FleetClient, _fleet: Fleet) -> list[Any]:
-        await client.activate(timedelta(seconds=30))
+        await client.activate(timedelta(seconds=30), remembers=True)
         await client.confirm(RUN, DELIVERY.envelope.message_id)
         await client.push_logs(RUN, ["one", "two"])
         return [
@@ -212,7 +223,7 @@ def test_objects_replies_bundles_and_logs_travel() -> None:
 
 def test_a_stopped_run_comes_out_as_not_running_with_its_words() -> None:
     async def ask(client: FleetClient, _fleet: Fleet) -> Any:
-        await client.activate(timedelta(seconds=30))
+        await client.activate(timedelta(seconds=30), remembers=True)
         with pytest.raises(PeerNotRunningError) as caught:
             await client.get_run(RUN)
         return caught.value.message
@@ -222,7 +233,7 @@ def test_a_stopped_run_comes_out_as_not_running_with_its_words() -> None:
 
 def test_every_call_is_signed_at_its_own_time() -> None:
     async def twice(client: FleetClient, fleet: Fleet) -> list[str]:
-        await client.activate(timedelta(seconds=30))
+        await client.activate(timedelta(seconds=30), remembers=True)
         first = fleet.headers["ActivateNode"]["flwr-timestamp"]
         CLOCK.advance(timedelta(seconds=1))
         await client.heartbeat(timedelta(seconds=30))

@@ -96,15 +96,20 @@ class FleetClient:
         )
         return NodeId(response.node_id)
 
-    async def activate(self, interval: timedelta) -> NodeId:
-        """Come online, announcing a heartbeat every ``interval``; the answer is our id."""
+    async def activate(self, interval: timedelta, *, remembers: bool) -> NodeId:
+        """Come online; the answer is our id.
+
+        Args:
+            interval: between the heartbeats that will follow.
+            remembers: whatever this node confirmed in an earlier life is still here.
+        """
         response = await self._call(
             "ActivateNode",
             fleet_pb2.ActivateNodeRequest(
                 public_key=self._key.public_pem, heartbeat_interval=seconds(interval)
             ),
             fleet_pb2.ActivateNodeResponse.FromString,
-            headers=self._traits,
+            headers=self._traits if remembers else (),
         )
         self._node_id = NodeId(response.node_id)
         return self._node_id
