@@ -48,8 +48,3 @@ def heard(lease: Lease, *, at: datetime, next_in: timedelta | None) -> Lease:
 def renewed(lease: Lease, *, at: datetime, patience: timedelta) -> Lease:
     """Return ``lease`` prolonged to ``patience`` from now, never shortened."""
     return replace(lease, until=max(lease.until, at + patience))
-
-
-def has_lapsed(lease: Lease, *, at: datetime) -> bool:
-    """Tell whether no heartbeat came in time."""
-    return lease.until <= at

@@ -17,7 +17,7 @@ from flwr.auth.tls import ClientTls
 from flwr.core.clock import Clock
 from flwr.core.errors import DeniedError, ErrorKind, FlwrError
 from flwr.core.lease import AppKind
-from flwr.core.limits import CONTACT_LOST
+from flwr.core.limits import APP_PATIENCE, CONTACT_LOST
 from flwr.wire.appio_methods import method_of
 from flwr.wire.clients.deadlines import FAB_S, HELD_S, OBJECT_S, deadline_s
 from flwr.wire.diagnose import explain
@@ -48,6 +48,9 @@ _ANSWERS_TAKE_S: Final[Mapping[str, float]] = {
     "PullMessages": HELD_S,
     "PullObject": OBJECT_S,
 }
+_HEARTBEAT: Final = "SendAppHeartbeat"
+_HEARTBEAT_S: Final = (APP_PATIENCE / 3).total_seconds()
+"""One that hangs, on a connection that is dead and does not know it, must not cost the lease."""
 
 
 class Relay:
@@ -87,6 +90,8 @@ class Relay:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(method)
         name = method.rpartition("/")[2]
         timeout_s = max(deadline_s(len(body)), _ANSWERS_TAKE_S.get(name, 0.0))
+        if name == _HEARTBEAT:
+            timeout_s = _HEARTBEAT_S
         try:
             return await call(body, timeout=timeout_s, metadata=headers)
         except grpc.RpcError as error:

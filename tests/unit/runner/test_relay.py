@@ -14,8 +14,11 @@ from flwr.core.errors import (
     UnavailableError,
 )
 from flwr.core.lease import AppKind
+from flwr.core.limits import APP_HEARTBEAT, APP_PATIENCE
+from flwr.runner import relay
 from flwr.runner.relay import Relay, require_allowed, retry_policy
 from flwr.wire.channel import open_aio_channel
+from flwr.wire.clients.runner import RunnerClient
 from flwr.wire.errors import abort_with
 from flwr.wire.pipe import Request
 from tests.fakes.rpc import byte_service, serving
@@ -49,6 +52,31 @@ def relaying(server: Server, body: Callable[[Relay], Awaitable[T]]) -> T:
             return await body(relay)
 
     return asyncio.run(scenario())
+
+
+@pytest.mark.row("F16")
+def test_a_heartbeat_that_hangs_is_given_up_before_the_lease_lapses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    longest_silence_s = relay._HEARTBEAT_S + APP_HEARTBEAT.total_seconds()
+    assert longest_silence_s < APP_PATIENCE.total_seconds()
+    monkeypatch.setattr(relay, "_HEARTBEAT_S", 0.1)
+
+    async def scenario() -> None:
+        async def hang(_request: bytes, _rpc: Any) -> bytes:
+            await asyncio.Event().wait()
+            return b""
+
+        async with (
+            asyncio.timeout(5),
+            serving(byte_service("flwr.proto.ServerAppIo", {"SendAppHeartbeat": hang})) as at,
+            open_aio_channel(at.address, None) as channel,
+        ):
+            calls = Relay(channel, "secret", retry=retry_policy(at.address, None, SystemClock()))
+            with pytest.raises(UnavailableError):
+                await RunnerClient(calls, kind=AppKind.SERVERAPP).heartbeat(next_in=APP_HEARTBEAT)
+
+    asyncio.run(scenario())
 
 
 def test_bytes_pass_through_with_the_token_and_the_metadata_of_the_app() -> None:
