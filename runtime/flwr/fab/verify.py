@@ -95,6 +95,8 @@ def _read_content_list(content: bytes, entries: Mapping[str, Entry]) -> dict[str
             raise FabInvalidError(f"it has no {required}")
     raw = _read_whole(content, entries[CONTENT_LIST], _MAX_CONTENT_LIST)
     contents = _parse_content_list(raw)
+    if PYPROJECT not in contents:  # so do builders before 1.28; the hash of the bundle covers it
+        contents[PYPROJECT] = _measure(content, entries[PYPROJECT])
     held = entries.keys() - {CONTENT_LIST}
     if unlisted := sorted(held - contents.keys()):
         raise FabInvalidError(f"{unlisted[0]!r} is not in the list of contents")
@@ -108,7 +110,7 @@ def _read_content_list(content: bytes, entries: Mapping[str, Entry]) -> dict[str
 def _parse_content_list(raw: bytes) -> dict[str, Content]:
     contents: dict[str, Content] = {}
     try:
-        lines = raw.decode().split("\n")
+        lines = raw.decode().removesuffix("\n").split("\n")  # builders before 1.28 end with it
     except UnicodeDecodeError as cause:
         raise FabInvalidError("its list of contents is no text") from cause
     for line in lines:
@@ -117,6 +119,11 @@ def _parse_content_list(raw: bytes) -> dict[str, Content]:
             raise FabInvalidError(f"its list of contents has a bad line: {line[:120]!r}")
         contents[fields["path"]] = Content(fields["sha256"], int(fields["bits"]) // 8)
     return contents
+
+
+def _measure(content: bytes, entry: Entry) -> Content:
+    whole = _read_whole(content, entry, MAX_PYPROJECT_BYTES)
+    return Content(hashlib.sha256(whole).hexdigest(), len(whole))
 
 
 def _read_whole(content: bytes, entry: Entry, limit: int) -> bytes:

@@ -169,7 +169,7 @@ def test_a_nested_archive_is_only_bytes(tmp_path: Path) -> None:
         (lambda files: given.content_list(dict(list(files.items())[:-1])), "not in the list"),
         (lambda files: given.content_list({**files, "tiny/__init__.py": b"evil"}), "in size"),
         (lambda files: given.content_list(files).replace(b"a", b"b", 1), "is listed|hash|in the"),
-        (lambda files: given.content_list(files) + b"\n", "bad line"),
+        (lambda files: given.content_list(files) + b"\n\n", "bad line"),
         (lambda files: given.content_list(files) + b"7", "bad line|in size"),
         (lambda _: b"\xff\xfe", "no text"),
     ],
@@ -241,3 +241,12 @@ def test_the_full_hash_is_compared_not_a_prefix(tmp_path: Path) -> None:
 def test_an_honest_bundle_passes_stored_or_deflated(method: int) -> None:
     fab = verify_fab(given.fab(method=method))
     assert set(fab.contents) == set(given.FILES)
+
+
+def test_a_bundle_of_builders_before_1_28_passes(tmp_path: Path) -> None:
+    listed = {path: data for path, data in given.FILES.items() if path != "pyproject.toml"}
+    content = given.fab(listed=given.content_list(listed) + b"\n")
+
+    installed = install_fab(content, tmp_path)
+
+    assert (installed.path / "pyproject.toml").read_text() == given.PYPROJECT
