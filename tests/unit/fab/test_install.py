@@ -1,4 +1,5 @@
 import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,16 @@ def test_an_intact_app_is_left_in_place(tmp_path: Path) -> None:
     assert install_fab(given.fab(), tmp_path).path.stat().st_ino == before
 
 
+def in_another_process(apps: Path) -> Path:
+    """Install in a process that has ended, so that nobody holds the app."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_install_path, (apps,))
+
+
+def _install_path(apps: Path) -> Path:
+    return install_fab(given.fab(), apps).path
+
+
 def edit(path: Path) -> None:
     path.joinpath("tiny/server_app.py").chmod(0o644)
     path.joinpath("tiny/server_app.py").write_bytes(b"app = 6\n")
@@ -59,15 +70,43 @@ def link_folder(path: Path) -> None:
 
 @pytest.mark.row("F12")
 @pytest.mark.parametrize("tamper", [edit, add, remove, link, link_folder])
-def test_an_edited_or_partial_app_is_replaced_on_next_use(tmp_path: Path, tamper) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - the parametrized functions above
-    app = install_fab(given.fab(), tmp_path)
-    tamper(app.path)
+def test_an_edited_or_partial_app_is_replaced_on_next_use(
+    tmp_path: Path, tamper: Callable[[Path], None]
+) -> None:
+    path = in_another_process(tmp_path)
+    tamper(path)
 
     again = install_fab(given.fab(), tmp_path)
 
-    assert again.path == app.path
-    assert files_below(app.path) == given.FILES
-    assert not list(app.path.rglob("more"))
+    assert again.path == path
+    assert files_below(path) == given.FILES
+    assert not list(path.rglob("more"))
+
+
+@pytest.mark.row("F12")
+@pytest.mark.parametrize("tamper", [edit, add, remove, link, link_folder])
+def test_a_running_app_keeps_its_directory_when_it_was_edited(
+    tmp_path: Path, tamper: Callable[[Path], None]
+) -> None:
+    running = install_fab(given.fab(), tmp_path)  # held until this process ends
+    tamper(running.path)
+    found = files_below(running.path)
+
+    again = install_fab(given.fab(), tmp_path)
+
+    assert again.path != running.path
+    assert files_below(again.path) == given.FILES
+    assert files_below(running.path) == found
+    assert install_fab(given.fab(), tmp_path).path == again.path
+
+
+def test_what_an_app_writes_beside_its_code_is_left_alone(tmp_path: Path) -> None:
+    app = install_fab(given.fab(), tmp_path)
+    app.path.joinpath("tiny/cache").mkdir()
+    app.path.joinpath("tiny/cache/data.npz").write_bytes(b"data")
+
+    assert install_fab(given.fab(), tmp_path).path == app.path
+    assert app.path.joinpath("tiny/cache/data.npz").exists()
 
 
 @pytest.mark.row("F12")
