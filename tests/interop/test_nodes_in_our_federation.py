@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.apps import TINY, digest_in
+from tests.harness.apps import TINY, config, digest_in
 from tests.harness.federation import Federation
-from tests.harness.toolset import Toolset, upstream
+from tests.harness.toolset import OURS, Toolset, upstream
 from tests.interop.conftest import require
 
 EVERY_NODE = [
@@ -65,3 +65,22 @@ def test_an_upstream_node_with_an_unknown_key_is_refused(tmp_path: Path, peer: T
         statuses = [n["status"] for n in federation.flwr_json("supernode", "list", "test")["nodes"]]
         assert sorted(statuses) == ["online", "registered"]
         assert "SHA256:" in superlink.output
+
+
+def test_a_key_moves_between_our_node_and_upstreams(tmp_path: Path, peer: Toolset) -> None:
+    """What we remember against replays of our node's calls must not shut out a plain signature."""
+    with Federation(tmp_path, tls=True) as federation:
+        superlink = federation.start_superlink(node_auth=True)
+        for tools in (OURS, peer, OURS):
+            node = federation.start_node(1, tools, keyed=True)
+            federation.await_nodes(1)
+            once = config(nodes=1, num_rounds=1, evaluate=False)
+
+            run = federation.await_end(federation.submit(TINY, *once))
+
+            assert run["status"] == "finished:completed", federation.log_of(run["run-id"])
+            if tools is OURS:
+                assert node.stop() == 0
+            else:
+                node.kill()  # no farewell: the next one takes over from a node that is online
+        assert "UNAUTHENTICATED" not in superlink.output
