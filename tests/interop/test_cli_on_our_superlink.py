@@ -50,7 +50,8 @@ def test_upstreams_cli_runs_lists_and_reads_logs(
 
     (run,) = [run for run in federation.runs() if run["run-id"] not in before]
     listed = federation.flwr("ls", *where(cli, federation), "--format", "json", tools=cli)
-    seen = {r["run-id"]: r["status"] for r in json.loads(listed.stdout)["runs"]}
+    # As text: older CLIs write the id as a number.
+    seen = {str(r["run-id"]): r["status"] for r in json.loads(listed.stdout)["runs"]}
     assert seen.keys() == before | {run["run-id"]}
     assert seen[run["run-id"]] == "finished:completed"
     shown = federation.flwr("log", run["run-id"], *where(cli, federation), "--show", tools=cli)
