@@ -87,6 +87,23 @@ def test_a_run_survives_kill_9_of_the_superlink(federation: Federation, undistur
     assert digest_in(federation.log_of(run_id)) == undisturbed
 
 
+@pytest.mark.row("F42", "F44")
+def test_a_run_survives_a_polite_restart_of_the_superlink(
+    federation: Federation, undisturbed: str
+) -> None:
+    superlink, *_ = start(federation)
+    run_id = submit(federation)
+    await_round(federation, run_id, 2)
+
+    assert superlink.stop() == 0
+    federation.start_superlink(name="superlink-again")
+
+    run = federation.await_end(run_id, timeout=120)
+    assert run["status"] == "finished:completed", run
+    counted_once(federation, run_id)
+    assert digest_in(federation.log_of(run_id)) == undisturbed
+
+
 @pytest.mark.row("F2", "F3", "F4")
 def test_a_run_survives_kill_9_of_a_supernode(federation: Federation, undisturbed: str) -> None:
     _, node, _ = start(federation)

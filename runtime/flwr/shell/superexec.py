@@ -7,6 +7,7 @@ their leases, ClientApps end with it.
 import asyncio
 import logging
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
@@ -40,6 +41,10 @@ class Process(Protocol):
         """Ask it to end, insist after ``grace``."""
         ...
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its process group."""
+        ...
+
 
 async def start_child(argv: Sequence[str], env: Mapping[str, str]) -> Process:
     """Start a process of this machine."""
@@ -57,6 +62,7 @@ class SuperExecKeeper:
         argv: its command line.
         clock: tells how long it lived.
         on_end: called with the cause whenever it ended by itself, before the next one starts.
+        apps_live_on: when we stop, its apps go on; asked politely, it would end them.
         start: starts a process.
     """
 
@@ -66,10 +72,11 @@ class SuperExecKeeper:
         clock: Clock,
         *,
         on_end: Callable[[str], Awaitable[None]] = _nothing_to_do,
+        apps_live_on: bool = False,
         start: Callable[[Sequence[str], Mapping[str, str]], Awaitable[Process]] = start_child,
     ) -> None:
         self._argv, self._clock = argv, clock
-        self._on_end, self._start = on_end, start
+        self._on_end, self._start, self._apps_live_on = on_end, start, apps_live_on
 
     async def run(self) -> None:
         """Supervise until cancelled; the SuperExec has ended then."""
@@ -95,6 +102,8 @@ class SuperExecKeeper:
             await child.wait()
             return child.cause_of_exit()
         finally:
+            if self._apps_live_on:
+                child.signal(signal.SIGKILL)
             # Also after it has exited: nothing of its process group may run on.
             await asyncio.shield(child.stop(_GRACE))
 

@@ -183,7 +183,7 @@ def _keeper(
         root_certificates=security.root_certificates,
         secret=security.secret,
     )
-    return SuperExecKeeper(argv, clock)
+    return SuperExecKeeper(argv, clock, apps_live_on=True)
 
 
 def check(config: SuperLinkConfig) -> None:

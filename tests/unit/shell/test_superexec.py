@@ -1,5 +1,6 @@
 import asyncio
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ class FakeChild:
     def __init__(self, *, dies: bool) -> None:
         self.died = asyncio.Event()
         self.stopped = False
+        self.signals: list[signal.Signals] = []
         if dies:
             self.died.set()
 
@@ -29,6 +31,9 @@ class FakeChild:
     async def stop(self, grace: timedelta) -> int:
         self.stopped = True
         return 0
+
+    def signal(self, number: signal.Signals) -> None:
+        self.signals.append(number)
 
 
 @pytest.mark.row("F7", "S6")
@@ -58,6 +63,28 @@ def test_a_superexec_that_dies_is_started_again_and_stopped_with_us() -> None:
         await asyncio.gather(keeper, return_exceptions=True)
         assert [child.stopped for child in children] == [True, True]
         assert causes == ["was killed by SIGKILL"]  # of the first; we ended the second
+
+    asyncio.run(body())
+
+
+@pytest.mark.row("F42", "F44")
+@pytest.mark.parametrize("apps_live_on", [True, False])
+def test_a_superexec_whose_apps_live_on_is_not_asked_to_end_them(apps_live_on: bool) -> None:
+    async def body() -> None:
+        child, started = FakeChild(dies=False), asyncio.Event()
+
+        async def start(argv: Sequence[str], env: Mapping[str, str]) -> FakeChild:
+            started.set()
+            return child
+
+        keeper = SuperExecKeeper(["x"], FakeClock(), start=start, apps_live_on=apps_live_on)
+        keeping = asyncio.ensure_future(keeper.run())
+        await started.wait()
+        await asyncio.sleep(0)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        assert child.signals == ([signal.SIGKILL] if apps_live_on else [])
+        assert child.stopped
 
     asyncio.run(body())
 

@@ -1,4 +1,5 @@
 import asyncio
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -152,6 +153,9 @@ class FakeProcess:
         self.stopped = True
         self.ended.set()
         return -9
+
+    def signal(self, number: signal.Signals) -> None:
+        raise AssertionError("it is asked to end, with its apps")
 
 
 @pytest.mark.row("S6", "F7")
