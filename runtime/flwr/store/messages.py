@@ -193,6 +193,16 @@ class Messages:
         """Return what waits for ``dst`` or was taken by it without an answer, oldest first."""
         return self._instructions((instruction.c.dst_node_id == dst) & _UNANSWERED)
 
+    def half_answered(self, dst: NodeId) -> list[Instruction]:
+        """Return what ``dst`` has answered with a reply that misses content, oldest first."""
+        incomplete = exists().where(
+            reply.c.reply_to == instruction.c.message_id,
+            message_object.c.message_id == reply.c.message_id,
+            object_.c.object_id == message_object.c.object_id,
+            object_.c.size_bytes.is_(None),
+        )
+        return self._instructions((instruction.c.dst_node_id == dst) & incomplete)
+
     def for_run(self, run_id: RunId) -> list[Instruction]:
         """Return every instruction of a run, oldest first."""
         return self._instructions(instruction.c.run_id == run_id)

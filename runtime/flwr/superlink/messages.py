@@ -335,8 +335,11 @@ class MessageExchange:
 def requeue(tx: Tx, node_id: NodeId, *, now: datetime, confirmed_too: bool) -> None:
     """Let the instructions a restarted node had in hand wait again.
 
-    An instruction that was lost ``MAX_LAUNCH_ATTEMPTS`` times is answered with error 8 instead.
+    An instruction that was lost ``MAX_LAUNCH_ATTEMPTS`` times is answered with error 8 instead, and
+    so is one with half a reply, which a node without memory (``confirmed_too``) never completes.
     """
+    for instruction in tx.messages.half_answered(node_id) if confirmed_too else ():
+        answer_failed(tx, instruction, ErrorCode.CLIENT_APP_CRASHED, now=now)
     for instruction in tx.messages.unanswered(node_id):
         if instruction.claimed_at is None:
             continue

@@ -399,6 +399,30 @@ def test_an_instruction_that_always_kills_its_node_is_answered_with_error_8(link
     assert codes(link.messages.collect(run.run_id, [sent.message_id])) == [8]
 
 
+@pytest.mark.row("F2", "F3")
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_half_a_reply_is_completed_by_a_node_that_remembers_and_given_up_by_another(
+    link: Link, is_durable: bool
+) -> None:
+    run, _ = link.running()
+    key = new_node_key()
+    node = link.online(key, is_durable=is_durable)
+    sent = link.send(run, node.node_id)
+    link.messages.deliver(node.node_id)
+    half = link.reply_to(sent, group_id="half")
+    assert link.messages.accept_reply(node.node_id, half.delivery, runtime_s=1.0).missing
+    assert link.messages.collect(run.run_id, [sent.message_id]) == []
+
+    link.online(key, is_durable=is_durable)  # it crashed while it sent the content
+
+    collected = link.messages.collect(run.run_id, [sent.message_id])
+    assert [answer.envelope.error is not None for answer in collected] == (
+        [] if is_durable else [True]
+    )
+    again = link.messages.accept_reply(node.node_id, half.delivery, runtime_s=1.0)
+    assert (again.message_id == half.message_id) is is_durable  # a late one counts for nothing
+
+
 @pytest.mark.row("F44")
 def test_a_durable_node_that_says_goodbye_is_waited_for(link: Link) -> None:
     run, _ = link.running()
