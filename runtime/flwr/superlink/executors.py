@@ -35,11 +35,16 @@ class Executors:
             self._waiting -= 1
             self._seen_at_s = self._clock.monotonic()
 
-    def explain(self, run: Run) -> Run:
-        """Return ``run`` with the reason why it is pending, if it is."""
+    def explain(self, run: Run, *, others_run: bool) -> Run:
+        """Return ``run`` with the reason why it is pending, if it is.
+
+        Args:
+            run: any run.
+            others_run: some run has its ServerApp; a SuperExec that is full does not ask for more.
+        """
         if run.status is not RunStatus.PENDING:
             return run
-        return replace(run, details=_BUSY if self._is_somebody_there else _NOBODY)
+        return replace(run, details=_BUSY if others_run or self._is_somebody_there else _NOBODY)
 
     @property
     def _is_somebody_there(self) -> bool:

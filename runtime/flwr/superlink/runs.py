@@ -138,6 +138,11 @@ class Runs:
         with self._store.reading() as tx:
             return tx.runs.list(account_id=account.account_id, limit=count)
 
+    def any_started(self) -> bool:
+        """Tell whether some run, whoever's, has been launched and has not ended."""
+        with self._store.reading() as tx:
+            return any(run.status is not RunStatus.PENDING for run in tx.runs.unfinished())
+
     def show_federation(self, account: Account, name: str) -> Federation:
         """Return the federation with its nodes and the account's runs.
 

@@ -13,17 +13,22 @@ from tests.unit.core.test_run import PENDING
 def test_a_pending_run_says_what_it_waits_for() -> None:
     clock = FakeClock()
     executors = Executors(clock)
-    assert "flower-superexec" in executors.explain(PENDING).details
+
+    def reason(*, others_run: bool = False) -> str:
+        return executors.explain(PENDING, others_run=others_run).details
+
+    assert "flower-superexec" in reason()
 
     with executors.waiting():
-        assert "room" in executors.explain(PENDING).details
+        assert "room" in reason()
     clock.advance(timedelta(seconds=9))
-    assert "room" in executors.explain(PENDING).details
+    assert "room" in reason()
     clock.advance(timedelta(seconds=2))
-    assert "none is connected" in executors.explain(PENDING).details
+    assert "none is connected" in reason()
+    assert "room" in reason(others_run=True)  # full, it does not ask
 
 
 def test_any_other_run_keeps_its_own_words() -> None:
     failed = replace(PENDING, status=RunStatus.FAILED, details="ServerApp was killed by SIGKILL")
 
-    assert Executors(FakeClock()).explain(failed) is failed
+    assert Executors(FakeClock()).explain(failed, others_run=False) is failed

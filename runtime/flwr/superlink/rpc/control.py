@@ -116,7 +116,8 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
             limit = request.limit if request.HasField("limit") else None
             runs = await in_thread(self._runs.list, account, limit=limit)
         await in_thread(self._runs.audit, account, "list-runs")
-        shown = [self._executors.explain(run) for run in runs]
+        others_run = await in_thread(self._runs.any_started)
+        shown = [self._executors.explain(run, others_run=others_run) for run in runs]
         return control_pb2.ListRunsResponse(
             run_dict={run.run_id: encode_run(run) for run in shown}, now=self._now()
         )
