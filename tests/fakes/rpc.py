@@ -17,6 +17,18 @@ def _same(message: bytes) -> bytes:
     return message
 
 
+def unary(channel: grpc.aio.Channel, method: str) -> grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]:
+    """Return a method of a channel whose messages are plain bytes."""
+    return channel.unary_unary(method, _same, _same)
+
+
+def stream(
+    channel: grpc.aio.Channel, method: str
+) -> grpc.aio.UnaryStreamMultiCallable[bytes, bytes]:
+    """Return a streaming method of a channel whose messages are plain bytes."""
+    return channel.unary_stream(method, _same, _same)
+
+
 def byte_service(
     service: str,
     unary: Mapping[str, Any] | None = None,

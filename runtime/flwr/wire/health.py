@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any, Final, NoReturn
 
 import grpc
-from grpc_health.v1 import health_pb2  # type: ignore[import-untyped]
+from grpc_health.v1 import health_pb2
 
 from flwr.core.errors import FlwrError, NotFoundError
 from flwr.wire.channel import open_channel

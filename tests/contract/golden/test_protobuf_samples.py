@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pool, message_factory
@@ -45,14 +46,19 @@ def sample(name: str) -> bytes:
     return bytes.fromhex(SAMPLES[name]["hex"])
 
 
+def new_message(name: str) -> Any:
+    """Return an empty message of a type; the stubs of protobuf's pool are not typed."""
+    pool: Any = descriptor_pool
+    return message_factory.GetMessageClass(pool.Default().FindMessageTypeByName(name))()
+
+
 def again(message: Message) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_message_is_read_without_unknown_fields_and_written_alike(name: str) -> None:
-    descriptor = descriptor_pool.Default().FindMessageTypeByName(SAMPLES[name]["message"])
-    message = message_factory.GetMessageClass(descriptor)()
+    message = new_message(SAMPLES[name]["message"])
 
     message.ParseFromString(sample(name))
     message.DiscardUnknownFields()

@@ -12,7 +12,7 @@ from flwr.wire.errors import from_rpc_error
 from flwr.wire.server import chain
 from flwr.wire.status import StatusCode, code_of
 from flwr.wire.transport import failure_of
-from tests.fakes.rpc import byte_service, connected, serving
+from tests.fakes.rpc import byte_service, connected, serving, stream, unary
 
 SERVICES = ["flwr.proto.Control", "flwr.proto.Fleet", "flwr.proto.ServerAppIo"]
 HINT = "tun Sie's nochmal: ä, ü, 新"
@@ -32,14 +32,14 @@ async def failures(service: str, kind: ErrorKind) -> list[grpc.aio.AioRpcError]:
     register = byte_service(service, {"Do": fail}, {"Watch": fail_in_a_stream})
     caught = []
     async with connected(register, interceptors=chain()) as channel:
-        with pytest.raises(grpc.aio.AioRpcError) as unary:
-            await channel.unary_unary(f"/{service}/Do")(kind.encode())
-        caught.append(unary.value)
-        responses = channel.unary_stream(f"/{service}/Watch")(kind.encode())
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await unary(channel, f"/{service}/Do")(kind.encode())
+        caught.append(failed.value)
+        responses = stream(channel, f"/{service}/Watch")(kind.encode())
         assert await responses.read() == b"first"
-        with pytest.raises(grpc.aio.AioRpcError) as stream:
+        with pytest.raises(grpc.aio.AioRpcError) as broken:
             await responses.read()
-        caught.append(stream.value)
+        caught.append(broken.value)
     return caught
 
 
@@ -64,9 +64,12 @@ def test_kind_message_and_hint_survive_a_synchronous_call(kind: ErrorKind) -> No
             return await asyncio.to_thread(call_sync, server.address)
 
     def call_sync(address: str) -> FlwrError:
-        with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary("/flwr.proto.Control/Do")(kind.encode())
-        return from_rpc_error(caught.value, method="/flwr.proto.Control/Do")
+        method = "/flwr.proto.Control/Do"
+        with grpc.insecure_channel(address) as channel:
+            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+            with pytest.raises(grpc.RpcError) as caught:
+                call(kind.encode())
+        return from_rpc_error(caught.value, method=method)
 
     rebuilt = asyncio.run(call())
 
@@ -96,7 +99,7 @@ def test_a_bug_is_internal_for_the_caller_and_logged_once(
         register = byte_service("flwr.proto.Fleet", {"Do": bug})
         async with connected(register, interceptors=chain()) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await channel.unary_unary("/flwr.proto.Fleet/Do")(b"")
+                await unary(channel, "/flwr.proto.Fleet/Do")(b"")
         return from_rpc_error(caught.value, method="/flwr.proto.Fleet/Do")
 
     error = asyncio.run(call())
@@ -115,7 +118,7 @@ def test_a_very_long_message_is_clipped_and_still_arrives() -> None:
         register = byte_service("flwr.proto.Control", {"Do": long})
         async with connected(register, interceptors=chain()) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await channel.unary_unary("/flwr.proto.Control/Do")(b"")
+                await unary(channel, "/flwr.proto.Control/Do")(b"")
         return from_rpc_error(caught.value, method="/flwr.proto.Control/Do")
 
     error = asyncio.run(call())

@@ -102,12 +102,10 @@ def test_a_call_whose_body_took_long_is_remembered_from_its_end_on() -> None:
     guard.check(proof(AT), "slow", now=late)
     guard.check(NodeProof(OTHER.public_pem, late), "a", now=late + SECOND)
 
-    for look in (
-        lambda: guard.look(proof(AT), "slow"),
-        lambda: guard.check(proof(AT), "slow", now=late + SECOND),
-    ):
-        with pytest.raises(NodeSignatureError):
-            look()
+    with pytest.raises(NodeSignatureError):
+        guard.look(proof(AT), "slow")
+    with pytest.raises(NodeSignatureError):
+        guard.check(proof(AT), "slow", now=late + SECOND)
 
 
 @pytest.mark.row("F25")

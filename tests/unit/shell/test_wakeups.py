@@ -9,7 +9,7 @@ LONG = timedelta(seconds=20)
 
 def test_a_ring_from_another_thread_wakes_the_waiter() -> None:
     async def scenario() -> str | None:
-        wakeups, found = Wakeups(), []
+        wakeups, found = Wakeups(), list[str]()
 
         async def attempt() -> str | None:
             return found[0] if found else None

@@ -146,7 +146,7 @@ def _sent(draft: Envelope, payload: bytes) -> Sent:
     records = keep(build_object(ObjectType.RECORD_DICT, chunks, b"{}"))
     root = keep(message_object(draft, records))
     tree = ObjectTree(root, (ObjectTree(records, tuple(map(ObjectTree, chunks))),))
-    fields = {name: getattr(draft, name) for name in Envelope.__slots__}  # type: ignore[attr-defined]
+    fields = {name: getattr(draft, name) for name in Envelope.__slots__}
     envelope = Envelope(**{**fields, "message_id": MessageId(root)})
     return Sent(Delivery(envelope, tree), contents)
 

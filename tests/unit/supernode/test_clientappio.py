@@ -12,6 +12,7 @@ import pytest
 from flwr.auth.app_tokens import hash_token, token_headers
 from flwr.auth.superexec_auth import SuperExecSecret, SuperExecVerifier, sign_call
 from flwr.core.clock import SystemClock
+from flwr.core.ids import ObjectId
 from flwr.core.limits import APP_PATIENCE
 from flwr.core.message import ErrorCode
 from flwr.proto import (
@@ -62,7 +63,9 @@ class Port:
         for object_id in announced.objects_to_push:
             pushed = await self.appio.PushObject(
                 message_pb2.PushObjectRequest(
-                    run_id=RUN, object_id=object_id, object_content=sent.contents[object_id]
+                    run_id=RUN,
+                    object_id=object_id,
+                    object_content=sent.contents[ObjectId(object_id)],
                 ),
                 metadata=headers,
             )
@@ -185,14 +188,14 @@ def test_nothing_is_served_without_a_token_or_for_another_run(tmp_path: Path) ->
         foreign = site.take_in(OTHER_RUN, text="secret")
         async with serving(site, tmp_path) as port:
             headers = await port.launch()
-            for call, request in (
-                (port.appio.PullAppInputs, appio_pb2.PullAppInputsRequest()),
-                (port.appio.PullMessage, appio_pb2.PullAppMessagesRequest()),
-                (port.appio.PushObject, message_pb2.PushObjectRequest()),
-                (port.logs.PushAppLogs, logs_pb2.PushAppLogsRequest()),
+            for call in (
+                port.appio.PullAppInputs(appio_pb2.PullAppInputsRequest()),
+                port.appio.PullMessage(appio_pb2.PullAppMessagesRequest()),
+                port.appio.PushObject(message_pb2.PushObjectRequest()),
+                port.logs.PushAppLogs(logs_pb2.PushAppLogsRequest()),
             ):
                 with pytest.raises(grpc.aio.AioRpcError) as raised:
-                    await call(request)
+                    await call
                 assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
             stolen = await port.appio.PullObject(
                 message_pb2.PullObjectRequest(object_id=foreign.message_id), metadata=headers

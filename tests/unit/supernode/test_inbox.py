@@ -11,7 +11,7 @@ from flwr.core.limits import TRANSFERS_IN_PARALLEL
 from flwr.core.message import Delivery, ErrorCode
 from flwr.store.errors import StoreFullError
 from flwr.supernode.inbox import INTAKES_AT_ONCE
-from flwr.wire.clients.fleet import PulledObject
+from flwr.wire.clients.fleet import FetchedFab, PulledObject
 from tests.unit.supernode import given
 from tests.unit.supernode.fakes import unreachable
 from tests.unit.supernode.given import OTHER_RUN, RUN, Sent, Site, scenario
@@ -187,9 +187,7 @@ def test_an_object_still_on_its_way_is_waited_for_and_a_missing_one_is_answered(
 def test_a_bundle_with_another_hash_is_answered_not_executed() -> None:
     async def body() -> None:
         site = connected()
-        site.fleet.fabs[given.fab().fab_hash] = given.FetchedFab(
-            given.fab().fab_hash, b"something else"
-        )
+        site.fleet.fabs[given.fab().fab_hash] = FetchedFab(given.fab().fab_hash, b"something else")
         sent = offer(site, given.instruction(site.clock))
         async with receiving(site):
             await site.fleet.until(lambda: len(site.fleet.confirmed) == 1)

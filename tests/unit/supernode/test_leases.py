@@ -4,6 +4,7 @@ import pytest
 
 from flwr.auth.app_tokens import hash_token
 from flwr.core.errors import UnauthenticatedError
+from flwr.core.ids import RunId
 from flwr.core.limits import (
     APP_PATIENCE,
     LEASE_AFTER_HEARTBEAT,
@@ -30,14 +31,15 @@ def test_a_run_with_a_waiting_instruction_is_listed_until_it_has_an_app() -> Non
 @pytest.mark.row("S5", "S38")
 def test_several_runs_are_launched_side_by_side_up_to_the_limit() -> None:
     site = Site(max_apps=2)
-    for number in (1, 2, 3):
-        site.take_in(OTHER_RUN + number, text=str(number))
+    first, second, third = (RunId(OTHER_RUN + number) for number in (1, 2, 3))
+    for run_id in (first, second, third):
+        site.take_in(run_id, text=str(run_id))
 
     assert len(site.leases.runs_to_launch()) == 2
-    site.launch(OTHER_RUN + 1)
-    site.launch(OTHER_RUN + 2)
+    site.launch(first)
+    site.launch(second)
     assert site.leases.runs_to_launch() == []
-    assert site.leases.grant(OTHER_RUN + 3) is None
+    assert site.leases.grant(third) is None
 
 
 def test_a_launch_nobody_waited_for_is_offered_again_at_once_and_counts_for_nothing() -> None:

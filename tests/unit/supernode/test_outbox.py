@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from flwr.core.errors import InvalidError
+from flwr.core.ids import ObjectId
 from flwr.core.message import ErrorCode
 from flwr.store.errors import StoreFullError
 from tests.unit.supernode.fakes import unreachable
@@ -89,7 +90,7 @@ def test_error_replies_the_node_made_are_sent_although_their_time_is_unknown() -
         assert reply.error is not None
         assert reply.error.code == ErrorCode.CLIENT_APP_CRASHED
         assert site.fleet.runtimes == [0.0]
-        assert list(site.fleet.received) == [reply.message_id]
+        assert list(site.fleet.received) == [ObjectId(reply.message_id)]
 
     scenario(body)
 

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import pytest
@@ -33,7 +33,7 @@ OBJECT = ObjectId("a" * 64)
 class FakePeer:
     """A caller that answers every method with one prepared response after another."""
 
-    def __init__(self, **answers: list[ProtoMessage]) -> None:
+    def __init__(self, **answers: Sequence[ProtoMessage]) -> None:
         self._answers = {name: iter(responses) for name, responses in answers.items()}
         self.calls: list[tuple[str, bytes, Mapping[str, str]]] = []
 
@@ -52,7 +52,7 @@ class FakePeer:
 
 def pulled(found: bool, content: bytes | None = None) -> message_pb2.PullObjectResponse:
     return message_pb2.PullObjectResponse(
-        object_found=found, object_available=content is not None, object_content=content
+        object_found=found, object_available=content is not None, object_content=content or b""
     )
 
 

@@ -18,6 +18,7 @@ from flwr.core.limits import MAX_TREE_DEPTH
 from flwr.core.message import Delivery, Envelope, MessageError, ObjectTree
 from flwr.core.node import Node, NodeStatus
 from flwr.core.run import FINAL, Run, RunStatus, RunType
+from flwr.core.run_config import Config
 from flwr.core.simulation import SimulationConfig
 from flwr.proto import message_pb2, node_pb2, recorddict_pb2, run_pb2, transport_pb2
 from flwr.wire.codec.config import (
@@ -188,7 +189,7 @@ def test_a_node_survives(node: Node) -> None:
 
 
 @given(configs)
-def test_a_config_survives_and_comes_out_sorted(config: dict[str, object]) -> None:
+def test_a_config_survives_and_comes_out_sorted(config: Config) -> None:
     decoded = decode_config(
         new_context(RunId(1), NodeId(2), node_config=config, run_config={}).node_config
     )

@@ -13,7 +13,7 @@ from flwr.proto import control_pb2, control_pb2_grpc
 from flwr.wire.interceptors.access_log import add_fact
 from flwr.wire.interceptors.account import AccountInterceptor, calling_account
 from flwr.wire.server import chain
-from tests.fakes.rpc import byte_service, connected, message_service
+from tests.fakes.rpc import byte_service, connected, message_service, stream, unary
 
 
 class Control:
@@ -59,7 +59,7 @@ def test_an_unlisted_method_of_control_is_refused() -> None:
         service = byte_service("flwr.proto.Control", {"Unlisted": reached})
         async with connected(service, interceptors=chain(AccountInterceptor())) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await channel.unary_unary("/flwr.proto.Control/Unlisted")(b"")
+                await unary(channel, "/flwr.proto.Control/Unlisted")(b"")
             return caught.value.code()
 
     assert asyncio.run(play()) is grpc.StatusCode.UNAUTHENTICATED
@@ -73,7 +73,7 @@ def test_a_call_is_one_debug_line_with_its_facts(caplog: pytest.LogCaptureFixtur
     async def play() -> None:
         service = byte_service("flwr.proto.Control", {"Do": work})
         async with connected(service, interceptors=chain()) as channel:
-            await channel.unary_unary("/flwr.proto.Control/Do")(b"")
+            await unary(channel, "/flwr.proto.Control/Do")(b"")
 
     with caplog.at_level(logging.DEBUG, logger="flwr.wire.interceptors"):
         asyncio.run(play())
@@ -97,10 +97,8 @@ def test_a_servicer_may_abort_by_itself_and_write_to_its_stream() -> None:
         service = byte_service("flwr.proto.Control", {"Abort": abort}, {"Write": write})
         async with connected(service, interceptors=chain()) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await channel.unary_unary("/flwr.proto.Control/Abort")(b"")
-            chunks = [
-                chunk async for chunk in channel.unary_stream("/flwr.proto.Control/Write")(b"")
-            ]
+                await unary(channel, "/flwr.proto.Control/Abort")(b"")
+            chunks = [chunk async for chunk in stream(channel, "/flwr.proto.Control/Write")(b"")]
             return caught.value.code(), chunks
 
     assert asyncio.run(play()) == (grpc.StatusCode.OUT_OF_RANGE, [b"one", b"two"])

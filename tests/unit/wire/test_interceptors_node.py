@@ -294,7 +294,8 @@ async def _slow_call(
         clock.advance(takes)
         yield pull(OUR_ID).SerializeToString()
 
-    await channel.stream_unary(PULL)(body(), metadata=headers)
+    call: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(PULL)
+    await call(body(), metadata=headers)
 
 
 @pytest.mark.row("F15")

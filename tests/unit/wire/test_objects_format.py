@@ -139,7 +139,7 @@ def test_an_error_reply_answers_its_instruction_and_dies_with_it() -> None:
     assert reply.ttl == 3500.0
     assert reply.error == MessageError(8, "killed by SIGKILL")
     assert (reply.group_id, reply.message_type) == ("3", "train")
-    assert reply.message_id == object_id_of(content)
+    assert ObjectId(reply.message_id) == object_id_of(content)
     assert decode_message_object(content) == reply
 
 
@@ -162,7 +162,8 @@ def test_the_superlink_answers_in_its_own_name() -> None:
 def test_an_unknown_instruction_is_answered_without_run() -> None:
     reply, content = unknown_reply(MessageId(A), "unknown", now=NOW)
 
-    assert (reply.run_id, reply.src_node_id, reply.dst_node_id, reply.reply_to) == (0, 1, 1, A)
+    assert (reply.run_id, reply.src_node_id, reply.dst_node_id) == (0, 1, 1)
+    assert reply.reply_to == MessageId(A)
     assert (reply.message_type, reply.ttl, reply.group_id) == ("system", 0.0, "")
     assert reply.error == MessageError(3, "unknown")
     assert decode_message_object(content) == reply

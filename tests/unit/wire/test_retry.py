@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 
 from flwr.core.errors import FlwrError, InvalidError, UnavailableError
-from flwr.wire import retry as retry_module
 from flwr.wire.diagnose import NotServingError, WrongCaError
 from flwr.wire.retry import Retry
 from tests.fakes.clock import FakeClock
@@ -35,7 +34,7 @@ class Sleeper:
 
     def __init__(self, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock, self.slept = clock, list[float]()
-        monkeypatch.setattr(retry_module.asyncio, "sleep", self.sleep)
+        monkeypatch.setattr("flwr.wire.retry.asyncio.sleep", self.sleep)
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

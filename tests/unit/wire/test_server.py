@@ -15,7 +15,7 @@ from flwr.core.clock import SystemClock
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.server import CannotListenError, PortInUseError, chain, make_server
 from tests.fakes.certificates import Authority, write_files
-from tests.fakes.rpc import byte_service, connected, serving
+from tests.fakes.rpc import byte_service, connected, serving, unary
 
 AUTHORITY = Authority()
 
@@ -33,7 +33,7 @@ def test_port_zero_is_replaced_by_the_real_one() -> None:
             assert server.port > 0
             assert server.address == f"127.0.0.1:{server.port}"
             async with open_aio_channel(server.address, None) as channel:
-                return bytes(await channel.unary_unary("/test.Test/Echo")(b"hello"))
+                return bytes(await unary(channel, "/test.Test/Echo")(b"hello"))
 
     assert asyncio.run(call()) == b"hello"
 
@@ -63,7 +63,7 @@ def test_tls_works_with_the_right_authority() -> None:
     async def call() -> bytes:
         tls, trust = AUTHORITY.issue(), AUTHORITY.client_tls
         async with connected(ECHO, tls=tls, trust=trust, interceptors=chain()) as channel:
-            return bytes(await channel.unary_unary("/test.Test/Echo")(b"hello"))
+            return bytes(await unary(channel, "/test.Test/Echo")(b"hello"))
 
     assert asyncio.run(call()) == b"hello"
 
@@ -77,7 +77,7 @@ def test_a_self_signed_certificate_is_trusted_by_whoever_is_given_it() -> None:
 
     async def call() -> bytes:
         async with connected(ECHO, tls=made, trust=ClientTls(made.ca)) as channel:
-            return bytes(await channel.unary_unary("/test.Test/Echo")(b"hello"))
+            return bytes(await unary(channel, "/test.Test/Echo")(b"hello"))
 
     assert asyncio.run(call()) == b"hello"
 
@@ -88,7 +88,7 @@ def test_a_wrong_authority_is_refused_by_the_client() -> None:
         trust = Authority("Stranger").client_tls
         async with connected(ECHO, tls=AUTHORITY.issue(), trust=trust) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await channel.unary_unary("/test.Test/Echo")(b"hello")
+                await unary(channel, "/test.Test/Echo")(b"hello")
             return caught.value
 
     assert asyncio.run(call()).code() is grpc.StatusCode.UNAVAILABLE
@@ -103,7 +103,7 @@ def test_replaced_files_are_shown_to_new_connections_without_a_restart(tmp_path:
     async def reaches(address: str, authority: Authority) -> bool:
         async with open_aio_channel(address, authority.client_tls) as channel:
             try:
-                await channel.unary_unary("/test.Test/Echo")(b"hello", timeout=5)
+                await unary(channel, "/test.Test/Echo")(b"hello", timeout=5)
             except grpc.aio.AioRpcError:
                 return False
             return True
@@ -113,12 +113,12 @@ def test_replaced_files_are_shown_to_new_connections_without_a_restart(tmp_path:
             serving(ECHO, tls=files.load(), renewed_tls=files.renewed) as server,
             open_aio_channel(server.address, first.client_tls) as old,
         ):
-            await old.unary_unary("/test.Test/Echo")(b"hello")
+            await unary(old, "/test.Test/Echo")(b"hello")
             paths.certificate.write_text("not a certificate", encoding="utf-8")
             seen = [await reaches(server.address, first)]  # a bad file changes nothing
             write_files(second.issue(), tmp_path)
             seen += [await reaches(server.address, second), await reaches(server.address, first)]
-            await old.unary_unary("/test.Test/Echo")(b"hello")  # lives on
+            await unary(old, "/test.Test/Echo")(b"hello")  # lives on
         return seen
 
     assert asyncio.run(rotate()) == [True, True, False]
