@@ -1,14 +1,29 @@
+import contextlib
+import itertools
+import threading
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import pytest
 
 from flwr.auth.accounts import NO_LOGIN, Account
-from flwr.core.errors import FailedPreconditionError, InvalidError, TooLargeError
+from flwr.core.errors import (
+    ErrorKind,
+    FailedPreconditionError,
+    FlwrError,
+    InvalidError,
+    TooLargeError,
+)
 from flwr.core.federation import DEFAULT_FEDERATION
 from flwr.core.ids import AccountId, FabHash, RunId
-from flwr.core.limits import MAX_FAB_BYTES
-from flwr.core.run import RunNotFoundError, RunNotRunningError, RunStatus
+from flwr.core.limits import MAX_FAB_BYTES, MAX_FAB_EXPANDED_BYTES
+from flwr.core.run import FINAL, NEXT, RunNotFoundError, RunNotRunningError, RunStatus
 from flwr.core.run_config import UnknownConfigKeyError
 from flwr.superlink import topics
 from flwr.superlink.federations import FederationNotFoundError
+from tests.unit.fab import given
 from tests.unit.superlink.federation import Link
 
 STRANGER = Account(AccountId("stranger"), "stranger")
@@ -49,6 +64,79 @@ def test_a_bundle_over_the_limit_is_refused(link: Link) -> None:
 def test_a_malformed_bundle_is_refused(link: Link, fab: bytes) -> None:
     with pytest.raises(InvalidError):
         link.submit(fab=fab)
+
+
+@pytest.mark.row("F30", "F32")
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"../evil.py": b"x"},
+        {"/etc/evil.py": b"x"},
+        {"tiny/huge.json": b"0" * (MAX_FAB_EXPANDED_BYTES + 1)},
+    ],
+    ids=["leaves", "absolute", "expands"],
+)
+def test_a_hostile_bundle_is_refused_before_anything_is_kept(
+    link: Link, files: dict[str, bytes]
+) -> None:
+    hostile = given.fab({**given.FILES, **files}, method=zipfile.ZIP_DEFLATED)
+    assert len(hostile) < MAX_FAB_BYTES
+    with pytest.raises(FlwrError) as refusal:
+        link.submit(fab=hostile)
+    assert refusal.value.kind in {ErrorKind.INVALID, ErrorKind.TOO_LARGE}
+    assert link.runs.list(NO_LOGIN) == []
+    with link.store.reading() as tx:
+        assert tx.fabs.unused() == []
+
+
+def all_moves(link: Link, run_id: RunId) -> list[Callable[[], object]]:
+    """Return everything that may move a run: launches, outcomes, losses, and a person's stop."""
+    tokens: list[str] = []
+
+    def launch() -> None:
+        if token := link.launches.grant(run_id):
+            tokens.append(token)
+            link.launches.pull_inputs(link.hash_of(token))
+
+    def finish(outcome: RunStatus) -> None:
+        for _ in range(5):
+            link.launches.update_status(run_id, outcome, "")
+
+    def lose() -> None:
+        for _ in range(20):
+            for token in tokens[:1]:
+                link.launches.report_exit(token, "was killed by SIGKILL")
+
+    outcomes = [partial(finish, to) for to in (RunStatus.COMPLETED, RunStatus.FAILED)]
+    return [*[launch] * 3, *outcomes * 2, *[lose] * 2, lambda: link.runs.stop(NO_LOGIN, run_id)]
+
+
+def moved(link: Link, run_id: RunId) -> list[RunStatus]:
+    """Return the way of a run through its states, as the event log tells it."""
+    told = [k.removeprefix("run.") for k in link.kinds(run_id) if k.startswith("run.")]
+    named = [name.replace("requeued", "pending") for name in told]
+    return [RunStatus.PENDING, *(RunStatus(name) for name in named if name in set(RunStatus))]
+
+
+@pytest.mark.row("S60")
+@pytest.mark.parametrize("attempt", range(5))
+def test_concurrent_calls_never_make_a_run_jump(link: Link, attempt: int) -> None:
+    run_id = link.submit().run_id
+    moves = all_moves(link, run_id)
+    together = threading.Barrier(len(moves))
+
+    def at_once(move: Callable[[], object]) -> None:
+        together.wait(10)
+        with contextlib.suppress(FlwrError):  # refused: somebody else was first
+            move()
+
+    with ThreadPoolExecutor(len(moves)) as threads:
+        list(threads.map(at_once, moves))
+
+    path = moved(link, run_id)
+    assert all(to in NEXT[before] for before, to in itertools.pairwise(path)), path
+    assert path[-1] in FINAL  # the stop at the latest
+    assert link.run(run_id).status is path[-1]
 
 
 @pytest.mark.row("S48")
