@@ -8,7 +8,7 @@ import typer
 
 from flwr.cli.connection import Target
 from flwr.cli.environment import environment_of
-from flwr.cli.options import AddressOpt, ConnectionArg, FormatOpt, InsecureOpt, RootCertificatesOpt
+from flwr.cli.options import FormatOpt, takes_target
 from flwr.cli.present import (
     app_text,
     duration_text,
@@ -42,23 +42,15 @@ VerboseOpt = Annotated[
 
 @federation.command("ls", hidden=True)
 @federation.command("list")
+@takes_target
 def list_federations(
     ctx: typer.Context,
-    superlink: ConnectionArg = None,
-    address: AddressOpt = None,
-    root_certificates: RootCertificatesOpt = None,
-    insecure: InsecureOpt = False,
+    target: Target,
     name: OneOpt = "",
     verbose: VerboseOpt = False,
     output: FormatOpt = Output.TEXT,
 ) -> None:
     """List your federations."""
-    target = Target(
-        name=superlink,
-        address=address,
-        root_certificates=root_certificates,
-        insecure=insecure,
-    )
     if name:
         _show(ctx, target, name, verbose=verbose, output=output)
         return
@@ -74,23 +66,15 @@ def list_federations(
 
 
 @federation.command()
+@takes_target
 def show(
     ctx: typer.Context,
     name: NameArg,
-    superlink: ConnectionArg = None,
-    address: AddressOpt = None,
-    root_certificates: RootCertificatesOpt = None,
-    insecure: InsecureOpt = False,
+    target: Target,
     verbose: VerboseOpt = False,
     output: FormatOpt = Output.TEXT,
 ) -> None:
     """Show a federation's members, nodes and runs."""
-    target = Target(
-        name=superlink,
-        address=address,
-        root_certificates=root_certificates,
-        insecure=insecure,
-    )
     _show(ctx, target, name, verbose=verbose, output=output)
 
 

@@ -6,7 +6,7 @@ import typer
 
 from flwr.cli.connection import Target
 from flwr.cli.environment import environment_of
-from flwr.cli.options import AddressOpt, ConnectionArg, FormatOpt, InsecureOpt, RootCertificatesOpt
+from flwr.cli.options import FormatOpt, takes_target
 from flwr.cli.present import (
     app_text,
     changed_at,
@@ -30,24 +30,16 @@ OneRunOpt = Annotated[int | None, typer.Option("--run-id", min=1, help="Show thi
 LimitOpt = Annotated[int | None, typer.Option("--limit", min=1, help="Show this many at most.")]
 
 
+@takes_target
 def list_runs(
     ctx: typer.Context,
-    superlink: ConnectionArg = None,
-    address: AddressOpt = None,
-    root_certificates: RootCertificatesOpt = None,
-    insecure: InsecureOpt = False,
+    target: Target,
     run_id: OneRunOpt = None,
     limit: LimitOpt = None,
     output: FormatOpt = Output.TEXT,
 ) -> None:
     """List runs, newest first."""
     environment = environment_of(ctx)
-    target = Target(
-        name=superlink,
-        address=address,
-        root_certificates=root_certificates,
-        insecure=insecure,
-    )
     with reporting(output) as report:
         if run_id is not None and limit is not None:
             raise InvalidError("--run-id and --limit exclude each other")

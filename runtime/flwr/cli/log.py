@@ -10,7 +10,7 @@ from flwr.cli.connection import Target
 from flwr.cli.control import Control
 from flwr.cli.environment import environment_of
 from flwr.cli.follow import Follower, fetch_run
-from flwr.cli.options import AddressOpt, ConnectionArg, InsecureOpt, RootCertificatesOpt, RunIdArg
+from flwr.cli.options import RunIdArg, takes_target
 from flwr.cli.report import Output, Report, reporting, wants_colours
 from flwr.cli.session import control_session
 from flwr.cli.terminal import LogText
@@ -25,13 +25,11 @@ StreamOpt = Annotated[
 ]
 
 
+@takes_target
 def log(
     ctx: typer.Context,
     run_id: RunIdArg,
-    superlink: ConnectionArg = None,
-    address: AddressOpt = None,
-    root_certificates: RootCertificatesOpt = None,
-    insecure: InsecureOpt = False,
+    target: Target,
     stream: StreamOpt = True,
 ) -> None:
     """Show the log of a run.
@@ -39,12 +37,6 @@ def log(
     A lost connection is taken up again where it broke.
     """
     environment = environment_of(ctx)
-    target = Target(
-        name=superlink,
-        address=address,
-        root_certificates=root_certificates,
-        insecure=insecure,
-    )
     with (
         reporting(Output.TEXT) as report,
         control_session(environment, report, target) as control,

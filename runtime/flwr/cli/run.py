@@ -12,13 +12,7 @@ from flwr.cli.connection import Connection, Target
 from flwr.cli.control import Control
 from flwr.cli.environment import Environment, environment_of
 from flwr.cli.follow import Follower
-from flwr.cli.options import (
-    AddressOpt,
-    ConnectionArg,
-    FormatOpt,
-    InsecureOpt,
-    RootCertificatesOpt,
-)
+from flwr.cli.options import DEFAULT_TARGET, FormatOpt, takes_target
 from flwr.cli.present import SHOWN_HASH, status_text
 from flwr.cli.report import Output, Report, reporting, wants_colours
 from flwr.cli.session import find_connection, open_session
@@ -93,13 +87,11 @@ class Submission:
     submit_key: str
 
 
+@takes_target
 def run(
     ctx: typer.Context,
     app: AppArg = ".",
-    superlink: ConnectionArg = None,
-    address: AddressOpt = None,
-    root_certificates: RootCertificatesOpt = None,
-    insecure: InsecureOpt = False,
+    target: Target = DEFAULT_TARGET,
     federation: FederationOpt = "",
     run_config: RunConfigOpt = None,
     federation_config: FederationConfigOpt = None,
@@ -113,12 +105,6 @@ def run(
     With --stream or --wait the exit code says how the run ended: 0 completed, 6 failed or stopped.
     """
     environment = environment_of(ctx)
-    target = Target(
-        name=superlink,
-        address=address,
-        root_certificates=root_certificates,
-        insecure=insecure,
-    )
     with reporting(output) as report:
         app_dir = _app_dir(app)
         connection = find_connection(environment, report, target, app_dir)

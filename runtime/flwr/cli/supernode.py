@@ -7,14 +7,7 @@ import typer
 
 from flwr.cli.connection import Target
 from flwr.cli.environment import environment_of
-from flwr.cli.options import (
-    AddressOpt,
-    ConnectionArg,
-    FormatOpt,
-    InsecureOpt,
-    NodeIdArg,
-    RootCertificatesOpt,
-)
+from flwr.cli.options import FormatOpt, NodeIdArg, takes_target
 from flwr.cli.present import (
     duration_text,
     node_changed_at,
@@ -41,23 +34,15 @@ VerboseOpt = Annotated[
 
 
 @supernode.command()
+@takes_target
 def register(
     ctx: typer.Context,
     public_key: PublicKeyArg,
-    superlink: ConnectionArg = None,
-    address: AddressOpt = None,
-    root_certificates: RootCertificatesOpt = None,
-    insecure: InsecureOpt = False,
+    target: Target,
     output: FormatOpt = Output.TEXT,
 ) -> None:
     """Admit a SuperNode by its public key."""
     environment = environment_of(ctx)
-    target = Target(
-        name=superlink,
-        address=address,
-        root_certificates=root_certificates,
-        insecure=insecure,
-    )
     with reporting(output) as report:
         key = load_public_key(public_key)
         with control_session(environment, report, target) as control:
@@ -69,23 +54,15 @@ def register(
 
 
 @supernode.command()
+@takes_target
 def unregister(
     ctx: typer.Context,
     node_id: NodeIdArg,
-    superlink: ConnectionArg = None,
-    address: AddressOpt = None,
-    root_certificates: RootCertificatesOpt = None,
-    insecure: InsecureOpt = False,
+    target: Target,
     output: FormatOpt = Output.TEXT,
 ) -> None:
     """Remove a SuperNode for good; it loses access at its next call."""
     environment = environment_of(ctx)
-    target = Target(
-        name=superlink,
-        address=address,
-        root_certificates=root_certificates,
-        insecure=insecure,
-    )
     with (
         reporting(output) as report,
         control_session(environment, report, target) as control,
@@ -99,23 +76,15 @@ def unregister(
 
 @supernode.command("ls", hidden=True)
 @supernode.command("list")
+@takes_target
 def list_nodes(
     ctx: typer.Context,
-    superlink: ConnectionArg = None,
-    address: AddressOpt = None,
-    root_certificates: RootCertificatesOpt = None,
-    insecure: InsecureOpt = False,
+    target: Target,
     verbose: VerboseOpt = False,
     output: FormatOpt = Output.TEXT,
 ) -> None:
     """List your SuperNodes."""
     environment = environment_of(ctx)
-    target = Target(
-        name=superlink,
-        address=address,
-        root_certificates=root_certificates,
-        insecure=insecure,
-    )
     with reporting(output) as report:
         with control_session(environment, report, target) as control:
             every, now = control.list_nodes()

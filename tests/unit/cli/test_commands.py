@@ -101,10 +101,10 @@ def test_a_log_is_followed_to_the_end_whatever_became_of_the_run(
 ) -> None:
     control.runs = {7: some_run(7)}
     control.ends_as, control.chunks = RunStatus.FAILED, [("a\n", 1.0), ("b\n", 2.0)]
-    control.breaks_after = [1]
-    control.failures = [None]
+    control.breaks_after = [0]
     outcome = flwr("log", "7", *HERE)
     assert outcome.code == 3  # never answered before: told at once
+    control.breaks_after = [1]
     outcome = flwr("log", "7", *HERE)
     assert (outcome.code, outcome.out) == (0, "a\nb\n")
 
