@@ -1,16 +1,14 @@
 """Control: whose call it is.  Without a login service everybody is the same account."""
 
 from contextvars import ContextVar
-from typing import Final
 
 import grpc
 
 from flwr.auth.accounts import NO_LOGIN, Account
 from flwr.auth.policy import Proof, find_proof
 from flwr.core.errors import UnauthenticatedError
-from flwr.wire.interceptors.guarding import Continuation, Handler, Request, Rpc, guarded
+from flwr.wire.interceptors.guarding import Guard, Request, Rpc, ServiceGuard
 
-_SERVICE: Final = "/flwr.proto.Control/"
 _calling_account: ContextVar[Account] = ContextVar("calling_account")
 
 
@@ -19,19 +17,14 @@ def calling_account(_rpc: Rpc | None = None) -> Account:
     return _calling_account.get()
 
 
-class AccountInterceptor(grpc.aio.ServerInterceptor):
+class AccountInterceptor(ServiceGuard):
     """Guards the Control service; other services pass."""
 
-    async def intercept_service(
-        self,
-        continuation: Continuation,
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """Guard the handler of one call."""
-        handler, method = await continuation(handler_call_details), handler_call_details.method
-        if handler is None or not method.startswith(_SERVICE):
-            return handler
-        proof = find_proof(method)
+    services = ("/flwr.proto.Control/",)
+
+    def guard_of(self, details: grpc.HandlerCallDetails) -> Guard:
+        """Return the check of one call's account."""
+        proof = find_proof(details.method)
 
         async def check(_request: Request, _rpc: Rpc, _raw: bytes) -> None:
             if proof is Proof.ACCOUNT:
@@ -39,4 +32,4 @@ class AccountInterceptor(grpc.aio.ServerInterceptor):
             elif proof is not Proof.NONE:
                 raise UnauthenticatedError("Access denied")
 
-        return guarded(handler, check)
+        return check

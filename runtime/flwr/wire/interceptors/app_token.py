@@ -5,7 +5,6 @@ Calls of a SuperExec are proven by its HMAC where a secret is configured, and ar
 
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Final
 
 import grpc
 
@@ -24,21 +23,13 @@ from flwr.core.ids import RunId
 from flwr.core.lease import Lease
 from flwr.wire.appio_methods import APP_LOGS, CLIENTAPPIO, LAUNCHES, SERVERAPPIO
 from flwr.wire.interceptors.access_log import add_fact
-from flwr.wire.interceptors.guarding import (
-    Continuation,
-    Handler,
-    Request,
-    Rpc,
-    guarded,
-    headers_of,
-)
+from flwr.wire.interceptors.guarding import Guard, Request, Rpc, ServiceGuard, headers_of
 
 FindLease = Callable[[str], Awaitable[Lease | None]]
 """Finds a live lease by the hash of its token; the reaper, not a look here, ends leases."""
 
 FindLeaseOfRun = Callable[[RunId], Awaitable[Lease | None]]
 
-_SERVICES: Final = (SERVERAPPIO, CLIENTAPPIO, APP_LOGS, LAUNCHES)
 _calling_lease: ContextVar[Lease] = ContextVar("calling_lease")
 
 
@@ -47,7 +38,7 @@ def calling_lease(_rpc: Rpc | None = None) -> Lease:
     return _calling_lease.get()
 
 
-class AppTokenInterceptor(grpc.aio.ServerInterceptor):
+class AppTokenInterceptor(ServiceGuard):
     """Guards the services of an AppIo port; other services pass.
 
     Args:
@@ -59,6 +50,8 @@ class AppTokenInterceptor(grpc.aio.ServerInterceptor):
             in the body of some requests, and the others are bound to the run they name.
         find_lease_of_run: needed for those others; finds the run's live lease.
     """
+
+    services = (SERVERAPPIO, CLIENTAPPIO, APP_LOGS, LAUNCHES)
 
     def __init__(
         self,
@@ -75,15 +68,9 @@ class AppTokenInterceptor(grpc.aio.ServerInterceptor):
         self._accept_body_tokens = accept_body_tokens
         self._find_lease_of_run = find_lease_of_run
 
-    async def intercept_service(
-        self,
-        continuation: Continuation,
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """Guard the handler of one call."""
-        handler, method = await continuation(handler_call_details), handler_call_details.method
-        if handler is None or not method.startswith(_SERVICES):
-            return handler
+    def guard_of(self, details: grpc.HandlerCallDetails) -> Guard:
+        """Return the check of one call's token or HMAC."""
+        method = details.method
         proof = find_proof(method)
 
         async def check(request: Request, rpc: Rpc, _raw: bytes) -> None:
@@ -96,7 +83,7 @@ class AppTokenInterceptor(grpc.aio.ServerInterceptor):
             else:
                 raise TokenRefusedError
 
-        return guarded(handler, check)
+        return check
 
     async def _check_token(self, request: Request, rpc: Rpc) -> None:
         token = find_token(headers_of(rpc))

@@ -4,9 +4,10 @@ Guards run in the task of the call, so context variables they set are the servic
 """
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -33,6 +34,27 @@ class MalformedRequestError(InvalidError):
     def __init__(self) -> None:
         """Say whose fault it is."""
         super().__init__("the request cannot be decoded")
+
+
+class ServiceGuard(grpc.aio.ServerInterceptor, ABC):
+    """Puts a guard before every method of some services; other services pass."""
+
+    services: ClassVar[tuple[str, ...]]  # "/package.Service/"
+
+    @abstractmethod
+    def guard_of(self, details: grpc.HandlerCallDetails) -> Guard:
+        """Return the guard of one call; called when its headers arrived."""
+
+    async def intercept_service(
+        self,
+        continuation: Continuation,
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Guard the handler of one call."""
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith(self.services):
+            return handler
+        return guarded(handler, self.guard_of(handler_call_details))
 
 
 def guarded(handler: Handler, guard: Guard) -> Handler:

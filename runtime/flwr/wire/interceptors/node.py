@@ -16,21 +16,13 @@ from flwr.core.errors import FlwrError, UnauthenticatedError
 from flwr.core.ids import NodeId
 from flwr.core.node import Node, NodeStatus
 from flwr.wire.interceptors.access_log import add_fact
-from flwr.wire.interceptors.guarding import (
-    Continuation,
-    Handler,
-    Request,
-    Rpc,
-    guarded,
-    headers_of,
-)
+from flwr.wire.interceptors.guarding import Guard, Request, Rpc, ServiceGuard, headers_of
 
 FindNode = Callable[[bytes], Awaitable[Node | None]]
 """Finds a node by its public key in PEM form, as ``auth.node_keys`` writes it."""
 
 Pairs = tuple[tuple[str, str | bytes], ...]
 
-_SERVICES: Final = ("/flwr.proto.Fleet/", "/flwr.compose.v1.NodeLogs/")
 _HASHED_AT_ONCE_BYTES: Final = 65_536  # more is hashed in a thread
 _calling_node: ContextVar[Node] = ContextVar("calling_node")
 _calling_key: ContextVar[bytes] = ContextVar("calling_key")
@@ -46,26 +38,22 @@ def calling_key(_rpc: Rpc | None = None) -> bytes:
     return _calling_key.get()
 
 
-class NodeInterceptor(grpc.aio.ServerInterceptor):
+class NodeInterceptor(ServiceGuard):
     """Guards the services of the Fleet port; other services pass."""
+
+    services = ("/flwr.proto.Fleet/", "/flwr.compose.v1.NodeLogs/")
 
     def __init__(self, find_node: FindNode, *, clock: Clock) -> None:
         self._find_node = find_node
         self._clock = clock
         self._replays = ReplayGuard()
 
-    async def intercept_service(
-        self,
-        continuation: Continuation,
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """Guard the handler of one call."""
-        handler, method = await continuation(handler_call_details), handler_call_details.method
-        if handler is None or not method.startswith(_SERVICES):
-            return handler
+    def guard_of(self, details: grpc.HandlerCallDetails) -> Guard:
+        """Return the check of one call's signature."""
+        method = details.method
         needed = find_proof(method)
         # Judged by its age now: over a slow line the body may take longer than the window lasts.
-        arrived = self._arrive(tuple(handler_call_details.invocation_metadata or ()))
+        arrived = self._arrive(tuple(details.invocation_metadata or ()))
 
         async def check(request: Request, rpc: Rpc, raw: bytes) -> None:
             headers = headers_of(rpc)
@@ -79,7 +67,7 @@ class NodeInterceptor(grpc.aio.ServerInterceptor):
                 raise UnauthenticatedError("Authentication failed.")
             self._replays.check(proof, nonce, now=self._clock.now())
 
-        return guarded(handler, check)
+        return check
 
     def _arrive(self, headers: Pairs) -> NodeProof | FlwrError:
         """Return what the headers prove, or why they are refused."""
