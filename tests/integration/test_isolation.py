@@ -1,6 +1,7 @@
 """Both isolation modes on both sides, mixed: who starts which process, and when it is gone."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +30,32 @@ def node_in_process_mode(federation: Federation, number: int) -> tuple[Program, 
     flags = ["--isolation", "process", "--appio-insecure", "--clientappio-api-address", address]
     node = federation.start_node(number, OURS, *flags)
     node.await_port(address)
+    assert not commands_below(node), "nothing launches apps but the SuperExec that somebody starts"
     return node, address
+
+
+def zombies_below(program: Program) -> list[str]:
+    """Return the processes below ``program`` that have ended and were never waited for."""
+    return [
+        stat.parent.name
+        for parent in (program.pid, *descendants(program.pid))
+        for stat in Path("/proc").glob("[0-9]*/stat")
+        if _is_zombie_of(stat, parent)
+    ]
+
+
+def _is_zombie_of(stat: Path, parent: int) -> bool:
+    try:
+        state, parent_pid, *_ = stat.read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return False
+    return state == "Z" and int(parent_pid) == parent
+
+
+def events(program: Program, name: str) -> list[dict[str, object]]:
+    """Return the lines of its log that tell of ``name``."""
+    lines = map(_json, program.output.splitlines())
+    return [line for line in lines if line.get("event") == name]
 
 
 @pytest.mark.row("S1", "S6", "S23", "S8")
@@ -130,13 +156,29 @@ def test_one_serverapp_process_per_run_each_reaped(federation: Federation) -> No
         assert federation.await_end(run_id)["status"] == "finished:completed"
 
     eventually(lambda: not apps_below(superlink), timeout=5)
-    zombies = [p for p in descendants(superlink.pid) if p not in processes()]
-    assert not zombies
-    ended = [
-        line for line in map(_json, superlink.output.splitlines()) if line.get("event") == "exited"
-    ]
-    assert len(ended) == 3, "exactly three ServerApp processes were started"
-    assert [line["exit_code"] for line in ended] == [0, 0, 0]
+    eventually(lambda: not zombies_below(superlink), timeout=5)
+    assert len(events(superlink, "launched")) == 3, "exactly three ServerApp processes"
+    assert [line["exit_code"] for line in events(superlink, "exited")] == [0, 0, 0]
+
+
+@pytest.mark.row("S5", "S8")
+def test_one_clientapp_process_per_message_each_reaped(federation: Federation) -> None:
+    federation.start_superlink()
+    nodes = [federation.start_node(n) for n in (1, 2)]
+    federation.await_nodes(2)
+
+    runs = [federation.submit(TINY, *config(num_rounds=2, pause=0.5, marker=m)) for m in "ab"]
+    for run_id in runs:
+        assert federation.await_end(run_id)["status"] == "finished:completed"
+
+    for node in nodes:
+        eventually(lambda node=node: not apps_below(node), timeout=5)  # type: ignore[misc]
+        eventually(lambda node=node: not zombies_below(node), timeout=5)  # type: ignore[misc]
+        asked = {line["message_id"] for line in events(node, "instruction-received")}
+        launched, exited = events(node, "launched"), events(node, "exited")
+        assert len(asked) == len(launched) == len({line["pid"] for line in launched})
+        assert [line["exit_code"] for line in exited] == [0] * len(asked)
+        assert {str(line["run_id"]) for line in launched} == set(runs)
 
 
 @pytest.mark.row("S5", "S38")

@@ -29,14 +29,14 @@ def main(grid: Grid, context: Context) -> None:
     while len(list(grid.get_node_ids())) < nodes:
         time.sleep(0.2)
     ids = sorted(grid.get_node_ids())
+    if int(config["only"]) >= 0:
+        ask_only(grid, ids[int(config["only"])])
+        return
     asked = [Message(content=RecordDict(), dst_node_id=n, message_type="query.whoami") for n in ids]
     replies = grid.send_and_receive(asked)
     seen = sorted(int(r.content["answer"]["partition"]) for r in replies if r.has_content())
     print(f"partitions: {seen}", flush=True)
     print(f"marker: {config['marker']}", flush=True)
-    if int(config["only"]) >= 0:
-        ask_only(grid, ids, replies, int(config["only"]))
-        return
 
     strategy = FedAvg(
         fraction_evaluate=1.0 if config["evaluate"] else 0.0,
@@ -61,17 +61,14 @@ def main(grid: Grid, context: Context) -> None:
     print(f"model digest: {digest}", flush=True)
 
 
-def ask_only(grid: Grid, ids: list[int], replies: list[Message], partition: int) -> None:
+def ask_only(grid: Grid, chosen: int) -> None:
     """Train on one node, three times; the others must not even start this app."""
-    chosen = [
-        r.metadata.src_node_id for r in replies if r.content["answer"]["partition"] == partition
-    ]
     arrays = ArrayRecord([np.zeros(3, dtype=np.float32)])
     for round_number in (1, 2, 3):
         content = RecordDict(
             {"arrays": arrays, "config": ConfigRecord({"server-round": round_number})},
         )
         (reply,) = grid.send_and_receive(
-            [Message(content=content, dst_node_id=n, message_type="train") for n in chosen],
+            [Message(content=content, dst_node_id=chosen, message_type="train")],
         )
         print(f"counter: {reply.content['metrics']['rounds-seen']}", flush=True)
