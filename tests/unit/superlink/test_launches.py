@@ -12,7 +12,7 @@ from flwr.superlink.launches import NO_HEARTBEAT
 from tests.unit.superlink.federation import Link
 
 
-@pytest.mark.row("S60")
+@pytest.mark.row("S60", "S20")
 def test_a_launch_moves_the_run_through_its_states(link: Link) -> None:
     run = link.submit()
     assert link.launches.pending() == [run.run_id]

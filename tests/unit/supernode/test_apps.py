@@ -17,7 +17,7 @@ from tests.unit.supernode import given
 from tests.unit.supernode.given import NODE, OTHER_RUN, Site
 
 
-@pytest.mark.row("S21", "S37")
+@pytest.mark.row("S21", "S37", "S48")
 def test_an_app_gets_run_bundle_and_merged_configuration() -> None:
     site = Site()
     site.admit(rounds=5)
