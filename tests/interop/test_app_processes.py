@@ -7,6 +7,9 @@ import pytest
 from tests.harness.apps import TINY, config, digest_in
 from tests.harness.federation import CONNECTION, Federation, free_address
 from tests.harness.toolset import OURS, Toolset
+from tests.interop.conftest import PATIENT
+
+pytestmark = PATIENT
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,7 @@ def test_upstreams_superexec_and_apps_serve_our_daemons(
     with Federation(tmp_path_factory.mktemp("their-apps"), tls=tls) as federation:
         _start(federation, daemons=OURS, apps=peer)
 
-        run = federation.await_end(federation.submit(TINY))
+        run = federation.await_end(federation.submit(TINY, *config(evaluate=not tls)))
 
         assert run["status"] == "finished:completed", run
         assert digest_in(federation.log_of(run["run-id"])) == upstream_digest

@@ -9,8 +9,9 @@ from flwr.core.run import RunStatus
 from tests.harness.apps import TINY, config, copy_with_connection, digest_in
 from tests.harness.federation import CONNECTION, Federation
 from tests.harness.toolset import Toolset, upstream
-from tests.interop.conftest import require
+from tests.interop.conftest import PATIENT, require
 
+pytestmark = PATIENT
 EVERY_CLI = [
     pytest.param("1.29.0", id="cli-1.29.0"),
     *(

@@ -7,8 +7,9 @@ import pytest
 from tests.harness.apps import TINY, config, digest_in
 from tests.harness.federation import Federation
 from tests.harness.toolset import OURS, Toolset, upstream
-from tests.interop.conftest import require
+from tests.interop.conftest import PATIENT, require
 
+pytestmark = PATIENT
 EVERY_NODE = [
     pytest.param("1.29.0", id="supernode-1.29.0"),
     *(
@@ -29,7 +30,7 @@ def test_an_upstream_node_works_beside_ours(
         federation.start_node(2, tools)
         federation.await_nodes(2)
 
-        run = federation.await_end(federation.submit(TINY))
+        run = federation.await_end(federation.submit(TINY, *config(evaluate=not tls)))
 
         assert run["status"] == "finished:completed", federation.log_of(run["run-id"])
         assert digest_in(federation.log_of(run["run-id"])) == upstream_digest
@@ -46,7 +47,7 @@ def test_an_upstream_node_proves_its_key(
         federation.start_node(2, keyed=True)
         federation.await_nodes(2)
 
-        run = federation.await_end(federation.submit(TINY))
+        run = federation.await_end(federation.submit(TINY, *config(evaluate=False)))
 
         assert digest_in(federation.log_of(run["run-id"])) == upstream_digest
 

@@ -6,15 +6,19 @@ from flwr.core.run import RunStatus
 from tests.harness.apps import TINY, config, digest_in
 from tests.harness.federation import CONNECTION, Federation
 from tests.harness.toolset import Toolset
+from tests.interop.conftest import PATIENT
+
+pytestmark = PATIENT
 
 
 def test_our_nodes_and_cli_in_upstreams_federation(
-    upstreams_federation: Federation, upstream_digest: str
+    upstreams_federation: Federation, tls: bool, upstream_digest: str
 ) -> None:
     federation = upstreams_federation
     before = {run["run-id"] for run in federation.runs()}
 
-    done = federation.flwr("run", str(TINY), CONNECTION, "--stream", timeout=180)
+    options = ["--stream", *config(evaluate=not tls)]
+    done = federation.flwr("run", str(TINY), CONNECTION, *options, timeout=180)
 
     assert digest_in(done.stdout) == upstream_digest
     (run,) = [run for run in federation.runs() if run["run-id"] not in before]
