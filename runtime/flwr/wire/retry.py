@@ -89,10 +89,10 @@ class Retry:
         if error.kind is not ErrorKind.UNAVAILABLE or isinstance(error, TlsMismatchError):
             raise error
         if self.deadline is not None:
-            left = self.deadline.total_seconds() - (self.clock.monotonic() - started)
-            if left <= 0:
+            left = self.deadline - timedelta(seconds=self.clock.monotonic() - started)
+            if left <= timedelta(0):
                 raise error
-            pause = min(pause, timedelta(seconds=left))
+            pause = min(pause, left)
         if self.on_wait is not None:
             self.on_wait(error, pause)
         return pause
