@@ -57,12 +57,13 @@ class Program:
         return self._process.wait(timeout)
 
     def end(self) -> None:
-        """Leave nothing behind: the whole session is killed."""
+        """Leave nothing behind: the whole session is killed, and what would outlive it by design."""
+        below = descendants(self.pid)
         if self.is_alive:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(5)
-        for pid in descendants(self.pid):
+        for pid in (*below, *descendants(self.pid)):
             _kill(pid)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
