@@ -57,7 +57,7 @@ class Program:
         return self._process.wait(timeout)
 
     def end(self) -> None:
-        """Leave nothing behind: the whole session is killed, and what would outlive it by design."""
+        """Leave nothing behind: the whole session is killed, and what is made to outlive it."""
         below = descendants(self.pid)
         if self.is_alive:
             self._process.terminate()
