@@ -50,7 +50,7 @@ def upstream_digest(tmp_path_factory: pytest.TempPathFactory, peer: Toolset) -> 
         federation.start_superlink(peer)
         federation.start_node(1, peer)
         federation.start_node(2, peer)
-        # Without evaluation, which does not change the model: upstream starts one process a message.
+        # Without evaluation, which changes no model: upstream starts one process per message.
         train_only = config(evaluate=False)
         done = federation.flwr(
             "run", str(TINY), CONNECTION, "--stream", *train_only, tools=peer, timeout=180
