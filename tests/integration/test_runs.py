@@ -222,7 +222,7 @@ def test_following_a_log_survives_a_restart_without_gap_or_repeat(federation: Fe
     federation.start_node(1)
     federation.start_node(2)
     federation.await_nodes(2)
-    run_id = federation.submit(TINY, *config(num_rounds=5, pause=0.5))
+    run_id = federation.submit(TINY, *config(num_rounds=5, pause=0.5, evaluate=False))
     where = ["--superlink", federation.control, "--insecure"]
     follower = federation.start("follower", OURS, "flwr", "log", run_id, *where)
     eventually(lambda: "[ROUND 2/5]" in follower.output, timeout=60)
