@@ -45,6 +45,10 @@ test-integration: setup ## Whole federations of our own programs
 test-interop: setup .interop/flwr-1.29.0/complete ## With upstream's programs as peers
 	$(BIN)/pytest $(or $(T),tests/interop) -m "not matrix" $(ARGS)
 
+test-postgres: setup ## The store on PostgreSQL: FLWR_TEST_POSTGRES_URL=postgresql+psycopg://...
+	@test -n "$$FLWR_TEST_POSTGRES_URL" || { echo 'set FLWR_TEST_POSTGRES_URL to an empty database first'; exit 2; }
+	$(BIN)/pytest -q tests/unit/store tests/contract/store $(ARGS)
+
 interop-matrix: setup ## With every upstream release we promise to work with
 	$(BIN)/python scripts/interop_venvs.py --matrix
 	$(BIN)/pytest tests/interop -m matrix $(ARGS)
