@@ -9,7 +9,7 @@ T ?=
 ARGS ?=
 
 .PHONY: help setup demo-local clean test test-unit test-integration test-interop test-postgres \
-	interop-matrix check fmt lint types imports shell proto proto-check ci bench-rounds
+	interop-matrix check fmt lint types imports shell proto proto-check bench-rounds
 
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
