@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from flwr.core.lease import AppKind
 from flwr.core.limits import CLIENTAPPIO_PORT, SERVERAPPIO_PORT
+from flwr.shell.executor_settings import EXECUTOR_SETTINGS, executor_flags
 from flwr.shell.settings import ConfigError, Setting, load_settings
 from flwr.shell.transport import require_transport
 
@@ -71,10 +72,9 @@ def settings_of(kind: AppKind) -> tuple[Setting, ...]:
             is_switch=True,
             default=False,
         ),
-        Setting(
-            flag="--superexec-auth-secret-file",
-            help="only without a token: the secret shared with the daemon",
-            metavar="FILE",
+        *(
+            replace(setting, help=f"only without a token: {setting.help}")
+            for setting in EXECUTOR_SETTINGS
         ),
         Setting(flag="--log-level", help="smallest level logged", default="INFO"),
         Setting(
@@ -118,8 +118,7 @@ def superexec_command(config: RunnerConfig, values: Mapping[str, Any]) -> Sequen
         argv += ["--insecure"]
     else:
         argv += ["--root-certificates", str(config.root_certificates)]
-    if (secret := values["superexec_auth_secret_file"]) is not None:
-        argv += ["--superexec-auth-secret-file", secret]
+    argv += [*executor_flags(values), "--log-level", config.log_level]
     if config.parent_pid is not None:
         argv += ["--parent-pid", str(config.parent_pid)]
     if config.allow_dependency_installation:

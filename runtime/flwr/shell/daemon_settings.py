@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from flwr.auth.tls import TlsFiles
+from flwr.shell.addresses import read_address
+from flwr.shell.health_settings import HEALTH_SETTINGS, HealthConfig, read_health
 from flwr.shell.settings import ConfigError, Setting
 
 ISOLATION: Final = Setting(
@@ -19,11 +21,7 @@ ISOLATION: Final = Setting(
 )
 
 REPORTING: Final = (
-    Setting(
-        flag="--health-server-address",
-        help="serve gRPC health checks here, in clear text",
-        metavar="HOST:PORT",
-    ),
+    *HEALTH_SETTINGS,
     Setting(
         flag="--log-level",
         help="smallest level of log lines",
@@ -55,7 +53,7 @@ class AppIoConfig:
 class ReportingConfig:
     """Where the daemon says how it is."""
 
-    health_address: str | None
+    health: HealthConfig
     log_level: str
     log_as_json: bool | None  # None: unless on a terminal
 
@@ -123,26 +121,11 @@ def read_reporting(values: Mapping[str, Any]) -> ReportingConfig:
     Raises:
         ConfigError: the address of the health server is none.
     """
-    has_health = bool(values["health_server_address"])
     return ReportingConfig(
-        health_address=read_address(values, "health_server_address") if has_health else None,
+        health=read_health(values),
         log_level=values["log_level"],
         log_as_json={"auto": None, "json": True, "text": False}[values["log_format"]],
     )
-
-
-def read_address(values: Mapping[str, Any], name: str) -> str:
-    """Return the HOST:PORT of a setting; a leading http(s):// is no part of it.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    text = str(values[name]).removeprefix("https://").removeprefix("http://")
-    host, colon, port = text.rpartition(":")
-    if not (host and colon and port.isdigit() and int(port) < 1 << 16):
-        flag = "--" + name.replace("_", "-")
-        raise ConfigError(f"{flag} is {text!r}", hint="write HOST:PORT, such as 127.0.0.1:9092")
-    return text
 
 
 def _tls_files(values: Mapping[str, Any], *, needs_authority: bool) -> TlsFiles | None:

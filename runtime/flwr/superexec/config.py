@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from flwr.core.lease import AppKind
+from flwr.shell.executor_settings import EXECUTOR_SETTINGS
+from flwr.shell.health_settings import HealthConfig, read_health
 from flwr.shell.settings import ConfigError, Setting, load_settings
 from flwr.shell.transport import require_transport
 
@@ -41,27 +43,12 @@ SETTINGS: Final = (
         help="PEM file with the certificate authority of the daemon's AppIo port",
         metavar="FILE",
     ),
-    Setting(
-        flag="--superexec-auth-secret-file",
-        help="file with the secret shared with the daemon; proves that we may start apps",
-        metavar="FILE",
-    ),
-    Setting(
-        flag="--max-apps",
-        help="app processes alive at one time (default: a ClientApp per CPU, or 4 ServerApps)",
-        read=int,
-        metavar="N",
-    ),
+    *EXECUTOR_SETTINGS,
     Setting(
         flag="--parent-pid",
         help="stop when this process ends",
         read=int,
         metavar="PID",
-    ),
-    Setting(
-        flag="--health-server-address",
-        help="serve gRPC health checks there",
-        metavar="HOST:PORT",
     ),
     Setting(
         flag="--allow-runtime-dependency-installation",
@@ -84,7 +71,7 @@ class SuperExecConfig:
     secret_file: Path | None
     max_apps: int
     parent_pid: int | None
-    health_address: str | None
+    health: HealthConfig
     allow_dependency_installation: bool
     log_level: str
 
@@ -120,7 +107,7 @@ def _config(values: Mapping[str, Any]) -> SuperExecConfig:
         secret_file=Path(secret) if secret is not None else None,
         max_apps=values["max_apps"] or _DEFAULT_MAX_APPS[kind],
         parent_pid=values["parent_pid"],
-        health_address=values["health_server_address"],
+        health=read_health(values),
         allow_dependency_installation=values["allow_runtime_dependency_installation"],
         log_level=values["log_level"],
     )

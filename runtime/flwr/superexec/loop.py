@@ -6,7 +6,8 @@ never reads or writes a run's state itself.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Final, Protocol
@@ -32,6 +33,9 @@ _REFUSALS: Final = frozenset(
     }
 )
 
+_NO_RUN: Final = RunId(0)  # never a run's id
+_ASK_PERIOD: Final = timedelta(seconds=5)  # of the daemon, while there is no room for a launch
+
 EXIT_NOT_STARTED: Final = 127  # the shell's convention for "could not be executed"
 
 
@@ -55,8 +59,22 @@ class Launches(Protocol):
         ...
 
 
+def _tell_nobody(_answers: bool) -> None:
+    """What becomes of the daemon is asked by nobody."""
+
+
 class LaunchLoop:
-    """Keeps up to ``max_apps`` runners of one kind alive, one per granted launch."""
+    """Keeps up to ``max_apps`` runners of one kind alive, one per granted launch.
+
+    Args:
+        launches: the calls to the daemon.
+        launcher: starts runners.
+        kind: of the apps.
+        max_apps: runners alive at one time.
+        clock: time.
+        retry: how an unreachable daemon is asked again.
+        tell: told whether the daemon answers, whenever that may have changed.
+    """
 
     def __init__(
         self,
@@ -67,10 +85,15 @@ class LaunchLoop:
         max_apps: int,
         clock: Clock,
         retry: Retry | None = None,
+        tell: Callable[[bool], None] = _tell_nobody,
     ) -> None:
         self._launches, self._launcher = launches, launcher
         self._kind, self._clock = kind, clock
-        self._retry = retry or Retry(clock=clock)
+        self._tell_health = tell
+        self._answers = False  # the daemon, as far as we know
+        self._retry = replace(
+            retry or Retry(clock=clock), on_wait=lambda *_: self._tell(answers=False)
+        )
         self._slots = asyncio.Semaphore(max_apps)
         self._alive = 0  # runners
 
@@ -82,10 +105,47 @@ class LaunchLoop:
         """
         async with asyncio.TaskGroup() as runners:
             while True:
-                await self._slots.acquire()
+                await self._until_a_slot_is_free()
                 launch = await self._next_launch()
                 self._alive += 1
                 runners.create_task(self._attend(launch))
+
+    async def _until_a_slot_is_free(self) -> None:
+        """Wait; the daemon is not polled meanwhile, so it is asked now and then how it is."""
+        while True:
+            try:
+                async with asyncio.timeout(_ASK_PERIOD.total_seconds()):
+                    await self._slots.acquire()
+            except TimeoutError:
+                await self._ask_daemon()
+            else:
+                return
+
+    async def _ask_daemon(self) -> None:
+        try:
+            async with asyncio.timeout(_ASK_PERIOD.total_seconds()):
+                await self._greet()
+        except (FlwrError, TimeoutError):
+            self._tell(answers=False)
+
+    async def _greet(self) -> None:
+        """Make a call that no daemon holds, unlike the list of launches.
+
+        Raises:
+            FlwrError: the daemon is not there.
+        """
+        try:
+            await self._launches.get_run(_NO_RUN)
+        except FlwrError as error:
+            if error.kind is ErrorKind.UNAVAILABLE:
+                raise
+            if error.kind in _REFUSALS:
+                return  # upstream's may answer only launched apps; the list of launches tells
+        self._tell(answers=True)
+
+    def _tell(self, *, answers: bool) -> None:
+        self._answers = answers
+        self._tell_health(answers)
 
     async def _next_launch(self) -> Launch:
         pause = RETRY_FIRST
@@ -94,6 +154,7 @@ class LaunchLoop:
             try:
                 launch = await self._retry.call(self._claim)
             except FlwrError as error:
+                self._tell(answers=False)
                 if error.kind in _REFUSALS and not self._alive:
                     raise
                 # To end now would end the apps of runs that have nothing to do with it.
@@ -112,7 +173,11 @@ class LaunchLoop:
                 await asyncio.sleep((POLL_FALLBACK - held).total_seconds())
 
     async def _claim(self) -> Launch | None:
-        for run_id in await self._launches.list_apps():
+        if not self._answers:
+            await self._greet()
+        listed = await self._launches.list_apps()
+        self._tell(answers=True)
+        for run_id in listed:
             token = await self._launches.request_token(run_id)
             if token:
                 run_type = await self._run_type(run_id)

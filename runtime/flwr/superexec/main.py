@@ -4,8 +4,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -15,6 +14,7 @@ from flwr.auth.tls import ClientTls
 from flwr.core.clock import Clock, SystemClock
 from flwr.core.lease import AppKind
 from flwr.shell.exits import ExitCode, run_program
+from flwr.shell.health import take_away, told
 from flwr.shell.logs import configure
 from flwr.shell.parent import until_parent_exits
 from flwr.shell.settings import show_settings
@@ -25,7 +25,7 @@ from flwr.superexec.loop import LaunchLoop
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.clients.launches import LaunchesClient
 from flwr.wire.diagnose import explain
-from flwr.wire.health import Health, make_health_server
+from flwr.wire.health import Health
 from flwr.wire.retry import Retry
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,8 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
     tls = None
     if config.root_certificates is not None:
         tls = load_client_tls(config.root_certificates, now=clock.now())
-    async with open_aio_channel(config.address, tls) as channel, _health(config.health_address):
+    health = Health()
+    async with told(health, config.health), open_aio_channel(config.address, tls) as channel:
         secret = load_secret(config.secret_file) if config.secret_file is not None else None
         loop = LaunchLoop(
             LaunchesClient(channel, config.kind, clock=clock, secret=secret),
@@ -69,6 +70,7 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
             max_apps=config.max_apps,
             clock=clock,
             retry=_patient(config.address, tls, clock),
+            tell=health.tell,
         )
         log.info("SuperExec serves", extra={"event": "started", "address": config.address})
         await _until_done(asyncio.create_task(loop.run()), config)
@@ -85,6 +87,7 @@ async def _until_done(launching: "asyncio.Task[None]", config: SuperExecConfig) 
         waits.add(parent)
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     if parent is not None and parent.done() and config.kind is AppKind.SERVERAPP:
+        take_away(config.health.file)
         _leave_runners_alone()
     for task in waits:
         task.cancel()
@@ -104,21 +107,6 @@ def _leave_runners_alone() -> None:
 
 def _patient(address: str, tls: ClientTls | None, clock: Clock) -> Retry:
     return Retry(explain=partial(explain, address, tls), clock=clock)
-
-
-@asynccontextmanager
-async def _health(address: str | None) -> AsyncIterator[None]:
-    if address is None:
-        yield
-        return
-    health = Health()
-    server = make_health_server(address, health)
-    await server.start()
-    health.set_serving()
-    try:
-        yield
-    finally:
-        await server.stop()
 
 
 if __name__ == "__main__":

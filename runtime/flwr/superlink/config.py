@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from flwr.auth.tls import TlsFiles
 from flwr.core.limits import CONTROL_PORT, FLEET_PORT, SERVERAPPIO_PORT
+from flwr.shell.addresses import read_address
 from flwr.shell.daemon_settings import (
     ISOLATION,
     REPORTING,
     AppIoConfig,
     ReportingConfig,
     appio_settings,
-    read_address,
     read_appio,
     read_reporting,
 )

@@ -27,6 +27,7 @@ from flwr.core.clock import Clock, SteadyClock, SystemClock
 from flwr.core.lease import AppKind
 from flwr.core.run import RunType
 from flwr.shell.appio import AppIoSecurity, appio_security, check_appio
+from flwr.shell.health import told
 from flwr.shell.in_thread import in_thread
 from flwr.shell.signals import stop_requests
 from flwr.shell.superexec import SuperExecKeeper, superexec_argv
@@ -46,7 +47,7 @@ from flwr.superlink.runs import Runs
 from flwr.superlink.traffic import Traffic
 from flwr.superlink.uploads import Uploads
 from flwr.wire.channel import client_address
-from flwr.wire.health import Health, make_health_server
+from flwr.wire.health import Health
 from flwr.wire.server import RpcServer
 
 logger = logging.getLogger(__name__)
@@ -75,9 +76,7 @@ async def serve(config: SuperLinkConfig) -> None:
         security = appio_security(config.appio, config.run_dir, wall)
         servers = _bind(config, operations, security, wall)
         health = Health()
-        if config.reporting.health_address is not None:
-            servers = [make_health_server(config.reporting.health_address, health), *servers]
-        async with asyncio.TaskGroup() as tasks:
+        async with told(health, config.reporting.health), asyncio.TaskGroup() as tasks:
             try:
                 for server in servers:
                     await server.start()
@@ -175,10 +174,8 @@ def _keeper(
 ) -> SuperExecKeeper | None:
     if not config.appio.starts_superexec:
         return None
-    appio = servers[1] if config.reporting.health_address is not None else servers[0]
-
     argv = superexec_argv(
-        client_address(appio.address),
+        client_address(servers[0].address),
         AppKind.SERVERAPP,
         root_certificates=security.root_certificates,
         secret=security.secret,

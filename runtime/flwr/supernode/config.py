@@ -15,13 +15,13 @@ from flwr.core.limits import (
     NODE_HEARTBEAT_MIN,
 )
 from flwr.core.run_config import ConfigValue, parse_pairs
+from flwr.shell.addresses import read_address
 from flwr.shell.daemon_settings import (
     ISOLATION,
     REPORTING,
     AppIoConfig,
     ReportingConfig,
     appio_settings,
-    read_address,
     read_appio,
     read_reporting,
 )

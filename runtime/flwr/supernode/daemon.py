@@ -38,6 +38,7 @@ from flwr.core.lease import AppKind
 from flwr.core.run_config import Config
 from flwr.fab.verify import verify_fab
 from flwr.shell.appio import AppIoSecurity, appio_security, check_appio
+from flwr.shell.health import told
 from flwr.shell.in_thread import in_thread
 from flwr.shell.signals import stop_requests
 from flwr.shell.superexec import SuperExecKeeper, superexec_argv
@@ -61,7 +62,7 @@ from flwr.supernode.upkeep import EndedRuns, Reaper, launch_apps
 from flwr.wire.channel import client_address, open_aio_channel
 from flwr.wire.clients.fleet import FleetClient
 from flwr.wire.diagnose import explain
-from flwr.wire.health import Health, make_health_server
+from flwr.wire.health import Health
 from flwr.wire.server import RpcServer
 
 logger = logging.getLogger(__name__)
@@ -99,16 +100,14 @@ async def work(config: SuperNodeConfig) -> None:
             closing(await in_thread(open_store, str(state_dir / DATABASE)))
         )
         health = Health()
-        if config.reporting.health_address is not None:
-            health_server = make_health_server(config.reporting.health_address, health)
-            await health_server.start()
-            cleanup.push_async_callback(health_server.stop)
+        await cleanup.enter_async_context(told(health, config.reporting.health))
         node = await _build(config, state_dir, store, cleanup)
         if not await _connect(node, stop):
             return
         try:
             await _serve(node, stop, health)
         finally:
+            node.session.follow(None)
             health.set_not_serving()
             node.wakeups.close()
             await node.server.stop()
@@ -151,13 +150,14 @@ async def _serve(node: _Node, stop: asyncio.Event, health: Health) -> None:
             if node.superexec
             else []
         )
-        health.set_serving()
+        node.session.follow(health.tell)
         logger.info(
             "SuperNode works",
             extra={"event": "working", "appio": node.server.address},
         )
         await stop.wait()
         logger.info("SuperNode is stopping", extra={"event": "stopping"})
+        node.session.follow(None)
         health.set_not_serving()
         for task in (inbox, *launching):
             task.cancel()

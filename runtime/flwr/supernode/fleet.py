@@ -191,6 +191,17 @@ class FleetSession:
         self._rejoins = 0  # without one successful call since
         self._lost_because = ""  # empty: connected as far as we know
         self._joining = asyncio.Lock()
+        self._follower: Callable[[bool], None] | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """True while the node is online as far as it knows: no call has failed since."""
+        return self._joined > 0 and not self._lost_because and not self._joining.locked()
+
+    def follow(self, follower: Callable[[bool], None] | None) -> None:
+        """Tell ``follower`` ``is_connected`` now and whenever it may have changed."""
+        self._follower = follower
+        self._tell_follower()
 
     async def connect(self) -> None:
         """Register where that is ours to do, and come online.
@@ -311,10 +322,12 @@ class FleetSession:
                 "The SuperLink does not know this node any more",
                 extra={"event": "node-unknown", "cause": cause.message},
             )
+            self._tell_follower()
             try:
                 await self._patiently(self._join, self._clock.monotonic())
             except _REFUSED as refusal:
                 raise NodeRejectedError(cause, self._fingerprint) from refusal
+        self._tell_follower()
 
     async def _patiently(
         self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -345,6 +358,10 @@ class FleetSession:
         most, longest = self._patience.max_retries, self._patience.max_wait
         return (most is not None and tries > most) or (longest is not None and waited >= longest)
 
+    def _tell_follower(self) -> None:
+        if self._follower is not None:
+            self._follower(self.is_connected)
+
     async def _note_lost(self, error: FlwrError) -> None:
         if self._lost_because and self._joined:
             return
@@ -358,10 +375,12 @@ class FleetSession:
                 extra={"event": "superlink-lost", "cause": cause.message, "remedy": cause.hint},
             )
         self._lost_because = cause.message
+        self._tell_follower()
 
     def _note_found(self) -> None:
         if self._lost_because:
             self._lost_because = ""
+            self._tell_follower()
             logger.info("Reached the SuperLink", extra={"event": "superlink-found"})
 
 

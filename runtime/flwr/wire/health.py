@@ -45,6 +45,19 @@ class Health:
         self._states = {WHOLE: ServingStatus.NOT_SERVING}
         self._changed = asyncio.Event()
 
+    @property
+    def is_serving(self) -> bool:
+        """True while the daemon as a whole takes calls."""
+        return self._states[WHOLE] is ServingStatus.SERVING
+
+    async def until_changed(self) -> None:
+        """Return at the next change of any state."""
+        await self._changed.wait()
+
+    def tell(self, is_serving: bool) -> None:
+        """Say whether the daemon as a whole takes calls."""
+        self._set(WHOLE, ServingStatus.SERVING if is_serving else ServingStatus.NOT_SERVING)
+
     def set_serving(self, service: str = WHOLE) -> None:
         """Say that ``service`` takes calls."""
         self._set(service, ServingStatus.SERVING)
@@ -86,6 +99,8 @@ class Health:
             await changed.wait()
 
     def _set(self, service: str, state: ServingStatus) -> None:
+        if self._states.get(service) is state:
+            return
         self._states[service] = state
         self._changed.set()
         self._changed = asyncio.Event()  # whoever looks from now on waits for the next change

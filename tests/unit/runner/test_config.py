@@ -52,10 +52,12 @@ def test_contradictions_are_refused(
 
 def test_without_a_token_it_becomes_a_superexec() -> None:
     argv = ["--root-certificates", "/ca.pem", "--superexec-auth-secret-file", "/secret"]
+    argv += ["--max-apps", "3", "--health-file", "/run/health"]
     config, values = load_config(AppKind.CLIENTAPP, argv, env={})
     command = list(superexec_command(config, values))
     assert command[1:] == [
         *("-P", "-m", "flwr.superexec.main"),
         *("--appio-api-address", "127.0.0.1:9094", "--plugin-type", "clientapp"),
         *("--root-certificates", "/ca.pem", "--superexec-auth-secret-file", "/secret"),
+        *("--max-apps", "3", "--health-file", "/run/health", "--log-level", "INFO"),
     ]

@@ -18,6 +18,8 @@ class FakeLaunches:
         self.reported = asyncio.Event()
         self.taken_by_others: set[RunId] = set()
         self._offered = asyncio.Event()
+        self.greetings: list[FlwrError | None] = []  # how GetRun of no run is answered, in turn
+        self.greeted = 0
 
     async def list_apps(self) -> list[RunId]:
         if self.errors:
@@ -39,7 +41,9 @@ class FakeLaunches:
         return "" if run_id in self.taken_by_others else f"token-{run_id}"
 
     async def get_run(self, run_id: RunId) -> None:
-        return None
+        self.greeted += 1
+        if run_id == 0 and self.greetings and (error := self.greetings.pop(0)):
+            raise error
 
     async def report_exit(self, token: str, exit_code: int, cause: str) -> None:
         if self.errors:

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 
 import pytest
 
@@ -13,10 +14,19 @@ from tests.unit.superexec.fakes import FakeLauncher, FakeLaunches
 
 @asynccontextmanager
 async def looping(
-    launches: FakeLaunches, launcher: FakeLauncher, *, max_apps: int = 8
+    launches: FakeLaunches,
+    launcher: FakeLauncher,
+    *,
+    max_apps: int = 8,
+    tell: Callable[[bool], None] = lambda _: None,
 ) -> AsyncIterator[asyncio.Task[None]]:
     loop = LaunchLoop(
-        launches, launcher, kind=AppKind.CLIENTAPP, max_apps=max_apps, clock=SystemClock()
+        launches,
+        launcher,
+        kind=AppKind.CLIENTAPP,
+        max_apps=max_apps,
+        clock=SystemClock(),
+        tell=tell,
     )
     task = asyncio.create_task(loop.run())
     try:
@@ -157,5 +167,58 @@ def test_stopping_the_loop_stops_its_runners_and_reports_nothing() -> None:
             await launcher.until_started(2)
         assert all(process.stopped for process in launcher.processes)
         assert launches.reports == []
+
+    scenario(body)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if holds():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not come true")
+
+
+def test_health_follows_whether_the_daemon_answers() -> None:
+    async def body() -> None:
+        launches, launcher, said = FakeLaunches(), FakeLauncher(), list[bool]()
+        launches.greetings = [UnavailableError("not up yet"), None]
+        async with looping(launches, launcher, tell=said.append):
+            await until(lambda: said == [False, True])  # though the list of launches is held
+            launches.errors = [UnavailableError("gone")]
+            launches.offer(1)
+            await launcher.until_started(1)
+            assert said[2] is False
+            assert said[-1] is True
+
+    scenario(body)
+
+
+def test_a_daemon_that_answers_only_apps_is_judged_by_its_list_of_launches() -> None:
+    async def body() -> None:
+        launches, launcher, said = FakeLaunches(), FakeLauncher(), list[bool]()
+        launches.greetings = [UnauthenticatedError("launched apps only")]
+        async with looping(launches, launcher, tell=said.append):
+            await until(lambda: launches.greeted == 1)
+            assert said == []
+            launches.offer(1)
+            await launcher.until_started(1)
+            assert said == [True]
+
+    scenario(body)
+
+
+def test_a_superexec_without_room_still_asks_how_its_daemon_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("flwr.superexec.loop._ASK_PERIOD", timedelta(milliseconds=20))
+
+    async def body() -> None:
+        launches, launcher, said = FakeLaunches(1), FakeLauncher(), list[bool]()
+        async with looping(launches, launcher, max_apps=1, tell=said.append):
+            await launcher.until_started(1)
+            launches.greetings = [UnavailableError("gone")]
+            await until(lambda: False in said)
+            await until(lambda: said[-1])
 
     scenario(body)

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from flwr.shell.health_settings import HealthConfig
 from flwr.shell.settings import ConfigError
 from flwr.superlink.config import REFUSED, SuperLinkConfig, load_config
 
@@ -20,7 +21,7 @@ def test_defaults_start_a_superexec_and_keep_appio_on_loopback() -> None:
     assert made.appio.address == "127.0.0.1:9091"
     assert made.fleet_address == "0.0.0.0:9092"
     assert made.control_address == "0.0.0.0:9093"
-    assert made.reporting.health_address is None
+    assert made.reporting.health == HealthConfig()
     assert made.appio.is_insecure
     assert not made.requires_node_auth
     assert made.database == str(made.state_dir / "superlink.db")

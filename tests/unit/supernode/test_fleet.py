@@ -274,3 +274,23 @@ def test_leaving_an_unreachable_superlink_takes_one_try() -> None:
         assert node.fleet.calls["unregister"] == 0
 
     scenario(body)
+
+
+def test_whoever_follows_is_told_when_the_superlink_is_lost_found_and_joined_again() -> None:
+    async def body() -> None:
+        node, said = Joining(), list[bool]()
+        node.session.follow(said.append)
+        assert said == [False]
+        await node.session.connect()
+        node.session.follow(said.append)
+        assert said == [False, True]
+
+        node.fleet.failures["heartbeat"] = [unreachable()]
+        await node.session.attempt(node.fleet.heartbeat, NODE_HEARTBEAT)
+        assert said[2:] == [False, True]
+
+        node.fleet.failures["heartbeat"] = [UnauthenticatedError("Invalid node ID")]
+        await node.session.attempt(node.fleet.heartbeat, NODE_HEARTBEAT)
+        assert said[4:] == [False, True]
+
+    scenario(body)

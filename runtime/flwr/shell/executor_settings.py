@@ -1,0 +1,34 @@
+"""What may be set of a program that launches apps, under whichever of its names it was started.
+
+``flower-superexec`` is one, and so is ``flwr-serverapp`` or ``flwr-clientapp`` without a token.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flwr.shell.health_settings import HEALTH_SETTINGS
+from flwr.shell.settings import Setting
+
+EXECUTOR_SETTINGS: Final = (
+    Setting(
+        flag="--superexec-auth-secret-file",
+        help="file with the secret shared with the daemon; proves that we may start apps",
+        metavar="FILE",
+    ),
+    Setting(
+        flag="--max-apps",
+        help="app processes alive at one time (default: a ClientApp per CPU, or 4 ServerApps)",
+        read=int,
+        metavar="N",
+    ),
+    *HEALTH_SETTINGS,
+)
+
+
+def executor_flags(values: Mapping[str, Any]) -> list[str]:
+    """Return what is set of ``EXECUTOR_SETTINGS`` as command line flags."""
+    argv: list[str] = []
+    for setting in EXECUTOR_SETTINGS:
+        if values[setting.name] is not None:
+            argv += [setting.flag, str(values[setting.name])]
+    return argv
