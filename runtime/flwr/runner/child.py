@@ -5,7 +5,6 @@ ends with a report, or with a crash that the runner sees.
 """
 
 import argparse
-import ctypes
 import io
 import logging
 import os
@@ -27,11 +26,11 @@ from flwr.runner.outcome import (
     RunEndedError,
     describe_exception,
 )
+from flwr.shell.death_signal import die_with_parent
 from flwr.wire.pipe import PipeCaller, PipeClosedError
 
 log = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _EXIT_OF: Final = {
     Outcome.COMPLETED: ChildExit.DONE,
     Outcome.FAILED: ChildExit.APP_FAILED,
@@ -46,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--fd", type=int, required=True)
     said = parser.parse_args(argv)
     _share_output()
-    _end_with_the_runner()
+    die_with_parent()
     signal.signal(signal.SIGTERM, _stop)
     caller = PipeCaller(socket.socket(fileno=said.fd))
     report = _run(said.kind, caller)
@@ -88,12 +87,6 @@ def _share_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         assert isinstance(stream, io.TextIOWrapper)
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
-
-
-def _end_with_the_runner() -> None:
-    """Ask the kernel to kill this process when its runner dies, so that no app is orphaned."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

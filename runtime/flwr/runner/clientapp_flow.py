@@ -4,18 +4,18 @@ Whatever the app does wrong becomes an error reply here; only the death of the p
 the runner.
 """
 
-import copy
 import logging
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from flwr.app import Context, Error, Message
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
+from flwr.clientapp.answering import answer, answer_unloaded
 from flwr.core.errors import FlwrError
 from flwr.core.ids import ObjectId, RunId
-from flwr.core.message import Delivery, ErrorCode
+from flwr.core.message import Delivery
+from flwr.fab.load import install, load
 from flwr.runner.app_caller import AppCaller
-from flwr.runner.load import install, load
 from flwr.runner.outcome import Outcome, Report, RunEndedError
 from flwr.runner.transfer import Transfers
 from flwr.wire.clients.appio import AppInputs, ClientAppIoClient
@@ -43,10 +43,9 @@ class _Flow:
     def run(self) -> Report:
         inputs = self._appio.pull_inputs()
         run_id = inputs.run.run_id
-        before = copy.deepcopy(inputs.context)  # arrays are shared, their bytes never change
         with ThreadPoolExecutor(1, thread_name_prefix="receive") as thread:
             receiving = thread.submit(self._receive, run_id)  # while the app is imported
-            reply, context = _answer(inputs, receiving, before)
+            reply, context = _answer(inputs, receiving)
         self._send(run_id, reply)
         sys.stdout.flush()
         self._appio.push_outputs(context)
@@ -73,25 +72,14 @@ class _Flow:
         )
 
 
-def _answer(
-    inputs: AppInputs, receiving: "Future[Message]", before: Context
-) -> tuple[Message, Context]:
-    """Return the reply and the context to keep: after a failure, the one from before."""
+def _answer(inputs: AppInputs, receiving: "Future[Message]") -> tuple[Message, Context]:
+    """Return the reply and the context to keep."""
     try:
         app = _load(inputs)
     except FlwrError as error:
         log.exception("ClientApp could not be loaded")
-        failure = Error(ErrorCode.LOAD_CLIENT_APP_EXCEPTION, error.message)
-        return Message(failure, reply_to=receiving.result()), before
-    message = receiving.result()
-    try:
-        return _call(app, message, inputs.context), inputs.context
-    except RunEndedError:
-        raise
-    except BaseException as error:  # also SystemExit: a message must never go unanswered
-        log.exception("ClientApp raised an exception")
-        failure = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{type(error)}:<'{error}'>")
-        return Message(failure, reply_to=message), before
+        return answer_unloaded(receiving.result(), error), inputs.context
+    return answer(app, receiving.result(), inputs.context, passing=(RunEndedError,))
 
 
 def _load(inputs: AppInputs) -> ClientApp:
@@ -99,13 +87,3 @@ def _load(inputs: AppInputs) -> ClientApp:
         raise FlwrError("the SuperNode sent no app bundle")
     app = install(inputs.fab.content, inputs.run.fab_hash)
     return load(app.manifest.clientapp, ClientApp)
-
-
-def _call(app: ClientApp, message: Message, context: Context) -> Message:
-    asked = message.metadata.message_id
-    reply: object = app(message, context)
-    if not isinstance(reply, Message):
-        raise TypeError(f"the ClientApp returned {type(reply).__name__}, it must return a Message")
-    if reply.metadata.reply_to_message_id != asked:
-        raise ValueError("the ClientApp returned a Message that does not reply to its instruction")
-    return reply

@@ -5,9 +5,9 @@ import sys
 
 from flwr.core.errors import FailedPreconditionError
 from flwr.core.run_config import fuse
+from flwr.fab.load import install, load
 from flwr.runner.app_caller import AppCaller
 from flwr.runner.grid import AppIoGrid
-from flwr.runner.load import install, load
 from flwr.runner.outcome import Outcome, Report, RunEndedError, describe_exception
 from flwr.serverapp import ServerApp
 from flwr.serverapp.exception import RunNotRunningException

@@ -38,7 +38,7 @@ class Child:
             capture: make ``stdout`` and ``stderr`` readable here instead of inheriting ours.
             pass_fds: descriptors the child inherits.
         """
-        oom_before = _oom_kills()
+        oom_before = oom_kills()
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             *argv,
@@ -82,7 +82,7 @@ class Child:
         """Say in words how it ended; call after ``wait``."""
         return describe_exit(
             self._process.returncode or 0,
-            ran_out_of_memory=_oom_kills() > self._oom_before,
+            ran_out_of_memory=oom_kills() > self._oom_before,
         )
 
     async def stop(self, grace: timedelta) -> int:
@@ -119,7 +119,7 @@ def describe_exit(code: int, *, ran_out_of_memory: bool = False) -> str:
     return f"was killed by {name}"
 
 
-def _oom_kills() -> int:
+def oom_kills() -> int:
     """Return how often the kernel killed for memory in our control group; 0 where unknown."""
     for name in _OOM_FILES:
         try:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flwr.fab.entry import parse_entry
-from flwr.runner.load import LoadError, load
+from flwr.fab.load import LoadError, load
 
 SOURCE = """
 class Holder:

@@ -1,0 +1,58 @@
+"""One message, one answer: a ClientApp called so that its failures become error replies.
+
+Every engine answers through here, so that an app sees and sends the same in each of them.
+"""
+
+import copy
+import logging
+from typing import Final
+
+from flwr.app import Context, Error, Message
+from flwr.clientapp.client_app import ClientApp
+from flwr.core.errors import FlwrError
+from flwr.core.message import ErrorCode
+
+log = logging.getLogger(__name__)
+
+_NOTHING: Final[tuple[type[BaseException], ...]] = ()
+
+
+def answer(
+    app: ClientApp,
+    message: Message,
+    context: Context,
+    *,
+    passing: tuple[type[BaseException], ...] = _NOTHING,
+) -> tuple[Message, Context]:
+    """Return the reply and the context to keep: after a failure, the one from before.
+
+    Args:
+        app: the ClientApp.
+        message: the instruction.
+        context: what the node keeps; the app may change it.
+        passing: exceptions that are not the app's failures, such as the end of its run.
+    """
+    before = copy.deepcopy(context)  # arrays are shared, their bytes never change
+    try:
+        return _call(app, message, context), context
+    except passing:
+        raise
+    except BaseException as error:  # also SystemExit: a message must never go unanswered
+        log.exception("ClientApp raised an exception")
+        failure = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{type(error)}:<'{error}'>")
+        return Message(failure, reply_to=message), before
+
+
+def answer_unloaded(message: Message, why: FlwrError) -> Message:
+    """Return the reply of a ClientApp that cannot be loaded."""
+    return Message(Error(ErrorCode.LOAD_CLIENT_APP_EXCEPTION, why.message), reply_to=message)
+
+
+def _call(app: ClientApp, message: Message, context: Context) -> Message:
+    asked = message.metadata.message_id
+    reply: object = app(message, context)
+    if not isinstance(reply, Message):
+        raise TypeError(f"the ClientApp returned {type(reply).__name__}, it must return a Message")
+    if reply.metadata.reply_to_message_id != asked:
+        raise ValueError("the ClientApp returned a Message that does not reply to its instruction")
+    return reply

@@ -1,0 +1,14 @@
+"""Dying with the parent, by the kernel's hand, so that no worker is ever orphaned."""
+
+import ctypes
+import signal
+import sys
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when the thread that started it ends; Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
