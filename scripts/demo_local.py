@@ -46,18 +46,20 @@ class Demo:
         for name in ("superlink", "logs", "home", *(p.name for p in STATE.glob("node-*"))):
             shutil.rmtree(STATE / name, ignore_errors=True)
         self.logs.mkdir(parents=True)
-        pki = [sys.executable, str(ROOT / "certs" / "pki.py"), "--out", str(self.certs)]
-        subprocess.run([*pki, "--nodes", str(self.nodes)], check=True, stdout=subprocess.DEVNULL)
+        pki = [sys.executable, str(ROOT / "certs" / "pki.py"), "all", "--out"]
+        pki += [str(self.certs), "--nodes", str(self.nodes)]
+        subprocess.run(pki, check=True, stdout=subprocess.DEVNULL)
 
     def start_superlink(self) -> None:
         """Start the hub: TLS, and only nodes whose keys are on the list."""
-        tls = {"ca-certfile": "ca.crt", "certfile": "server.crt", "keyfile": "server.key"}
+        files = {"ca-certfile": "ca.crt", "certfile": "server.crt", "keyfile": "server.key"}
+        tls = {f"--ssl-{flag}": f"superlink/{file}" for flag, file in files.items()}
         self._start(
             "superlink",
             "flower-superlink",
-            *(part for flag, file in tls.items() for part in (f"--ssl-{flag}", self._cert(file))),
+            *(part for flag, file in tls.items() for part in (flag, self._cert(file))),
             "--node-keys",
-            self._cert("node-keys.pub"),
+            self._cert("superlink/node-keys.pub"),
             *("--state-dir", str(STATE / "superlink")),
             *("--fleet-api-address", self.fleet),
             *("--control-api-address", self.control),
@@ -71,8 +73,8 @@ class Demo:
             self._start(
                 f"node-{number}",
                 "flower-supernode",
-                *("--superlink", self.fleet, "--root-certificates", self._cert("ca.crt")),
-                *("--auth-supernode-private-key", self._cert(f"node-{number}.key")),
+                *("--superlink", self.fleet, "--root-certificates", self._cert("user/ca.crt")),
+                *("--auth-supernode-private-key", self._cert(f"supernode-{number}/node.key")),
                 *("--node-config", f"partition-id={number - 1} num-partitions={self.nodes}"),
                 *("--clientappio-api-address", "127.0.0.1:0"),
                 *("--state-dir", str(STATE / f"node-{number}")),
@@ -92,7 +94,7 @@ class Demo:
         """Run one ``flwr`` command against this SuperLink, by flags alone."""
         command = [str(BIN / "flwr"), *args, "--superlink", self.control]
         done = subprocess.run(
-            [*command, "--root-certificates", self._cert("ca.crt")],
+            [*command, "--root-certificates", self._cert("user/ca.crt")],
             env={**os.environ, "FLWR_HOME": str(STATE / "home")},
             stdout=subprocess.PIPE if capture else None,
             text=True,

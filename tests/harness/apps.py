@@ -40,7 +40,7 @@ def copy_with_connection(app: Path, federation: Federation) -> Path:
         lines: Mapping[str, str] = {
             "address": f'"{federation.control}"',
             **(
-                {"root-certificates": f'"{federation.certs / "ca.crt"}"'}
+                {"root-certificates": f'"{federation.ca}"'}
                 if federation.tls
                 else {"insecure": "true"}
             ),

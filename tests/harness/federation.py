@@ -52,7 +52,8 @@ class Federation:
         self.superlink: Program | None = None
         self.nodes: list[Program] = []
         self.certs = root / "certs"
-        pki = [sys.executable, str(ROOT / "certs" / "pki.py"), "--nodes", str(nodes)]
+        self.ca = self.certs / "user" / "ca.crt"
+        pki = [sys.executable, str(ROOT / "certs" / "pki.py"), "all", "--nodes", str(nodes)]
         subprocess.run([*pki, "--out", str(self.certs)], check=True, stdout=subprocess.DEVNULL)
 
     def __enter__(self) -> Self:
@@ -84,7 +85,8 @@ class Federation:
             argv += ["--state-dir", str(self.root / "superlink")]
         if node_auth:
             argv += ["--enable-supernode-auth"]
-            argv += ["--node-keys", str(self.certs / "node-keys.pub")] if tools.is_ours else []
+            listed = str(self.certs / "superlink" / "node-keys.pub")
+            argv += ["--node-keys", listed] if tools.is_ours else []
         program = self._start(name, tools, [*argv, *args])
         for address in (self.fleet, self.control, self.serverappio):
             program.await_port(address)
@@ -102,7 +104,7 @@ class Federation:
         if tools.is_ours:
             argv += ["--state-dir", str(self.root / f"node-{number}")]
         if keyed:
-            argv += ["--auth-supernode-private-key", str(self.certs / f"node-{number}.key")]
+            argv += ["--auth-supernode-private-key", str(self.node_key(number))]
         return self._start(f"node-{number}", tools, [*argv, *args])
 
     def start(self, name: str, tools: Toolset, command: str, *args: str) -> Program:
@@ -210,8 +212,12 @@ class Federation:
 
     def open_control(self) -> AbstractContextManager[ControlClient]:
         """Open our own client: to poll by a process each time would take the processors."""
-        ca = self.certs / "ca.crt"
-        return open_control(self.control, ClientTls(ca.read_bytes()) if self.tls else None)
+        tls = ClientTls(self.ca.read_bytes()) if self.tls else None
+        return open_control(self.control, tls)
+
+    def node_key(self, number: int) -> Path:
+        """Private key of a node; its public half lies beside it, with the suffix ``.pub``."""
+        return self.certs / f"supernode-{number}" / "node.key"
 
     def _server_security(self) -> list[str]:
         if not self.tls:
@@ -220,13 +226,13 @@ class Federation:
         return [
             part
             for flag, file in files.items()
-            for part in (f"--ssl-{flag}", str(self.certs / file))
+            for part in (f"--ssl-{flag}", str(self.certs / "superlink" / file))
         ]
 
     def _client_security(self) -> list[str]:
         if not self.tls:
             return ["--insecure"]
-        return ["--root-certificates", str(self.certs / "ca.crt")]
+        return ["--root-certificates", str(self.ca)]
 
     def environment(self, tools: Toolset, who: str) -> dict[str, str]:
         """Return the environment of a program: its own home, its own release first on PATH."""
@@ -238,9 +244,7 @@ class Federation:
 
     def _write_connection(self, tools: Toolset) -> None:
         home = Path(self.environment(tools, "cli")["FLWR_HOME"])
-        security = (
-            f'root-certificates = "{self.certs / "ca.crt"}"' if self.tls else "insecure = true"
-        )
+        security = f'root-certificates = "{self.ca}"' if self.tls else "insecure = true"
         (home / "config.toml").write_text(
             f'[superlink]\ndefault = "{CONNECTION}"\n\n'
             f'[superlink.{CONNECTION}]\naddress = "{self.control}"\n{security}\n',

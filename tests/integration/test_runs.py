@@ -129,7 +129,7 @@ def test_waiting_follows_the_run_to_its_end(running: Federation) -> None:
 
 @pytest.mark.row("S58")
 def test_endpoint_and_certificate_as_flags_need_no_config_file(running: Federation) -> None:
-    trust = ["--root-certificates", str(running.certs / "ca.crt")]
+    trust = ["--root-certificates", str(running.ca)]
     done = subprocess.run(
         [OURS.program("flwr"), "ls", "--superlink", running.control, *trust, "--format", "json"],
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "FLWR_HOME": "/nonexistent"},

@@ -25,16 +25,18 @@ from tests.harness.toolset import OURS, ROOT
 
 
 def other_ca(folder: Path) -> Path:
-    pki = [sys.executable, str(ROOT / "certs" / "pki.py"), "--out", str(folder), "--nodes", "1"]
-    subprocess.run(pki, check=True, stdout=subprocess.DEVNULL)
-    return folder / "ca.crt"
+    pki = [sys.executable, str(ROOT / "certs" / "pki.py"), "all", "--nodes", "1"]
+    subprocess.run([*pki, "--out", str(folder)], check=True, stdout=subprocess.DEVNULL)
+    return folder / "user" / "ca.crt"
 
 
 def reissue(certs: Path, *, host: str = "localhost", days: tuple[int, int] = (-1, 30)) -> None:
     """Replace the server certificate by one of the same CA with other names or dates."""
-    key = serialization.load_pem_private_key((certs / "server.key").read_bytes(), None)
-    ca_key = serialization.load_pem_private_key((certs / "ca.key").read_bytes(), None)
-    ca = x509.load_pem_x509_certificate((certs / "ca.crt").read_bytes())
+    key = serialization.load_pem_private_key(
+        (certs / "superlink" / "server.key").read_bytes(), None
+    )
+    ca_key = serialization.load_pem_private_key((certs / "ca" / "ca.key").read_bytes(), None)
+    ca = x509.load_pem_x509_certificate((certs / "ca" / "ca.crt").read_bytes())
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
     now = datetime.now(UTC)
@@ -52,7 +54,8 @@ def reissue(certs: Path, *, host: str = "localhost", days: tuple[int, int] = (-1
         .add_extension(x509.SubjectAlternativeName(names), critical=True)
         .sign(ca_key, hashes.SHA256())
     )
-    (certs / "server.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    (certs / "superlink" / "server.crt").write_bytes(pem)
 
 
 def cli_to(federation: Federation, *trust: str) -> tuple[str, float]:
@@ -82,7 +85,8 @@ def node_to(federation: Federation, *trust: str) -> tuple[str, float]:
 def shaking_hands(address: str, certs: Path) -> Iterator[None]:
     """Show the server certificate at ``address``, whatever its dates, as ours refuses to."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certs / "server.crt", certs / "server.key")
+    server = certs / "superlink"
+    context.load_cert_chain(server / "server.crt", server / "server.key")
     context.set_alpn_protocols(["h2"])
     host, _, port = address.rpartition(":")
     with socket.create_server((host, int(port))) as listener:
@@ -115,7 +119,7 @@ def test_the_wrong_ca_is_named(secured: Federation, tmp_path: Path) -> None:
 def test_the_wrong_host_name_is_named(secured: Federation) -> None:
     reissue(secured.certs, host="elsewhere.example")
     secured.start_superlink()
-    trust = ["--root-certificates", str(secured.certs / "ca.crt")]
+    trust = ["--root-certificates", str(secured.ca)]
     for said, seconds in (cli_to(secured, *trust), node_to(secured, *trust)):
         assert "is not for host '127.0.0.1'" in said
         assert seconds < 10
@@ -124,7 +128,7 @@ def test_the_wrong_host_name_is_named(secured: Federation) -> None:
 @pytest.mark.row("S31")
 def test_tls_against_clear_text_names_the_mismatch(federation: Federation) -> None:
     federation.start_superlink()
-    trust = ["--root-certificates", str(federation.certs / "ca.crt")]
+    trust = ["--root-certificates", str(federation.ca)]
     for said, seconds in (cli_to(federation, *trust), node_to(federation, *trust)):
         assert "--insecure" in said
         assert seconds < 10
@@ -144,17 +148,17 @@ def test_an_expired_certificate_is_named_by_server_and_clients(secured: Federati
     reissue(secured.certs, days=(-30, -1))
     security = [
         "--ssl-ca-certfile",
-        str(secured.certs / "ca.crt"),
+        str(secured.ca),
         "--ssl-certfile",
-        str(secured.certs / "server.crt"),
+        str(secured.certs / "superlink" / "server.crt"),
         "--ssl-keyfile",
-        str(secured.certs / "server.key"),
+        str(secured.certs / "superlink" / "server.key"),
     ]
     link = secured.start("superlink", OURS, "flower-superlink", *security)
     assert link.wait(20) == 2
     assert "expired" in link.output
 
-    trust = ["--root-certificates", str(secured.certs / "ca.crt")]
+    trust = ["--root-certificates", str(secured.ca)]
     with (
         shaking_hands(secured.control, secured.certs),
         shaking_hands(secured.fleet, secured.certs),
@@ -177,8 +181,8 @@ def test_no_certificate_and_no_insecure_is_refused(federation: Federation, progr
 
 @pytest.mark.row("S33", "S35", "F26")
 def test_only_listed_keys_get_in_and_strangers_are_logged(secured: Federation) -> None:
-    listed = secured.certs / "node-keys.pub"
-    listed.write_text("".join(listed.read_text().splitlines(keepends=True)[:2]))
+    listed = secured.certs / "superlink" / "node-keys.pub"
+    listed.write_text("".join(listed.read_text().splitlines(keepends=True)[:3]))  # a comment first
     superlink = secured.start_superlink(node_auth=True)
     secured.start_node(1, keyed=True)
     stranger = secured.start_node(3, keyed=True)
@@ -186,7 +190,7 @@ def test_only_listed_keys_get_in_and_strangers_are_logged(secured: Federation) -
 
     assert stranger.wait(30) == 5, stranger.output
     fingerprint = subprocess.run(
-        ["ssh-keygen", "-l", "-f", str(secured.certs / "node-3.pub")],
+        ["ssh-keygen", "-l", "-f", str(secured.node_key(3).with_suffix(".pub"))],
         capture_output=True,
         text=True,
         check=True,
@@ -212,11 +216,11 @@ def test_without_a_list_any_node_is_accepted_with_a_warning(federation: Federati
 def test_nodes_are_registered_and_unregistered_while_everything_runs(
     secured: Federation,
 ) -> None:
-    (secured.certs / "node-keys.pub").write_text("# none yet\n")
+    (secured.certs / "superlink" / "node-keys.pub").write_text("# none yet\n")
     secured.start_superlink(node_auth=True)
     ids = []
     for number in (1, 2):
-        key = str(secured.certs / f"node-{number}.pub")
+        key = str(secured.node_key(number).with_suffix(".pub"))
         ids.append(secured.flwr_json("supernode", "register", key, CONNECTION)["node-id"])
     nodes = [secured.start_node(n, keyed=True) for n in (1, 2)]
     secured.await_nodes(2)

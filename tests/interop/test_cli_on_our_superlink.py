@@ -72,7 +72,7 @@ def test_upstreams_cli_stops_a_run(our_federation: Federation, peer: Toolset) ->
 
 def test_upstreams_cli_keeps_the_node_registry(our_federation: Federation, peer: Toolset) -> None:
     federation = our_federation
-    key = str(federation.certs / "node-1.pub")
+    key = str(federation.node_key(1).with_suffix(".pub"))
 
     def statuses() -> dict[str, str]:
         nodes = federation.flwr_json("supernode", "list", CONNECTION, tools=peer)["nodes"]

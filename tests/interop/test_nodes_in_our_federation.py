@@ -54,8 +54,10 @@ def test_an_upstream_node_proves_its_key(
 
 def test_an_upstream_node_with_an_unknown_key_is_refused(tmp_path: Path, peer: Toolset) -> None:
     with Federation(tmp_path, tls=True, nodes=3) as federation:
-        listed = federation.certs / "node-keys.pub"
-        listed.write_text("".join(listed.read_text().splitlines(keepends=True)[:2]))
+        listed = federation.certs / "superlink" / "node-keys.pub"
+        listed.write_text(
+            "".join(listed.read_text().splitlines(keepends=True)[:3])
+        )  # a comment first
         superlink = federation.start_superlink(node_auth=True)
         federation.start_node(1, keyed=True)
         stranger = federation.start_node(3, peer, keyed=True)

@@ -41,7 +41,7 @@ def test_our_cli_stops_and_shows_on_upstreams_superlink(upstreams_federation: Fe
 def test_our_keyed_node_is_registered_by_our_cli(tmp_path: Path, peer: Toolset) -> None:
     with Federation(tmp_path, tls=True) as federation:
         federation.start_superlink(peer, node_auth=True)
-        key = str(federation.certs / "node-1.pub")
+        key = str(federation.node_key(1).with_suffix(".pub"))
         node_id = federation.flwr_json("supernode", "register", key, CONNECTION)["node-id"]
         federation.start_node(1, keyed=True)
         federation.await_nodes(1)
