@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from flwr.core.app_choice import read_choice
 from flwr.shell.health_settings import HEALTH_SETTINGS
 from flwr.shell.settings import Setting
 
@@ -20,6 +21,12 @@ EXECUTOR_SETTINGS: Final = (
         help="app processes alive at one time (default: a ClientApp per CPU, or 4 ServerApps)",
         read=int,
         metavar="N",
+    ),
+    Setting(
+        flag="--only-apps",
+        help="launch only these apps, publisher/name joined with commas; default: every app",
+        read=read_choice,
+        metavar="APPS",
     ),
     *HEALTH_SETTINGS,
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flwr import __version__
-from flwr.core.errors import InvalidError
+from flwr.core.errors import FlwrError, InvalidError
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
@@ -200,6 +200,8 @@ def _read(setting: Setting, text: str) -> Any:
         return read_flag(text) if setting.is_switch else setting.read(text)
     except ValueError as cause:
         raise ConfigError(f"{setting.flag}: {cause}") from cause
+    except FlwrError as cause:
+        raise ConfigError(f"{setting.flag}: {cause.message}", hint=cause.hint) from cause
 
 
 def _read_file(path: str | None, settings: Sequence[Setting]) -> Mapping[str, Any]:

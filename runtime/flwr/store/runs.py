@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
 
+from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.errors import AlreadyExistsError, ConflictError
 from flwr.core.ids import AccountId, FabHash, RunId
 from flwr.core.run import FINAL, Run, RunNotFoundError, RunStatus, RunType
@@ -70,9 +71,11 @@ class Runs:
         row = self._connection.execute(select(table).where(*mine)).first()
         return None if row is None else _decode(row)
 
-    def pending(self) -> RunIdList:
-        """Return the ids of pending runs, oldest first."""
+    def pending(self, choice: AppChoice = EVERY_APP) -> RunIdList:
+        """Return the ids of pending runs of the chosen apps, oldest first."""
         waiting = select(table.c.run_id).where(table.c.status == RunStatus.PENDING.value)
+        if choice.fab_ids is not None:
+            waiting = waiting.where(table.c.fab_id.in_(sorted(choice.fab_ids)))
         rows = self._connection.execute(waiting.order_by(table.c.pending_at, table.c.run_id))
         return [RunId(row.run_id) for row in rows]
 

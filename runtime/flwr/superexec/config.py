@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.lease import AppKind
 from flwr.shell.executor_settings import EXECUTOR_SETTINGS
 from flwr.shell.health_settings import HealthConfig, read_health
@@ -72,6 +73,7 @@ class SuperExecConfig:
     max_apps: int
     parent_pid: int | None
     health: HealthConfig
+    only_apps: AppChoice
     allow_dependency_installation: bool
     log_level: str
 
@@ -108,6 +110,7 @@ def _config(values: Mapping[str, Any]) -> SuperExecConfig:
         max_apps=values["max_apps"] or _DEFAULT_MAX_APPS[kind],
         parent_pid=values["parent_pid"],
         health=read_health(values),
+        only_apps=values["only_apps"] or EVERY_APP,
         allow_dependency_installation=values["allow_runtime_dependency_installation"],
         log_level=values["log_level"],
     )

@@ -6,12 +6,14 @@ never reads or writes a run's state itself.
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Final, Protocol
 
+from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.clock import Clock
 from flwr.core.errors import ErrorKind, FlwrError
 from flwr.core.ids import RunId
@@ -35,6 +37,8 @@ _REFUSALS: Final = frozenset(
 
 _NO_RUN: Final = RunId(0)  # never a run's id
 _ASK_PERIOD: Final = timedelta(seconds=5)  # of the daemon, while there is no room for a launch
+
+_APPS_KEPT: Final = 4096
 
 EXIT_NOT_STARTED: Final = 127  # the shell's convention for "could not be executed"
 
@@ -74,6 +78,7 @@ class LaunchLoop:
         clock: time.
         retry: how an unreachable daemon is asked again.
         tell: told whether the daemon answers, whenever that may have changed.
+        only_apps: claim no other run, also where the daemon does not know how to choose.
     """
 
     def __init__(
@@ -86,9 +91,12 @@ class LaunchLoop:
         clock: Clock,
         retry: Retry | None = None,
         tell: Callable[[bool], None] = _tell_nobody,
+        only_apps: AppChoice = EVERY_APP,
     ) -> None:
         self._launches, self._launcher = launches, launcher
         self._kind, self._clock = kind, clock
+        self._only_apps = only_apps
+        self._apps: OrderedDict[RunId, str] = OrderedDict()  # of runs seen lately
         self._tell_health = tell
         self._answers = False  # the daemon, as far as we know
         self._retry = replace(
@@ -178,11 +186,25 @@ class LaunchLoop:
         listed = await self._launches.list_apps()
         self._tell(answers=True)
         for run_id in listed:
+            if not await self._is_ours(run_id):
+                continue
             token = await self._launches.request_token(run_id)
             if token:
                 run_type = await self._run_type(run_id)
                 return Launch(run_id=run_id, token=token, kind=self._kind, run_type=run_type)
         return None
+
+    async def _is_ours(self, run_id: RunId) -> bool:
+        if self._only_apps.fab_ids is None:
+            return True
+        if run_id not in self._apps:
+            run = await self._launches.get_run(run_id)
+            if run is None:
+                return False
+            self._apps[run_id] = run.fab_id
+            while len(self._apps) > _APPS_KEPT:
+                self._apps.popitem(last=False)
+        return self._only_apps.admits(self._apps[run_id])
 
     async def _run_type(self, run_id: RunId) -> RunType:
         if self._kind is AppKind.CLIENTAPP:

@@ -60,7 +60,9 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
     async with told(health, config.health), open_aio_channel(config.address, tls) as channel:
         secret = load_secret(config.secret_file) if config.secret_file is not None else None
         loop = LaunchLoop(
-            LaunchesClient(channel, config.kind, clock=clock, secret=secret),
+            LaunchesClient(
+                channel, config.kind, clock=clock, secret=secret, only_apps=config.only_apps
+            ),
             ProcessLauncher(
                 config.address,
                 root_certificates=config.root_certificates,
@@ -71,6 +73,7 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
             clock=clock,
             retry=_patient(config.address, tls, clock),
             tell=health.tell,
+            only_apps=config.only_apps,
         )
         log.info("SuperExec serves", extra={"event": "started", "address": config.address})
         await _until_done(asyncio.create_task(loop.run()), config)

@@ -27,6 +27,7 @@ from flwr.core.clock import Clock, SteadyClock, SystemClock
 from flwr.core.lease import AppKind
 from flwr.core.run import RunType
 from flwr.shell.appio import AppIoSecurity, appio_security, check_appio
+from flwr.shell.executors import Executors
 from flwr.shell.health import told
 from flwr.shell.in_thread import in_thread
 from flwr.shell.signals import stop_requests
@@ -35,7 +36,6 @@ from flwr.shell.wakeups import Wakeups
 from flwr.store.store import Store, open_store
 from flwr.superlink.absences import Absences
 from flwr.superlink.config import SuperLinkConfig
-from flwr.superlink.executors import Executors
 from flwr.superlink.launches import Launches
 from flwr.superlink.logs import Logs
 from flwr.superlink.messages import MessageExchange

@@ -1,55 +1,34 @@
-"""Whether anybody is there to launch ServerApps; kept in memory, since it is about this moment."""
+"""Why a run is pending, in words: it waits for somebody who launches its ServerApp."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from typing import Final
 
-from flwr.core.clock import Clock
+from flwr.core.app_choice import AppChoice
 from flwr.core.run import Run, RunStatus
 
-_FORGIVEN: Final = timedelta(seconds=10)  # between two of a SuperExec's polls
 _NOBODY: Final = (
     "waiting for a SuperExec: none is connected to the ServerAppIo API; "
     "start flower-superexec --plugin-type serverapp"
 )
 _BUSY: Final = "waiting for a SuperExec to have room"
+_OTHERS_ONLY: Final = (
+    "waiting for a SuperExec that serves {app}: those connected serve only {served}; "
+    "start one with --only-apps {app}"
+)
 
 
-class Executors:
-    """Counts the SuperExecs that wait for launches."""
+def explain(run: Run, served: AppChoice | None, *, others_run: bool) -> Run:
+    """Return ``run`` with the reason why it is pending, if it is.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._waiting = 0
-        self._seen_at_s: float | None = None
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Note that one asks for launches for as long as the block runs."""
-        self._waiting += 1
-        try:
-            yield
-        finally:
-            self._waiting -= 1
-            self._seen_at_s = self._clock.monotonic()
-
-    def explain(self, run: Run, *, others_run: bool) -> Run:
-        """Return ``run`` with the reason why it is pending, if it is.
-
-        Args:
-            run: any run.
-            others_run: some run has its ServerApp; a SuperExec that is full does not ask for more.
-        """
-        if run.status is not RunStatus.PENDING:
-            return run
-        return replace(run, details=_BUSY if others_run or self._is_somebody_there else _NOBODY)
-
-    @property
-    def _is_somebody_there(self) -> bool:
-        if self._waiting:
-            return True
-        if self._seen_at_s is None:
-            return False
-        return self._clock.monotonic() - self._seen_at_s < _FORGIVEN.total_seconds()
+    Args:
+        run: any run.
+        served: the apps that connected executors launch; None: no executor is connected.
+        others_run: some run has its ServerApp; a SuperExec that is full does not ask for more.
+    """
+    if run.status is not RunStatus.PENDING:
+        return run
+    if served is None:
+        return replace(run, details=_BUSY if others_run else _NOBODY)
+    if served.admits(run.fab_id):
+        return replace(run, details=_BUSY)
+    return replace(run, details=_OTHERS_ONLY.format(app=run.fab_id, served=served))

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from flwr.auth.app_tokens import TokenRefusedError, hash_token, new_token
+from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.clock import Clock
 from flwr.core.errors import FailedPreconditionError
 from flwr.core.ids import SUPERLINK_NODE, RunId
@@ -48,10 +49,10 @@ class Launches:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
 
-    def pending(self) -> list[RunId]:
-        """Return the runs that wait for a launch, oldest first."""
+    def pending(self, choice: AppChoice = EVERY_APP) -> list[RunId]:
+        """Return the runs of the chosen apps that wait for a launch, oldest first."""
         with self._store.reading() as tx:
-            return tx.runs.pending()
+            return tx.runs.pending(choice)
 
     def find_lease(self, token_hash: str) -> Lease | None:
         """Return the live lease of the token with this hash, None when there is none."""

@@ -6,9 +6,9 @@ from functools import partial
 from flwr.auth.superexec_auth import SuperExecVerifier
 from flwr.auth.tls import ServerTls
 from flwr.core.clock import Clock
+from flwr.shell.executors import Executors
 from flwr.shell.in_thread import threaded
 from flwr.shell.wakeups import Wakeups
-from flwr.superlink.executors import Executors
 from flwr.superlink.launches import Launches
 from flwr.superlink.logs import Logs
 from flwr.superlink.messages import MessageExchange

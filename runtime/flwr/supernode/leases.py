@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from flwr.auth.app_tokens import hash_token, new_token
+from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.clock import Clock
 from flwr.core.errors import UnauthenticatedError
 from flwr.core.ids import RunId
@@ -33,8 +34,12 @@ class AppLeases:
         self._store, self._clock, self._identity = store, clock, identity
         self._max_apps = max_apps
 
-    def runs_to_launch(self) -> list[RunId]:
-        """Return the runs whose oldest instruction waits for an app, as many as may start now."""
+    def runs_to_launch(self, choice: AppChoice = EVERY_APP) -> list[RunId]:
+        """Return the runs whose oldest instruction waits for an app, as many as may start now.
+
+        Args:
+            choice: only runs of these apps.
+        """
         now = self._clock.now()
         node_id = self._identity.known
         if node_id is None:
@@ -45,7 +50,18 @@ class AppLeases:
                 return []
             busy = {lease.run_id for lease in live}
             waiting = [r for r in tx.messages.waiting_runs(node_id, now) if r not in busy]
+            if choice.fab_ids is not None:
+                waiting = [r for r in waiting if choice.admits(_app_of(tx, r))]
         return waiting[: self._max_apps - len(live)]
+
+    def unserved(self, choice: AppChoice) -> dict[RunId, str]:
+        """Return the runs with a waiting instruction that are of none of these apps, and theirs."""
+        node_id, now = self._identity.known, self._clock.now()
+        if node_id is None or choice.fab_ids is None:
+            return {}
+        with self._store.reading() as tx:
+            apps = {r: _app_of(tx, r) for r in tx.messages.waiting_runs(node_id, now)}
+        return {run_id: app for run_id, app in apps.items() if not choice.admits(app)}
 
     def grant(self, run_id: RunId) -> str | None:
         """Bind the run's oldest waiting instruction to a new lease.
@@ -209,3 +225,8 @@ class AppLeases:
             end_lease(tx, lease, cause="its instruction has expired", now=now)
         for message_id in expired:
             tx.events.append(at=now, kind="instruction-expired", actor=ACTOR, message_id=message_id)
+
+
+def _app_of(tx: Tx, run_id: RunId) -> str:
+    run = tx.runs.find(run_id)
+    return run.fab_id if run is not None else ""

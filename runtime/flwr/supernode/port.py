@@ -6,6 +6,7 @@ from flwr.auth.superexec_auth import SuperExecVerifier
 from flwr.auth.tls import ServerTls
 from flwr.core.clock import Clock
 from flwr.core.errors import UnavailableError
+from flwr.shell.executors import Executors
 from flwr.shell.in_thread import threaded
 from flwr.shell.wakeups import Wakeups
 from flwr.supernode.app_logs import AppLogs
@@ -56,7 +57,7 @@ def make_clientappio(
         find_lease_of_run=threaded(leases.find_for_run),
     )
     services = [
-        partial(add_clientappio, ClientAppIoServicer(leases, apps, wakeups)),
+        partial(add_clientappio, ClientAppIoServicer(leases, apps, wakeups, Executors(clock))),
         partial(add_compose, LaunchesServicer(leases), AppLogsServicer(logs)),
     ]
     try:

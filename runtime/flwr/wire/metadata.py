@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
+from flwr.core.app_choice import AppChoice, read_choice
 from flwr.core.ids import RunId
 
 VERSION: Final = "flwr-compose-version"
@@ -35,6 +36,9 @@ SUBMIT_KEY: Final = "flwr-compose-submit-key"
 DURABLE: Final = "flwr-compose-durable"
 """Fleet.ActivateNode and PullMessages: ``1`` if the node keeps what it confirmed over a restart."""
 
+ONLY_APPS: Final = "flwr-compose-only-apps"
+"""ListAppsToLaunch: the apps this executor launches, publisher/name joined with commas."""
+
 KIND: Final = "flwr-compose-kind"
 """Trailer of a failed call: the ``ErrorKind``, which is finer than the status code."""
 
@@ -57,6 +61,15 @@ def read_runs(said: str | None) -> list[RunId]:
     return [
         RunId(int(n)) for n in parts if n.isascii() and n.isdigit() and len(n) <= _MAX_ID_DIGITS
     ]
+
+
+def read_only_apps(said: str | None) -> AppChoice:
+    """Return which apps an executor launches.
+
+    Raises:
+        InvalidError: it says it in a way nobody understands; to launch others would be wrong.
+    """
+    return read_choice(said or "")
 
 
 def read_heartbeat(said: str | None) -> timedelta | None:

@@ -1,11 +1,14 @@
 """Stand-ins for the daemon a SuperExec serves and for the processes it starts."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 from flwr.core.errors import FlwrError
 from flwr.core.ids import RunId
+from flwr.core.run import Run
 from flwr.superexec.launcher import Launch
+from tests.unit.core.test_run import PENDING
 
 
 class FakeLaunches:
@@ -20,6 +23,7 @@ class FakeLaunches:
         self._offered = asyncio.Event()
         self.greetings: list[FlwrError | None] = []  # how GetRun of no run is answered, in turn
         self.greeted = 0
+        self.apps: dict[int, str] = {}  # of the runs there are
 
     async def list_apps(self) -> list[RunId]:
         if self.errors:
@@ -40,10 +44,14 @@ class FakeLaunches:
         self.waiting.remove(run_id)
         return "" if run_id in self.taken_by_others else f"token-{run_id}"
 
-    async def get_run(self, run_id: RunId) -> None:
-        self.greeted += 1
-        if run_id == 0 and self.greetings and (error := self.greetings.pop(0)):
-            raise error
+    async def get_run(self, run_id: RunId) -> Run | None:
+        if run_id == 0:
+            self.greeted += 1
+            if self.greetings and (error := self.greetings.pop(0)):
+                raise error
+        if run_id not in self.apps:
+            return None
+        return replace(PENDING, run_id=run_id, fab_id=self.apps[run_id])
 
     async def report_exit(self, token: str, exit_code: int, cause: str) -> None:
         if self.errors:

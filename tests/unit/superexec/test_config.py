@@ -33,6 +33,7 @@ def test_plugin_types_name_kinds(plugin: str, kind: AppKind) -> None:
         (BASE, "--plugin-type is missing"),
         ([*BASE[:2], "--plugin-type", "clientapp"], "neither secured nor declared insecure"),
         ([*BASE, "--plugin-type", "clientapp", "--max-apps", "0"], "--max-apps is 0"),
+        ([*BASE, "--plugin-type", "clientapp", "--only-apps", "x"], "--only-apps: 'x' is not"),
     ],
 )
 def test_incomplete_settings_are_refused(argv: list[str], why: str) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.clock import SystemClock
 from flwr.core.errors import FlwrError, UnauthenticatedError, UnavailableError
 from flwr.core.lease import AppKind
@@ -19,6 +20,7 @@ async def looping(
     *,
     max_apps: int = 8,
     tell: Callable[[bool], None] = lambda _: None,
+    only_apps: AppChoice = EVERY_APP,
 ) -> AsyncIterator[asyncio.Task[None]]:
     loop = LaunchLoop(
         launches,
@@ -27,6 +29,7 @@ async def looping(
         max_apps=max_apps,
         clock=SystemClock(),
         tell=tell,
+        only_apps=only_apps,
     )
     task = asyncio.create_task(loop.run())
     try:
@@ -220,5 +223,19 @@ def test_a_superexec_without_room_still_asks_how_its_daemon_is(
             launches.greetings = [UnavailableError("gone")]
             await until(lambda: False in said)
             await until(lambda: said[-1])
+
+    scenario(body)
+
+
+@pytest.mark.row("S27")
+def test_runs_of_other_apps_are_left_alone_where_the_daemon_does_not_choose() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1, 2, 3), FakeLauncher()
+        launches.apps = {1: "lab/other", 2: "lab/ours"}
+        ours = AppChoice(frozenset({"lab/ours"}))
+        async with looping(launches, launcher, only_apps=ours):
+            await launcher.until_started(1)
+            assert launcher.launches[0].run_id == 2
+            assert launches.waiting == [1, 3]  # of another app, and unknown
 
     scenario(body)

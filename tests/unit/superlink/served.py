@@ -13,8 +13,8 @@ from flwr.auth.node_keys import NodeKey, new_node_key, sign_call
 from flwr.core.clock import SystemClock
 from flwr.proto import control_pb2_grpc, fleet_pb2, fleet_pb2_grpc, serverappio_pb2_grpc
 from flwr.proto.compose.v1 import launches_pb2_grpc, logs_pb2_grpc
+from flwr.shell.executors import Executors
 from flwr.shell.wakeups import Wakeups
-from flwr.superlink.executors import Executors
 from flwr.superlink.objects import Objects
 from flwr.superlink.ports import Operations, make_appio, make_control, make_fleet
 from tests.unit.superlink.federation import INTERVAL_S, Link

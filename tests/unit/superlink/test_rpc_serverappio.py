@@ -243,3 +243,23 @@ def test_what_no_client_calls_is_unimplemented(link: Link) -> None:
         assert (await refusal(call))[0] is grpc.StatusCode.UNIMPLEMENTED
 
     on_a_served_link(link, body)
+
+
+@pytest.mark.row("S27")
+def test_a_held_poll_of_an_executor_of_other_apps_sleeps_on(link: Link) -> None:
+    async def body(served: Served) -> None:
+        def asking(apps: str) -> Any:
+            only = ((metadata.ONLY_APPS, apps),)
+            request = appio_pb2.ListAppsToLaunchRequest()
+            return served.appio.ListAppsToLaunch(request, metadata=only)
+
+        others = asking("somebody/else")
+        submitted = await in_thread(link.submit)
+        assert await is_held(others)
+        assert list((await asking(f"somebody/else,{submitted.fab_id}")).run_ids) == [
+            submitted.run_id
+        ]
+        assert (await refusal(asking("nonsense")))[0] is grpc.StatusCode.INVALID_ARGUMENT
+        others.cancel()
+
+    on_a_served_link(link, body)

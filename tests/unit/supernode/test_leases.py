@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 
 from flwr.auth.app_tokens import hash_token
+from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.errors import UnauthenticatedError
 from flwr.core.ids import RunId
 from flwr.core.limits import (
@@ -253,3 +254,16 @@ def test_a_finished_reply_survives_the_loss_of_the_superexec() -> None:
     reply = site.reply_to(asked.message_id)
     assert reply is not None
     assert reply.message_id == sent.message_id
+
+
+@pytest.mark.row("S27")
+def test_an_executor_of_some_apps_is_shown_their_runs_even_behind_those_of_others() -> None:
+    site = Site(max_apps=1)
+    site.take_in()
+    ours, others = AppChoice(frozenset({"acme/tiny-app"})), AppChoice(frozenset({"lab/else"}))
+
+    assert site.leases.runs_to_launch(ours) == [RUN]
+    assert site.leases.runs_to_launch(others) == []
+    assert site.leases.unserved(others) == {RUN: "acme/tiny-app"}
+    assert site.leases.unserved(ours) == {}
+    assert site.leases.unserved(EVERY_APP) == {}

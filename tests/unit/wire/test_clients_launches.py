@@ -8,14 +8,17 @@ import grpc
 import pytest
 
 from flwr.auth.superexec_auth import SuperExecSecret, SuperExecVerifier
+from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.errors import UnauthenticatedError
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind, Lease
 from flwr.proto import appio_pb2, run_pb2
 from flwr.proto.compose.v1 import launches_pb2
+from flwr.wire import metadata
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.clients.launches import LaunchesClient
 from flwr.wire.interceptors.app_token import AppTokenInterceptor
+from flwr.wire.interceptors.guarding import header
 from flwr.wire.server import Register, chain
 from tests.fakes.clock import FakeClock
 from tests.fakes.rpc import message_service, serving
@@ -30,8 +33,10 @@ class AppIo:
 
     def __init__(self) -> None:
         self.exits: list[tuple[str, int, str]] = []
+        self.only_apps: str | None = None
 
     async def list_apps(self, request: Any, rpc: Any) -> Any:
+        self.only_apps = header(rpc, metadata.ONLY_APPS)
         return appio_pb2.ListAppsToLaunchResponse(run_ids=[RUN])
 
     async def request_token(self, request: Any, rpc: Any) -> Any:
@@ -72,6 +77,7 @@ def played(
     *,
     kind: AppKind = AppKind.SERVERAPP,
     secret: SuperExecSecret | None = SECRET,
+    only_apps: AppChoice = EVERY_APP,
 ) -> Any:
     async def play() -> Any:
         guard = AppTokenInterceptor(no_lease, clock=CLOCK, superexec=SuperExecVerifier(SECRET))
@@ -79,7 +85,8 @@ def played(
             serving(*services, interceptors=chain(guard)) as server,
             open_aio_channel(server.address, None) as channel,
         ):
-            return await scenario(LaunchesClient(channel, kind, clock=CLOCK, secret=secret))
+            client = LaunchesClient(channel, kind, clock=CLOCK, secret=secret, only_apps=only_apps)
+            return await scenario(client)
 
     return asyncio.run(play())
 
@@ -128,3 +135,13 @@ def test_an_exit_report_that_the_daemon_does_not_know_is_dropped() -> None:
     played(report, ())
     refusing = {"ReportExit": (launches_pb2.ReportExitRequest, refuse)}
     played(report, (message_service("flwr.compose.v1.Launches", refusing),))
+
+
+@pytest.mark.row("S27")
+def test_the_chosen_apps_travel_with_the_list_call_only_when_there_is_a_choice() -> None:
+    said = []
+    for choice in (EVERY_APP, AppChoice(frozenset({"lab/two", "lab/one"}))):
+        appio = AppIo()
+        played(LaunchesClient.list_apps, appio.services(AppKind.SERVERAPP), only_apps=choice)
+        said.append(appio.only_apps)
+    assert said == [None, "lab/one,lab/two"]

@@ -19,10 +19,11 @@ from flwr.core.federation import DEFAULT_FEDERATION
 from flwr.core.ids import NodeId, RunId
 from flwr.core.limits import LONG_POLL
 from flwr.proto import control_pb2, control_pb2_grpc, federation_pb2
+from flwr.shell.executors import Executors
 from flwr.shell.in_thread import in_thread
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink import topics
-from flwr.superlink.executors import Executors
+from flwr.superlink.executors import explain
 from flwr.superlink.federations import Federation
 from flwr.superlink.logs import LogPage, Logs
 from flwr.superlink.nodes import Nodes
@@ -117,7 +118,8 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
             runs = await in_thread(self._runs.list, account, limit=limit)
         await in_thread(self._runs.audit, account, "list-runs")
         others_run = await in_thread(self._runs.any_started)
-        shown = [self._executors.explain(run, others_run=others_run) for run in runs]
+        served = self._executors.served()
+        shown = [explain(run, served, others_run=others_run) for run in runs]
         return control_pb2.ListRunsResponse(
             run_dict={run.run_id: encode_run(run) for run in shown}, now=self._now()
         )

@@ -21,11 +21,11 @@ from flwr.proto import (
     serverappio_pb2_grpc,
 )
 from flwr.proto.compose.v1 import launches_pb2, launches_pb2_grpc
+from flwr.shell.executors import Executors
 from flwr.shell.in_thread import in_thread, threaded
 from flwr.shell.returning import Returning
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink import topics
-from flwr.superlink.executors import Executors
 from flwr.superlink.launches import Inputs, Launches
 from flwr.superlink.logs import Logs
 from flwr.superlink.messages import MessageExchange
@@ -62,14 +62,15 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         self._returning = Returning()
 
     async def ListAppsToLaunch(
-        self, _request: appio_pb2.ListAppsToLaunchRequest, _rpc: Rpc
+        self, _request: appio_pb2.ListAppsToLaunchRequest, rpc: Rpc
     ) -> appio_pb2.ListAppsToLaunchResponse:
-        """Return the pending runs; held until there is one."""
+        """Return the pending runs of the caller's apps; held until there is one."""
+        choice = metadata.read_only_apps(header(rpc, metadata.ONLY_APPS))
 
         async def attempt() -> list[RunId] | None:
-            return await in_thread(self._launches.pending) or None
+            return await in_thread(self._launches.pending, choice) or None
 
-        with self._executors.waiting():
+        with self._executors.asking(choice):
             pending = await self._wakeups.until([topics.APPS], attempt, timeout=LONG_POLL)
         return appio_pb2.ListAppsToLaunchResponse(run_ids=pending or [])
 

@@ -1,5 +1,7 @@
 """Edge of the ClientAppIo API: decode, call one operation, encode.  No rules live here."""
 
+import logging
+
 import grpc
 
 from flwr.core.ids import ObjectId, RunId
@@ -12,6 +14,7 @@ from flwr.proto import (
     message_pb2,
     run_pb2,
 )
+from flwr.shell.executors import Executors
 from flwr.shell.in_thread import in_thread, threaded
 from flwr.shell.returning import Returning
 from flwr.shell.wakeups import Wakeups
@@ -24,24 +27,51 @@ from flwr.wire.codec.runs import encode_run
 from flwr.wire.interceptors.app_token import calling_lease
 from flwr.wire.interceptors.guarding import Rpc, header
 
+logger = logging.getLogger(__name__)
+
 
 class ClientAppIoServicer(clientappio_pb2_grpc.ClientAppIoServicer):
     """What SuperExecs and ClientApps of this site call."""
 
-    def __init__(self, leases: AppLeases, apps: AppSessions, wakeups: Wakeups) -> None:
+    def __init__(
+        self, leases: AppLeases, apps: AppSessions, wakeups: Wakeups, executors: Executors
+    ) -> None:
         self._leases, self._apps, self._wakeups = leases, apps, wakeups
+        self._executors = executors
+        self._said: set[RunId] = set()  # to wait for an executor of another app
         self._returning = Returning()
 
     async def ListAppsToLaunch(
-        self, _request: appio_pb2.ListAppsToLaunchRequest, _rpc: Rpc
+        self, _request: appio_pb2.ListAppsToLaunchRequest, rpc: Rpc
     ) -> appio_pb2.ListAppsToLaunchResponse:
-        """Hold the call until an app may be launched."""
+        """Hold the call until an app of the caller's choice may be launched."""
+        choice = metadata.read_only_apps(header(rpc, metadata.ONLY_APPS))
 
         async def look() -> list[RunId] | None:
-            return await in_thread(self._leases.runs_to_launch) or None
+            return await in_thread(self._leases.runs_to_launch, choice) or None
 
-        run_ids = await self._wakeups.until({"apps"}, look, timeout=LONG_POLL)
+        with self._executors.asking(choice):
+            run_ids = await self._wakeups.until({"apps"}, look, timeout=LONG_POLL)
+            await self._say_what_waits()
         return appio_pb2.ListAppsToLaunchResponse(run_ids=run_ids or ())
+
+    async def _say_what_waits(self) -> None:
+        served = self._executors.served()
+        if served is None or served.fab_ids is None:
+            return
+        waiting = await in_thread(self._leases.unserved, served)
+        for run_id in waiting.keys() - self._said:
+            logger.warning(
+                "A run waits for an executor that serves its app",
+                extra={
+                    "event": "app-unserved",
+                    "run_id": run_id,
+                    "app": waiting[run_id],
+                    "served": str(served),
+                    "remedy": f"start a SuperExec with --only-apps {waiting[run_id]}",
+                },
+            )
+        self._said = set(waiting)
 
     async def RequestToken(
         self, request: appio_pb2.RequestTokenRequest, _rpc: Rpc

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from flwr import __version__
 from flwr.auth.superexec_auth import SuperExecSecret, sign_call
+from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.clock import Clock
 from flwr.core.errors import UnauthenticatedError, UnimplementedError
 from flwr.core.ids import RunId
@@ -35,6 +36,7 @@ class LaunchesClient:
         kind: which of the two AppIo services is at the other end.
         clock: gives the instants that are signed.
         secret: proves the SuperExec; None where the daemon has none.
+        only_apps: what it launches; a daemon that does not know this names others too.
     """
 
     def __init__(
@@ -44,11 +46,15 @@ class LaunchesClient:
         *,
         clock: Clock,
         secret: SuperExecSecret | None = None,
+        only_apps: AppChoice = EVERY_APP,
     ) -> None:
         self._channel = channel
         self._kind = kind
         self._clock = clock
         self._secret = secret
+        self._only_apps: tuple[tuple[str, str], ...] = ()
+        if only_apps.fab_ids is not None:
+            self._only_apps = ((metadata.ONLY_APPS, str(only_apps)),)
 
     async def list_apps(self) -> list[RunId]:
         """Return runs that wait for an app process; the server may hold the call."""
@@ -57,6 +63,7 @@ class LaunchesClient:
             appio_pb2.ListAppsToLaunchRequest(),
             appio_pb2.ListAppsToLaunchResponse.FromString,
             timeout_s=HELD_S,
+            headers=self._only_apps,
         )
         return [RunId(run_id) for run_id in response.run_ids]
 
@@ -105,6 +112,7 @@ class LaunchesClient:
         parse: Callable[[bytes], Response],
         *,
         timeout_s: float | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> Response:
         body = request.SerializeToString(deterministic=True)
         send: grpc.aio.UnaryUnaryMultiCallable[bytes, Response] = self._channel.unary_unary(
@@ -114,7 +122,7 @@ class LaunchesClient:
             return await send(
                 body,
                 timeout=deadline_s() if timeout_s is None else timeout_s,
-                metadata=((metadata.VERSION, __version__), *self._proof(method, body)),
+                metadata=((metadata.VERSION, __version__), *headers, *self._proof(method, body)),
             )
         except grpc.RpcError as cause:
             raise from_rpc_error(cause, method=method) from cause
