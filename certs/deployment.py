@@ -5,6 +5,7 @@ Everything is safe to interrupt and to repeat: a file counts when it is whole an
 
 import secrets
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -65,8 +66,12 @@ class Deployment:
             self._make_server(hosts)
             self._copy_ca(self.layout.superlink, self.layout.user)
             self._make_link(self.layout.server_link)
+            had = {n: self._found_blob(n) for n in self.layout.node_numbers()}
             own = [self._make_node(number, name) for number, name in enumerate(names, start=1)]
-            self._list_nodes(own)
+            gone = {
+                had.get(n, "") for n, line in enumerate(own, start=1) if had.get(n) != line.blob
+            }
+            self._list_nodes(own, gone=gone)
             self._settle()
 
     def make_site(self, number: int, name: str, ca: Path | None, *, force: bool = False) -> None:
@@ -289,12 +294,21 @@ class Deployment:
         self._make_link(self.layout.node_link(number))
         return line
 
-    def _list_nodes(self, lines: Sequence[PublicLine]) -> None:
+    def _list_nodes(
+        self, lines: Sequence[PublicLine], *, gone: AbstractSet[str] = frozenset()
+    ) -> None:
+        """Put keys on the SuperLink's list, and take those off that nobody holds any more."""
         path = self.layout.node_list
         text = path.read_text("utf-8") if path.exists() else ""
         parse_list(text, str(path))
-        merged = merge_lines(text, list(lines))
+        merged = merge_lines(text, list(lines), gone)
         self._storage.sync(path, merged.encode(), "the nodes that are admitted")
+
+    def _found_blob(self, number: int) -> str:
+        """Return the key in a node's public file as it stands there, empty if there is none."""
+        path = self.layout.supernode(number) / NODE_PUBLIC
+        fields = path.read_text("utf-8").split() if path.exists() else []
+        return fields[1] if len(fields) > 1 else ""
 
     # -- the folder as a whole --------------------------------------------------------------
 
@@ -303,18 +317,8 @@ class Deployment:
 
         Folders stay, as running containers have them mounted; so do keys that came from elsewhere.
         """
-        path = self.layout.node_list
-        if path.exists():
-            publics = [self.layout.supernode(n) / NODE_PUBLIC for n in self.layout.node_numbers()]
-            own = {
-                blob for p in publics if p.exists() for blob in p.read_text("utf-8").split()[1:2]
-            }
-            kept = [
-                line
-                for line in path.read_text("utf-8").splitlines(keepends=True)
-                if not own & set(line.split()[1:2])
-            ]
-            self._storage.sync(path, "".join(kept).encode(), "keys made here are made anew")
+        if self.layout.node_list.exists():
+            self._list_nodes([], gone={self._found_blob(n) for n in self.layout.node_numbers()})
         made = {"server.crt", "server.key", "appio.crt", "appio.key", "appio-ca.crt", SECRET}
         made |= {CA_CERTIFICATE, "ca.key", NODE_KEY, NODE_PUBLIC}
         doomed = [p for p in self.layout.files() if p.name in made or p.name.startswith("appio-")]

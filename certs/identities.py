@@ -3,6 +3,8 @@
 import base64
 import binascii
 import hashlib
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -100,13 +102,20 @@ def parse_list(text: str, origin: str) -> list[PublicLine]:
     ]
 
 
-def merge_lines(text: str, wanted: list[PublicLine]) -> str:
-    """Return the list with every wanted key once; other lines and comments stay where they are."""
+def merge_lines(text: str, wanted: Sequence[PublicLine], gone: AbstractSet[str]) -> str:
+    """Return the list with every wanted key once, in its place if it had one.
+
+    Args:
+        text: the list so far; other lines and comments stay as they are.
+        wanted: keys that shall be on it.
+        gone: base64 of the keys that shall not.
+    """
     missing = {line.blob: line for line in wanted}
     merged = []
     for line in text.splitlines() or [LIST_HEADER]:
-        fields = line.split()
-        blob = fields[1] if len(fields) > 1 and not line.startswith("#") else ""
+        blob = "" if line.lstrip().startswith("#") else "".join(line.split()[1:2])
+        if blob and blob in gone:
+            continue
         merged.append(str(missing.pop(blob)) if blob in missing else line)
     return "\n".join([*merged, *map(str, missing.values())]) + "\n"
 
