@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""One layer of an image: installs packages below a folder, then takes away what no program loads.
+
+Runs during the build, in the Python of the base (images/Dockerfile). What it makes is the same byte
+by byte each time: sorted, dated SOURCE_DATE_EPOCH, with byte code that does not depend on dates.
+It never touches the network.
+"""
+
+import argparse
+import compileall
+import os
+import py_compile
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+PREFIX: Final = Path("opt/flwr")
+PROGRAMS: Final = {
+    "flwr": "flwr.cli.main",
+    "flower-superlink": "flwr.superlink.main",
+    "flower-supernode": "flwr.supernode.main",
+    "flower-superexec": "flwr.superexec.main",
+    "flwr-serverapp": "flwr.runner.serverapp_main",
+    "flwr-clientapp": "flwr.runner.clientapp_main",
+    "flwr-health": "flwr.wire.health",
+}
+_LAUNCHER: Final = """#!{python}
+import sys
+
+from {module} import main
+
+sys.exit(main())
+"""
+# Needed to build or check packages, never to run them. Licences stay.
+_UNUSED: Final = (
+    *("**/tests", "**/*.pyi", "**/*.pyx", "**/*.pxd", "**/*.pxi", "**/*.h", "**/*.c", "**/*.a"),
+    *("*.dist-info/RECORD", "*.dist-info/WHEEL", "*.dist-info/REQUESTED", "*.dist-info/INSTALLER"),
+    *("*.dist-info/direct_url.json", "*.dist-info/top_level.txt"),
+    *("alembic/testing", "alembic/templates", "sqlalchemy/testing"),
+    *("sqlalchemy/dialects/mssql", "sqlalchemy/dialects/mysql", "sqlalchemy/dialects/oracle"),
+    *("numpy/f2py", "numpy/distutils", "numpy/_core/include", "numpy/_core/lib"),
+)
+
+
+def install(pip: Sequence[str], root: Path, what: Sequence[str]) -> Path:
+    """Install packages below ``root``; return the folder that goes on ``sys.path``.
+
+    Args:
+        pip: command of a pip.
+        root: what becomes ``/`` in the image.
+        what: further options and requirements of ``pip install``.
+    """
+    options = ["--no-index", "--no-deps", "--no-compile", "--no-warn-script-location", "--quiet"]
+    prefix = root / PREFIX
+    subprocess.run([*pip, "install", *options, f"--prefix={prefix}", *what], check=True)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return prefix / "lib" / version / "site-packages"
+
+
+def prune(packages: Path) -> None:
+    """Delete what no program loads."""
+    for pattern in _UNUSED:
+        for path in sorted(packages.glob(pattern)):
+            _remove(path)
+
+
+def strip(packages: Path) -> None:
+    """Drop the symbols of compiled modules that only a debugger reads."""
+    for library in sorted(packages.rglob("*.so*")):
+        # auditwheel has patched what lies in NAME.libs; strip would break it
+        is_patched = any(part.endswith(".libs") for part in library.parts)
+        if library.is_file() and not is_patched:
+            subprocess.run(["strip", "--strip-unneeded", str(library)], check=True)
+
+
+def compile_tree(root: Path, folder: Path) -> None:
+    """Write byte code that is never checked against its source: the image is read-only.
+
+    Raises:
+        SystemExit: a file does not compile.
+    """
+    is_done = compileall.compile_dir(
+        folder,
+        maxlevels=50,
+        quiet=1,
+        stripdir=str(root),
+        prependdir="/",
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+    if not is_done:
+        raise SystemExit(f"layer: error: {folder} holds a file that does not compile")
+
+
+def write_programs(folder: Path, python: str, names: Iterable[str]) -> None:
+    """Write the commands of the runtime; they name the interpreter of the image they are for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in sorted(names):
+        program = folder / name
+        program.write_text(_LAUNCHER.format(python=python, module=PROGRAMS[name]))
+        program.chmod(0o755)
+
+
+def date_tree(root: Path, epoch: int) -> None:
+    """Give everything below ``root``, and itself, the same date and plain permissions."""
+    for path in (*sorted(root.rglob("*")), root):
+        if not path.is_symlink():
+            is_program = path.is_dir() or path.stat().st_mode & 0o100
+            path.chmod(0o755 if is_program else 0o644)
+        os.utime(path, (epoch, epoch), follow_symlinks=False)
+
+
+def give_away(folder: Path, owner: int) -> None:
+    """Make ``folder`` and everything below it belong to the user and group ``owner``."""
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, owner, owner, follow_symlinks=False)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("root", type=Path, help="folder that becomes / in the image")
+    parser.add_argument("--pip", default="pip", help="the pip to install with")
+    parser.add_argument("--lock", type=Path, help="install what this lock names")
+    parser.add_argument("--wheel", type=Path, action="append", default=[], help="install this")
+    parser.add_argument("--folder", type=Path, help="make this folder below root")
+    parser.add_argument("--commands", type=Path, help="folder below root for our commands")
+    parser.add_argument("--only", choices=PROGRAMS, action="append", help="just this command")
+    parser.add_argument("--python", default="/usr/bin/python3", help="what those are run by")
+    parser.add_argument("--owner", type=int, default=0, help="user and group of --owned")
+    parser.add_argument("--owned", type=Path, help="folder below root that is the owner's")
+    parser.add_argument("--epoch", type=int, default=0, help="date of every file, in seconds")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    args = _parser().parse_args(argv)
+    what = [f"--requirement={args.lock}", "--require-hashes"] if args.lock else []
+    what += [str(wheel) for wheel in args.wheel]
+    if what:
+        packages = install([args.pip], args.root, what)
+        shutil.rmtree(args.root / PREFIX / "bin", ignore_errors=True)  # of others, or written here
+        prune(packages)
+        strip(packages)
+        compile_tree(args.root, packages)
+    if args.folder:
+        (args.root / args.folder).mkdir(parents=True)
+    if args.commands:
+        write_programs(args.root / args.commands, args.python, args.only or PROGRAMS)
+    date_tree(args.root, args.epoch)
+    if args.owned:
+        give_away(args.root / args.owned, args.owner)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
