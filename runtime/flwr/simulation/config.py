@@ -1,0 +1,102 @@
+"""What a person may set of ``flwr-simulation``."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from flwr.core.run_config import Config, parse_pairs, parse_toml
+from flwr.shell.settings import ConfigError, Setting, load_settings, show_settings
+from flwr.simulation.engine import DEFAULT_NODES, POOL
+
+PROGRAM: Final = "flwr-simulation"
+SETTINGS: Final = (
+    Setting(flag="--app", help="folder or .fab file of the app", default=".", metavar="PATH"),
+    Setting(
+        flag="--num-supernodes",
+        help="number of virtual nodes",
+        default=DEFAULT_NODES,
+        read=int,
+        metavar="N",
+    ),
+    Setting(
+        flag="--run-config",
+        help="""overrides of the app's config: 'lr=0.1 name="a b"', or a .toml file""",
+        default="",
+        metavar="PAIRS",
+    ),
+    Setting(
+        flag="--workers",
+        help="number of worker processes; else as many as there are CPUs",
+        read=int,
+        metavar="W",
+    ),
+    Setting(flag="--backend", help="what runs the ClientApps", default=POOL),
+    Setting(
+        flag="--format",
+        help="form of the result; json: one document on standard output, nothing else there",
+        default="text",
+        choices=("text", "json"),
+    ),
+    Setting(flag="--log-level", help="smallest level logged", default="INFO"),
+)
+_OF_A_LAUNCH: Final = ("--serverappio-api-address", "--token", "--token-stdin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationSettings:
+    """Checked settings of one simulation."""
+
+    app: Path
+    num_supernodes: int
+    run_config: Config
+    workers: int | None
+    backend: str
+    is_json: bool
+    log_level: str
+
+
+def load_config(argv: Sequence[str]) -> SimulationSettings | None:
+    """Return the settings; None when they were only to be shown.
+
+    Raises:
+        ConfigError: naming the setting and the remedy.
+        InvalidError: the run config cannot be read.
+    """
+    values = load_settings(
+        PROGRAM, SETTINGS, argv, description="Run an app on many virtual nodes of this machine."
+    )
+    if values["check_config"]:
+        sys.stdout.write(show_settings(SETTINGS, values) + "\n")
+        return None
+    return SimulationSettings(
+        app=Path(values["app"]),
+        num_supernodes=values["num_supernodes"],
+        run_config=_read_run_config(values["run_config"]),
+        workers=values["workers"],
+        backend=values["backend"],
+        is_json=values["format"] == "json",
+        log_level=values["log_level"],
+    )
+
+
+def is_launch(argv: Sequence[str]) -> bool:
+    """Tell whether a SuperExec started us, to execute a run of its SuperLink."""
+    return any(word.partition("=")[0] in _OF_A_LAUNCH for word in argv)
+
+
+def become_runner(argv: Sequence[str]) -> None:
+    """Replace this process by the runner, which knows how to execute runs of a SuperLink."""
+    command = [sys.executable, "-P", "-m", "flwr.runner.serverapp_main", *argv]
+    os.execv(command[0], command)  # noqa: S606  # no shell, an argument list of ours
+
+
+def _read_run_config(text: str) -> Config:
+    if not text.endswith(".toml"):
+        return parse_pairs(text)
+    try:
+        return parse_toml(Path(text).read_text(encoding="utf-8"), source=text)
+    except (OSError, UnicodeDecodeError) as cause:
+        raise ConfigError(f"--run-config names {text}, which cannot be read: {cause}") from cause

@@ -1,0 +1,207 @@
+"""The process pool: W workers for any number of virtual nodes, without a socket.
+
+One thread per worker hands it a few jobs at a time and reads their answers as they come.  A worker
+that dies costs the one message it was working on; the rest of its batch goes to others, and another
+worker takes its place.
+"""
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from flwr.app import Error
+from flwr.core.clock import Clock
+from flwr.core.message import ErrorCode
+from flwr.simulation.backend import Answer, Deliver, Job, WorkerSetup
+from flwr.simulation.worker_process import WorkerLostError, WorkerProcess
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH: Final = 32  # jobs handed to a worker at once; what is not begun stays movable
+_SHARES: Final = 2  # batches per worker that a full queue is cut into, so that all end together
+_STILLBORN: Final = 3  # workers in a row that die before they are ready, until a thread gives up
+_GRACE_S: Final = 2.0  # for idle workers to run what their app does at exit
+_LONGEST_WAIT_S: Final = 86_400.0  # poll(2) takes no more than 24 days
+
+
+class PoolBackend:
+    """A ``Backend`` of local processes.
+
+    Args:
+        setup: told to every worker.
+        workers: how many.
+        clock: says when a message has expired.
+        env: environment of the workers; None: ours.
+    """
+
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        workers: int,
+        clock: Clock,
+        *,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._setup, self._workers, self._clock = setup, workers, clock
+        self._env = dict(os.environ if env is None else env)
+        self._changed = threading.Condition()
+        self._queue: deque[Job] = deque()
+        self._is_closing = False
+        self._given_up = 0  # threads that cannot start a worker
+        self._busy: set[int] = set()  # numbers of threads that have jobs in hand
+        self._live: dict[int, WorkerProcess] = {}
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def workers(self) -> int:
+        """How many jobs run at the same time."""
+        return self._workers
+
+    @property
+    def pids(self) -> list[int]:
+        """The live workers' processes."""
+        with self._changed:
+            return [worker.pid for worker in self._live.values()]
+
+    def start(self, deliver: Deliver) -> None:
+        """Start the workers; they import the app while the ServerApp begins."""
+        self._threads = [
+            threading.Thread(target=self._run, args=(n, deliver), name=f"worker-{n}", daemon=True)
+            for n in range(self._workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, jobs: Iterable[Job]) -> None:
+        """Queue jobs; returns at once."""
+        with self._changed:
+            self._queue.extend(jobs)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the workers and wait until they are gone."""
+        with self._changed:
+            self._is_closing = True
+            self._queue.clear()
+            for number in self._busy:
+                if number in self._live:
+                    self._live[number].kill()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, number: int, deliver: Deliver) -> None:
+        """Employ one worker after the other; the body of a thread."""
+        stillborn, cause = 0, ""
+        while not self._is_closing and stillborn < _STILLBORN:
+            try:
+                self._employ(number, deliver)
+                stillborn = 0
+            except (WorkerLostError, OSError) as error:
+                stillborn, cause = stillborn + 1, str(error)
+                self._note_loss("A worker ended before it was ready: %s", error)
+        with self._changed:
+            self._given_up += 1
+            if self._given_up < self._workers:
+                return  # there are others
+        while jobs := self._next_batch(number):
+            for job in jobs:
+                deliver(job, _failure(f"no worker can be started: it {cause}"))
+
+    def _employ(self, number: int, deliver: Deliver) -> None:
+        """Start a worker and serve it until it dies or the run ends.
+
+        Raises:
+            WorkerLostError: it ended before it was ready.
+            OSError: it could not be started.
+        """
+        worker = WorkerProcess(self._setup, self._env)
+        with self._changed:
+            self._live[number] = worker
+            self._busy.add(number)  # while it imports the app there is nothing to wait for
+            if self._is_closing:
+                worker.kill()
+        try:
+            worker.prepare()
+            while jobs := self._next_batch(number):
+                self._work_off(worker, deque(jobs), deliver)
+        except _WorkerDiedError as lost:
+            self._note_loss("A worker %s, another takes its place", lost.cause)
+        finally:
+            with self._changed:
+                del self._live[number]
+            worker.dismiss(_GRACE_S)
+
+    def _work_off(self, worker: WorkerProcess, left: deque[Job], deliver: Deliver) -> None:
+        """Have jobs executed by one worker; on its death charge only the one in its hands.
+
+        Raises:
+            _WorkerDiedError: it has to be replaced.
+        """
+        for job in [job for job in left if self._life_left(job) <= 0]:
+            left.remove(job)
+            deliver(job, Answer(Error(ErrorCode.MESSAGE_UNAVAILABLE, "The message has expired.")))
+        if not left:
+            return
+        if not worker.is_alive:  # it died idle: no message is to blame
+            self._give_back(left)
+            raise _WorkerDiedError(worker.bury())
+        try:
+            worker.send(left)
+            while left:
+                answer = self._await_answer(worker, left[0])
+                deliver(left.popleft(), answer)
+        except WorkerLostError as lost:
+            if not self._is_closing:
+                deliver(left.popleft(), _failure(f"ClientApp {lost}"))
+                self._give_back(left)
+            raise _WorkerDiedError(lost) from lost
+
+    def _await_answer(self, worker: WorkerProcess, job: Job) -> Answer:
+        try:
+            answer = worker.receive(min(max(self._life_left(job), 0.0), _LONGEST_WAIT_S))
+        except ValueError as error:
+            return _failure(str(error))
+        if answer is not None:
+            return answer
+        worker.kill()
+        raise WorkerLostError("was stopped: its message expired while it was at work")
+
+    def _next_batch(self, number: int) -> list[Job]:
+        """Wait for jobs; an empty list says that the run has ended."""
+        with self._changed:
+            self._busy.discard(number)
+            while not self._queue and not self._is_closing:
+                self._changed.wait()
+            if self._is_closing:
+                return []
+            self._busy.add(number)
+            size = max(1, min(MAX_BATCH, len(self._queue) // (_SHARES * self._workers)))
+            return [self._queue.popleft() for _ in range(min(size, len(self._queue)))]
+
+    def _give_back(self, jobs: Iterable[Job]) -> None:
+        with self._changed:
+            self._queue.extendleft(reversed(list(jobs)))
+            self._changed.notify_all()
+
+    def _life_left(self, job: Job) -> float:
+        return job.expires_at - self._clock.now().timestamp()
+
+    def _note_loss(self, text: str, cause: Exception) -> None:
+        if not self._is_closing:
+            log.warning(text, cause, extra={"event": "worker-lost", "cause": str(cause)})
+
+
+class _WorkerDiedError(Exception):
+    """A worker that was ready has ended."""
+
+    def __init__(self, cause: WorkerLostError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _failure(reason: str) -> Answer:
+    return Answer(Error(ErrorCode.CLIENT_APP_CRASHED, reason))

@@ -1,0 +1,82 @@
+"""How many workers a simulation gets: what this machine has, divided by what a client needs."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from flwr.core.errors import FailedPreconditionError, InvalidError
+
+_CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+_DEFAULT_CPUS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientNeeds:
+    """What one ClientApp takes while it works."""
+
+    cpus: float = _DEFAULT_CPUS
+    gpus: float = 0.0
+
+
+class ImpossibleNeedsError(FailedPreconditionError):
+    """Not even one ClientApp would fit."""
+
+
+def plan_workers(needs: ClientNeeds, *, nodes: int, cpus: int, wanted: int | None = None) -> int:
+    """Return how many workers serve ``nodes`` virtual nodes.
+
+    Args:
+        needs: of one ClientApp.
+        nodes: more workers than nodes are never of use.
+        cpus: of this machine.
+        wanted: somebody's decision; None: as many as fit.
+
+    Raises:
+        ImpossibleNeedsError: not even one ClientApp would fit; with the numbers.
+        InvalidError: ``wanted`` is not positive.
+    """
+    if needs.gpus > 0:
+        raise ImpossibleNeedsError(
+            f"{needs.gpus} GPUs per ClientApp wanted, the process pool does not share out GPUs",
+            hint="set num_gpus to 0: then every worker sees all GPUs of this machine",
+        )
+    if wanted is not None:
+        if wanted < 1:
+            raise InvalidError(f"{wanted} workers wanted", hint="give 1 or more")
+        return min(wanted, nodes)
+    fitting = math.floor(cpus / needs.cpus)
+    if fitting < 1:
+        raise ImpossibleNeedsError(
+            f"{needs.cpus:g} CPUs per ClientApp wanted, this machine has {cpus}",
+            hint="lower num_cpus of the client resources, or say how many workers to start",
+        )
+    return min(fitting, nodes)
+
+
+def read_needs(resources: Mapping[str, Any]) -> ClientNeeds:
+    """Read ``num_cpus`` and ``num_gpus`` of a table of client resources; dashes are accepted.
+
+    Raises:
+        InvalidError: an unknown key, or no positive number.
+    """
+    named = {key.replace("-", "_"): value for key, value in resources.items()}
+    if unknown := sorted(named.keys() - {"num_cpus", "num_gpus"}):
+        raise InvalidError(f"client resources {', '.join(unknown)} are unknown to the process pool")
+    cpus, gpus = named.get("num_cpus", _DEFAULT_CPUS), named.get("num_gpus", 0.0)
+    for key, value, is_allowed in (("num_cpus", cpus, cpus > 0), ("num_gpus", gpus, gpus >= 0)):
+        if not is_allowed:
+            raise InvalidError(f"client resource {key} is {value}, it must be positive")
+    return ClientNeeds(cpus=float(cpus), gpus=float(gpus))
+
+
+def available_cpus() -> int:
+    """Return how many CPUs this process may use: affinity and container quota considered."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = _CGROUP_QUOTA.read_text().split()
+        return max(min(count or 1, math.ceil(int(quota) / int(period))), 1)
+    except (OSError, ValueError):  # no such file, or "max"
+        return count or 1

@@ -1,0 +1,129 @@
+"""One worker as the run sees it: a process, a pipe to it, a pipe from it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Final
+
+from flwr.core.limits import OBJECT_POLL_FIRST
+from flwr.shell.children import describe_exit, oom_kills
+from flwr.simulation.backend import Answer, Job, WorkerSetup
+from flwr.simulation.frames import batch_of, pack, unpack_answer
+
+_STEP_S: Final = OBJECT_POLL_FIRST.total_seconds()
+
+
+class WorkerLostError(Exception):
+    """The worker's process has ended; the text says how."""
+
+
+class WorkerProcess:
+    """Starts at once; not safe for use by several threads, but for ``kill``.
+
+    The thread that starts it must outlive it: the kernel ends a worker with its starter.
+    """
+
+    def __init__(self, setup: WorkerSetup, env: Mapping[str, str]) -> None:
+        self._oom_before = oom_kills()
+        theirs_in, ours_out = os.pipe()
+        ours_in, theirs_out = os.pipe()
+        self._jobs = Connection(ours_out, readable=False)
+        self._answers = Connection(ours_in, writable=False)
+        argv = [sys.executable, "-P", "-m", "flwr.simulation.worker"]
+        argv += ["--jobs", str(theirs_in), "--answers", str(theirs_out)]
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs_in, theirs_out),
+                start_new_session=True,
+            )
+        except BaseException:
+            self._close_pipes()
+            raise
+        finally:
+            os.close(theirs_in)
+            os.close(theirs_out)
+        self._setup = setup
+
+    @property
+    def pid(self) -> int:
+        """Id of the process."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """False once the process has ended."""
+        return self._process.poll() is None
+
+    def prepare(self) -> None:
+        """Wait until the worker has imported the app.
+
+        Raises:
+            WorkerLostError: it ended before.
+        """
+        try:
+            self._jobs.send_bytes(pack(self._setup))
+            self._answers.recv_bytes()
+        except (EOFError, OSError) as cause:
+            raise self.bury() from cause
+
+    def send(self, jobs: Sequence[Job]) -> None:
+        """Hand over jobs; each is answered, in this order.
+
+        Raises:
+            WorkerLostError: the process has ended.
+        """
+        try:
+            self._jobs.send_bytes(pack(batch_of(jobs)))
+        except OSError as cause:
+            raise self.bury() from cause
+
+    def receive(self, timeout: float) -> Answer | None:
+        """Return the next answer; None when there is none after ``timeout`` seconds.
+
+        Raises:
+            WorkerLostError: the process has ended.
+            ValueError: the answer cannot be read.
+        """
+        try:
+            if not self._answers.poll(timeout):
+                return None
+            frame = self._answers.recv_bytes()
+        except (EOFError, OSError) as cause:
+            raise self.bury() from cause
+        return unpack_answer(frame)
+
+    def dismiss(self, grace_s: float) -> None:
+        """Let it end by itself, as the end of its pipe says; kill it after ``grace_s``."""
+        self._jobs.close()
+        deadline = time.monotonic() + grace_s
+        while self.is_alive and time.monotonic() < deadline:
+            time.sleep(_STEP_S)
+        self.kill()
+        self._process.wait()
+        self._answers.close()
+
+    def kill(self) -> None:
+        """Kill the process and everything it started."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return
+
+    def bury(self) -> WorkerLostError:
+        """Return how it ended; call when it has ended, or is of no use any more."""
+        self.kill()
+        code = self._process.wait()
+        self._close_pipes()
+        out_of_memory = oom_kills() > self._oom_before
+        return WorkerLostError(describe_exit(code, ran_out_of_memory=out_of_memory))
+
+    def _close_pipes(self) -> None:
+        self._jobs.close()
+        self._answers.close()
