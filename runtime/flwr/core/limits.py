@@ -54,6 +54,7 @@ APP_PATIENCE: Final = timedelta(seconds=15)  # lease of a runner that announces 
 TOKEN_BYTES: Final = 128  # random bytes, 256 hex digits on the wire
 MAX_LAUNCH_ATTEMPTS: Final = 3  # an instruction whose app process vanishes this often is answered
 STOP_GRACE: Final = timedelta(seconds=10)  # SIGTERM to SIGKILL of an app process
+DRAIN: Final = timedelta(seconds=20)  # SIGTERM of an executor to SIGTERM of its app processes
 
 # Node signatures (§5.2) and SuperExec signatures (§5.4).
 SIGNATURE_PAST: Final = timedelta(seconds=305)

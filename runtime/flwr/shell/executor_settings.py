@@ -3,12 +3,30 @@
 ``flower-superexec`` is one, and so is ``flwr-serverapp`` or ``flwr-clientapp`` without a token.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
 from flwr.core.app_choice import read_choice
+from flwr.core.limits import DRAIN
 from flwr.shell.health_settings import HEALTH_SETTINGS
-from flwr.shell.settings import Setting
+from flwr.shell.settings import ConfigError, Setting
+
+
+def read_seconds(text: str) -> float:
+    """Read a duration; a negative one or none at all is an error.
+
+    Raises:
+        ConfigError: it is no duration.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ConfigError(f"{text!r} is no number of seconds", hint="use 0 or more")
+    return seconds
+
 
 EXECUTOR_SETTINGS: Final = (
     Setting(
@@ -27,6 +45,13 @@ EXECUTOR_SETTINGS: Final = (
         help="launch only these apps, publisher/name joined with commas; default: every app",
         read=read_choice,
         metavar="APPS",
+    ),
+    Setting(
+        flag="--drain",
+        help="seconds that live apps get to finish after SIGTERM, before they are stopped "
+        f"(default: {DRAIN.total_seconds():g})",
+        read=read_seconds,
+        metavar="SECONDS",
     ),
     *HEALTH_SETTINGS,
 )

@@ -23,7 +23,19 @@ def stop_requests() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-async def until_stopped() -> None:
-    """Return at the first SIGTERM or SIGINT."""
-    with stop_requests() as stop:
-        await stop.wait()
+@contextmanager
+def repeated_stop_requests() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Yield two events: the first request to stop, and the second one, which means at once."""
+    loop = asyncio.get_running_loop()
+    first, again = asyncio.Event(), asyncio.Event()
+
+    def note() -> None:
+        (again if first.is_set() else first).set()
+
+    for number in _STOPPING:
+        loop.add_signal_handler(number, note)
+    try:
+        yield first, again
+    finally:
+        for number in _STOPPING:
+            loop.remove_signal_handler(number)

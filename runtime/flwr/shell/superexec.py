@@ -119,6 +119,7 @@ def superexec_argv(
     """Return the command line of our SuperExec; it names files, no secret."""
     argv = [sys.executable, "-m", "flwr.superexec.main", "--appio-api-address", address]
     argv += ["--plugin-type", str(kind), "--parent-pid", str(os.getpid())]
+    argv += ["--drain", "0"]  # its daemon stops together with it, and its work waits for the next
     if max_apps is not None:
         argv += ["--max-apps", str(max_apps)]
     if root_certificates is None:

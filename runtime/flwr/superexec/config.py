@@ -3,11 +3,13 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.lease import AppKind
+from flwr.core.limits import DRAIN
 from flwr.shell.executor_settings import EXECUTOR_SETTINGS
 from flwr.shell.health_settings import HealthConfig, read_health
 from flwr.shell.settings import ConfigError, Setting, load_settings
@@ -74,6 +76,7 @@ class SuperExecConfig:
     parent_pid: int | None
     health: HealthConfig
     only_apps: AppChoice
+    drain: timedelta
     allow_dependency_installation: bool
     log_level: str
 
@@ -111,6 +114,7 @@ def _config(values: Mapping[str, Any]) -> SuperExecConfig:
         parent_pid=values["parent_pid"],
         health=read_health(values),
         only_apps=values["only_apps"] or EVERY_APP,
+        drain=DRAIN if values["drain"] is None else timedelta(seconds=values["drain"]),
         allow_dependency_installation=values["allow_runtime_dependency_installation"],
         log_level=values["log_level"],
     )

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -38,7 +39,9 @@ _REFUSALS: Final = frozenset(
 _NO_RUN: Final = RunId(0)  # never a run's id
 _ASK_PERIOD: Final = timedelta(seconds=5)  # of the daemon, while there is no room for a launch
 
-_APPS_KEPT: Final = 4096
+_TAKING_S: Final = 2.0  # a claim on its way is waited for so long when we drain
+_LAST_WORD: Final = timedelta(seconds=2)  # for a report on our way out
+_RUNS_KEPT: Final = 1024
 
 EXIT_NOT_STARTED: Final = 127  # the shell's convention for "could not be executed"
 
@@ -58,8 +61,10 @@ class Launches(Protocol):
         """Return the run, None when unknown."""
         ...
 
-    async def report_exit(self, token: str, exit_code: int, cause: str) -> None:
-        """Say that a runner ended without finishing."""
+    async def report_exit(
+        self, token: str, exit_code: int, cause: str, *, stopped: bool = False
+    ) -> None:
+        """Say that a runner ended without finishing; ``stopped``: because we go away."""
         ...
 
 
@@ -96,7 +101,7 @@ class LaunchLoop:
         self._launches, self._launcher = launches, launcher
         self._kind, self._clock = kind, clock
         self._only_apps = only_apps
-        self._apps: OrderedDict[RunId, str] = OrderedDict()  # of runs seen lately
+        self._runs: OrderedDict[RunId, Run] = OrderedDict()  # seen lately
         self._tell_health = tell
         self._answers = False  # the daemon, as far as we know
         self._retry = replace(
@@ -104,19 +109,46 @@ class LaunchLoop:
         )
         self._slots = asyncio.Semaphore(max_apps)
         self._alive = 0  # runners
+        self._processes: set[AppProcess] = set()
+        self._draining = asyncio.Event()
+        self._taking = asyncio.Lock()  # held while a launch is claimed and its runner not yet begun
+        self._grace: timedelta | None = None  # set once runners are to stop
 
     async def run(self) -> None:
-        """Launch until cancelled; runners still alive then are stopped before this returns.
+        """Launch until cancelled, or until drained; return when the last runner has ended.
+
+        Runners still alive when this is cancelled are stopped, and nothing is reported.
 
         Raises:
             FlwrError: the daemon refuses this SuperExec, which has no runner to look after.
         """
         async with asyncio.TaskGroup() as runners:
-            while True:
-                await self._until_a_slot_is_free()
-                launch = await self._next_launch()
-                self._alive += 1
-                runners.create_task(self._attend(launch))
+            claiming = runners.create_task(self._keep_claiming(runners), name="claiming")
+            await self._draining.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TAKING_S), self._taking:
+                    claiming.cancel()
+            claiming.cancel()
+
+    @property
+    def alive(self) -> int:
+        """How many runners there are."""
+        return self._alive
+
+    def drain(self) -> None:
+        """Claim no more launches; ``run`` returns when the last runner has ended."""
+        self._draining.set()
+        self._tell_health(False)
+
+    async def stop_runners(self, grace: timedelta) -> None:
+        """Stop the runners that are left, and give back what they had not finished."""
+        self._grace = grace
+        await asyncio.gather(*(process.stop(grace) for process in self._processes))
+
+    async def _keep_claiming(self, runners: asyncio.TaskGroup) -> None:
+        while True:
+            await self._until_a_slot_is_free()
+            await self._next_launch(runners)
 
     async def _until_a_slot_is_free(self) -> None:
         """Wait; the daemon is not polled meanwhile, so it is asked now and then how it is."""
@@ -153,14 +185,15 @@ class LaunchLoop:
 
     def _tell(self, *, answers: bool) -> None:
         self._answers = answers
-        self._tell_health(answers)
+        self._tell_health(answers and not self._draining.is_set())
 
-    async def _next_launch(self) -> Launch:
+    async def _next_launch(self, runners: asyncio.TaskGroup) -> None:
+        """Claim a launch and begin it."""
         pause = RETRY_FIRST
         while True:
             asked_at = self._clock.monotonic()
             try:
-                launch = await self._retry.call(self._claim)
+                is_begun = await self._retry.call(partial(self._claim, runners))
             except FlwrError as error:
                 self._tell(answers=False)
                 if error.kind in _REFUSALS and not self._alive:
@@ -174,43 +207,55 @@ class LaunchLoop:
                 pause = min(pause * 2, RETRY_CAP)
                 continue
             pause = RETRY_FIRST
-            if launch is not None:
-                return launch
+            if is_begun:
+                return
             held = timedelta(seconds=self._clock.monotonic() - asked_at)
             if held < POLL_FALLBACK:  # the server does not hold polls, or others were faster
                 await asyncio.sleep((POLL_FALLBACK - held).total_seconds())
 
-    async def _claim(self) -> Launch | None:
+    async def _claim(self, runners: asyncio.TaskGroup) -> bool:
+        """Claim one launch of those listed; False when others have them all."""
         if not self._answers:
             await self._greet()
         listed = await self._launches.list_apps()
         self._tell(answers=True)
         for run_id in listed:
-            if not await self._is_ours(run_id):
-                continue
-            token = await self._launches.request_token(run_id)
-            if token:
-                run_type = await self._run_type(run_id)
-                return Launch(run_id=run_id, token=token, kind=self._kind, run_type=run_type)
-        return None
+            run = await self._find_run(run_id)
+            if self._is_ours(run) and await self._take(run_id, run, runners):
+                return True
+        return False
 
-    async def _is_ours(self, run_id: RunId) -> bool:
-        if self._only_apps.fab_ids is None:
-            return True
-        if run_id not in self._apps:
+    async def _find_run(self, run_id: RunId) -> Run | None:
+        """Return what is known of a run, None where it does not matter or nothing is known."""
+        if self._kind is AppKind.CLIENTAPP and self._only_apps.fab_ids is None:
+            return None  # every ClientApp is run by the same program
+        if run_id not in self._runs:
             run = await self._launches.get_run(run_id)
             if run is None:
-                return False
-            self._apps[run_id] = run.fab_id
-            while len(self._apps) > _APPS_KEPT:
-                self._apps.popitem(last=False)
-        return self._only_apps.admits(self._apps[run_id])
+                return None
+            self._runs[run_id] = run
+            while len(self._runs) > _RUNS_KEPT:
+                self._runs.popitem(last=False)
+        return self._runs[run_id]
 
-    async def _run_type(self, run_id: RunId) -> RunType:
-        if self._kind is AppKind.CLIENTAPP:
-            return RunType.SERVERAPP  # every ClientApp is run by the same program
-        run = await self._launches.get_run(run_id)
-        return run.run_type if run is not None else RunType.SERVERAPP
+    def _is_ours(self, run: Run | None) -> bool:
+        if self._only_apps.fab_ids is None:
+            return True
+        return run is not None and self._only_apps.admits(run.fab_id)
+
+    async def _take(self, run_id: RunId, run: Run | None, runners: asyncio.TaskGroup) -> bool:
+        """Claim one launch and begin it; False when somebody else has it."""
+        async with self._taking:
+            token = "" if self._draining.is_set() else await self._launches.request_token(run_id)
+            if not token:
+                return False
+            run_type = RunType.SERVERAPP
+            if run is not None and self._kind is AppKind.SERVERAPP:
+                run_type = run.run_type
+            launch = Launch(run_id=run_id, token=token, kind=self._kind, run_type=run_type)
+            self._alive += 1
+            runners.create_task(self._attend(launch))
+        return True
 
     async def _attend(self, launch: Launch) -> None:
         try:
@@ -239,11 +284,16 @@ class LaunchLoop:
         return process
 
     async def _await_end(self, launch: Launch, process: AppProcess) -> None:
+        self._processes.add(process)
         try:
+            if self._grace is not None:  # it was claimed while the others were told to stop
+                await process.stop(self._grace)
             exit_code = await process.wait()
         except asyncio.CancelledError:
             await process.stop(STOP_GRACE)
             raise
+        finally:
+            self._processes.discard(process)
         log.info(
             "App process ended",
             extra={"event": "exited", "run_id": launch.run_id, "exit_code": exit_code},
@@ -253,10 +303,15 @@ class LaunchLoop:
 
     async def _report(self, launch: Launch, exit_code: int, cause: str) -> None:
         """Tell the daemon; give up when the lease has lapsed by itself."""
-        report = partial(self._launches.report_exit, launch.token, exit_code, cause)
+        stopped = self._grace is not None
+        report = partial(
+            self._launches.report_exit, launch.token, exit_code, cause, stopped=stopped
+        )
+        patience = _LAST_WORD if stopped else APP_PATIENCE
         try:
-            await Retry(deadline=APP_PATIENCE, clock=self._clock).call(report)
-        except FlwrError as error:
+            async with asyncio.timeout(_LAST_WORD.total_seconds() if stopped else None):
+                await Retry(deadline=patience, clock=self._clock).call(report)
+        except (FlwrError, TimeoutError) as error:
             log.warning(
                 "Exit of an app process could not be reported",
                 extra={"run_id": launch.run_id, "exit_code": exit_code, "cause": str(error)},

@@ -4,21 +4,22 @@ import asyncio
 import logging
 import os
 import sys
-from contextlib import suppress
+from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from flwr.auth.certificates import load_client_tls
 from flwr.auth.superexec_auth import load_secret
 from flwr.auth.tls import ClientTls
 from flwr.core.clock import Clock, SystemClock
 from flwr.core.lease import AppKind
+from flwr.core.limits import STOP_GRACE
 from flwr.shell.exits import ExitCode, run_program
 from flwr.shell.health import take_away, told
 from flwr.shell.logs import configure
 from flwr.shell.parent import until_parent_exits
 from flwr.shell.settings import show_settings
-from flwr.shell.signals import until_stopped
+from flwr.shell.signals import repeated_stop_requests
 from flwr.superexec.config import PROGRAM, SETTINGS, SuperExecConfig, load_config
 from flwr.superexec.launcher import ProcessLauncher
 from flwr.superexec.loop import LaunchLoop
@@ -76,26 +77,67 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
             only_apps=config.only_apps,
         )
         log.info("SuperExec serves", extra={"event": "started", "address": config.address})
-        await _until_done(asyncio.create_task(loop.run()), config)
+        await _launch_until_done(loop, config)
     log.info("SuperExec stopped", extra={"event": "stopped"})
     return ExitCode.DONE
 
 
-async def _until_done(launching: "asyncio.Task[None]", config: SuperExecConfig) -> None:
-    told = asyncio.create_task(until_stopped())
-    waits = {launching, told}
-    parent: asyncio.Task[None] | None = None
-    if config.parent_pid is not None:
-        parent = asyncio.create_task(until_parent_exits(config.parent_pid))
-        waits.add(parent)
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    if parent is not None and parent.done() and config.kind is AppKind.SERVERAPP:
-        take_away(config.health.file)
-        _leave_runners_alone()
-    for task in waits:
-        task.cancel()
-    with suppress(asyncio.CancelledError):
-        await launching
+async def _launch_until_done(loop: LaunchLoop, config: SuperExecConfig) -> None:
+    """Launch until told to stop or until the parent has ended; no runner is left of ClientApps."""
+    launching = asyncio.create_task(loop.run(), name="launching")
+    with repeated_stop_requests() as (stop, again):
+        told, told_again = asyncio.create_task(stop.wait()), asyncio.create_task(again.wait())
+        gone = asyncio.create_task(_until_parent_ends(config.parent_pid))
+        try:
+            await _first_of(launching, told, gone)
+            if told.done():
+                await _wind_down(loop, config, launching, told_again, gone)
+            if gone.done() and config.kind is AppKind.SERVERAPP:
+                take_away(config.health.file)
+                _leave_runners_alone()
+        finally:
+            tasks = (launching, told, told_again, gone)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    if not launching.cancelled():
+        launching.result()
+
+
+async def _wind_down(
+    loop: LaunchLoop,
+    config: SuperExecConfig,
+    launching: "asyncio.Task[None]",
+    told_again: "asyncio.Task[bool]",
+    gone: "asyncio.Task[None]",
+) -> None:
+    """Let live apps finish, stop those that take too long, and give back what they had to do."""
+    facts = {"event": "draining", "apps": loop.alive, "seconds": config.drain.total_seconds()}
+    log.info("SuperExec drains", extra=facts)
+    loop.drain()
+    await _first_of(launching, told_again, gone, patience=config.drain)
+    if launching.done() or gone.done():
+        return
+    if not told_again.done():
+        stopping = asyncio.create_task(loop.stop_runners(STOP_GRACE))
+        await _first_of(launching, told_again, gone)
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
+    if not (launching.done() or gone.done()):
+        await loop.stop_runners(timedelta(0))
+        await _first_of(launching, gone)
+
+
+async def _first_of(*tasks: "asyncio.Task[Any]", patience: timedelta | None = None) -> None:
+    seconds = None if patience is None else patience.total_seconds()
+    await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _until_parent_ends(pid: int | None) -> None:
+    if pid is None:
+        await asyncio.Event().wait()
+    else:
+        await until_parent_exits(pid)
 
 
 def _leave_runners_alone() -> None:

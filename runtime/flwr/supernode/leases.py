@@ -150,14 +150,25 @@ class AppLeases:
                 tx.notify("reaper")
         return True
 
-    def report_exit(self, token: str, *, exit_code: int, cause: str) -> None:
-        """Take note that the process of a lease has ended; a lease already given back stays so."""
+    def report_exit(self, token: str, *, exit_code: int, cause: str, stopped: bool = False) -> None:
+        """Take note that the process of a lease has ended; a lease already given back stays so.
+
+        Args:
+            token: of the lease.
+            exit_code: its end.
+            cause: its end in words.
+            stopped: by its SuperExec, which is going away: the instruction waits for another one,
+                and the attempt does not count.
+        """
         now = self._clock.now()
         with self._store.transaction() as tx:
             lease = tx.leases.find_by_hash(hash_token(token))
             if lease is None:
                 return
-            end_lease(tx, lease, cause=f"ClientApp {cause}", now=now)
+            if stopped:
+                revoke_lease(tx, lease, cause=f"ClientApp {cause}", now=now, counts=False)
+            else:
+                end_lease(tx, lease, cause=f"ClientApp {cause}", now=now)
         logger.warning(
             "An app process ended without finishing",
             extra={

@@ -55,9 +55,17 @@ def end_lease(tx: Tx, lease: Lease, *, cause: str, now: datetime) -> None:
     _close(tx, lease, cause, now, rerun_started=False)
 
 
-def revoke_lease(tx: Tx, lease: Lease, *, cause: str, now: datetime) -> None:
-    """End the lease of an app that we stopped ourselves; its instruction runs again."""
-    _close(tx, lease, cause, now, rerun_started=True)
+def revoke_lease(tx: Tx, lease: Lease, *, cause: str, now: datetime, counts: bool = True) -> None:
+    """End the lease of an app that we stopped ourselves; its instruction runs again.
+
+    Args:
+        tx: the transaction.
+        lease: whose.
+        cause: why.
+        now: when.
+        counts: as one of the ``MAX_LAUNCH_ATTEMPTS``.
+    """
+    _close(tx, lease, cause, now, rerun_started=True, counts=counts)
 
 
 def take_back_lease(tx: Tx, lease: Lease, *, now: datetime) -> None:
@@ -77,11 +85,19 @@ def take_back_lease(tx: Tx, lease: Lease, *, now: datetime) -> None:
     )
 
 
-def _close(tx: Tx, lease: Lease, cause: str, now: datetime, *, rerun_started: bool) -> None:
+def _close(
+    tx: Tx,
+    lease: Lease,
+    cause: str,
+    now: datetime,
+    *,
+    rerun_started: bool,
+    counts: bool = True,
+) -> None:
     tx.leases.end(lease.token_hash)
     tx.notify("apps")
     instruction = tx.messages.find_instruction(lease.message_id) if lease.message_id else None
-    outcome = _settle(tx, instruction, cause, now, rerun_started=rerun_started)
+    outcome = _settle(tx, instruction, cause, now, rerun_started=rerun_started, counts=counts)
     tx.events.append(
         at=now,
         kind="lease-ended",
@@ -99,6 +115,7 @@ def _settle(
     now: datetime,
     *,
     rerun_started: bool,
+    counts: bool,
 ) -> str:
     if instruction is None:
         return "done"
@@ -114,8 +131,8 @@ def _settle(
         )
     started = reply is not None or instruction.confirmed_at is not None
     again = reply is None and (rerun_started or not started)
-    if again and instruction.attempts + 1 < MAX_LAUNCH_ATTEMPTS:
-        tx.messages.release([envelope.message_id])
+    if again and instruction.attempts + counts < MAX_LAUNCH_ATTEMPTS:
+        tx.messages.release([envelope.message_id], counts=counts)
         return "waits for another launch"
     if again:
         cause = f"{cause} (launched {MAX_LAUNCH_ATTEMPTS} times)"

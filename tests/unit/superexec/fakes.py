@@ -19,6 +19,10 @@ class FakeLaunches:
         self.errors: list[FlwrError] = []
         self.reports: list[tuple[str, int, str]] = []
         self.reported = asyncio.Event()
+        self.given_back: list[str] = []
+        self.claims = 0
+        self.claimable = asyncio.Event()
+        self.claimable.set()
         self.taken_by_others: set[RunId] = set()
         self._offered = asyncio.Event()
         self.greetings: list[FlwrError | None] = []  # how GetRun of no run is answered, in turn
@@ -41,6 +45,8 @@ class FakeLaunches:
         self._offered.set()
 
     async def request_token(self, run_id: RunId) -> str:
+        self.claims += 1
+        await self.claimable.wait()
         self.waiting.remove(run_id)
         return "" if run_id in self.taken_by_others else f"token-{run_id}"
 
@@ -53,10 +59,14 @@ class FakeLaunches:
             return None
         return replace(PENDING, run_id=run_id, fab_id=self.apps[run_id])
 
-    async def report_exit(self, token: str, exit_code: int, cause: str) -> None:
+    async def report_exit(
+        self, token: str, exit_code: int, cause: str, *, stopped: bool = False
+    ) -> None:
         if self.errors:
             raise self.errors.pop(0)
         self.reports.append((token, exit_code, cause))
+        if stopped:
+            self.given_back.append(token)
         self.reported.set()
 
 

@@ -13,16 +13,15 @@ from flwr.superexec.loop import EXIT_NOT_STARTED, LaunchLoop
 from tests.unit.superexec.fakes import FakeLauncher, FakeLaunches
 
 
-@asynccontextmanager
-async def looping(
+def made(
     launches: FakeLaunches,
     launcher: FakeLauncher,
     *,
     max_apps: int = 8,
     tell: Callable[[bool], None] = lambda _: None,
     only_apps: AppChoice = EVERY_APP,
-) -> AsyncIterator[asyncio.Task[None]]:
-    loop = LaunchLoop(
+) -> LaunchLoop:
+    return LaunchLoop(
         launches,
         launcher,
         kind=AppKind.CLIENTAPP,
@@ -31,6 +30,10 @@ async def looping(
         tell=tell,
         only_apps=only_apps,
     )
+
+
+@asynccontextmanager
+async def running(loop: LaunchLoop) -> AsyncIterator[asyncio.Task[None]]:
     task = asyncio.create_task(loop.run())
     try:
         yield task
@@ -52,7 +55,7 @@ def scenario(body: Callable[[], Awaitable[None]]) -> None:
 def test_every_waiting_run_gets_one_runner_and_its_own_token() -> None:
     async def body() -> None:
         launches, launcher = FakeLaunches(1, 2, 3), FakeLauncher()
-        async with looping(launches, launcher):
+        async with running(made(launches, launcher)):
             await launcher.until_started(3)
             assert [launch.token for launch in launcher.launches] == [
                 "token-1",
@@ -66,7 +69,7 @@ def test_every_waiting_run_gets_one_runner_and_its_own_token() -> None:
 def test_no_more_runners_are_started_than_allowed() -> None:
     async def body() -> None:
         launches, launcher = FakeLaunches(1, 2, 3), FakeLauncher()
-        async with looping(launches, launcher, max_apps=2):
+        async with running(made(launches, launcher, max_apps=2)):
             await launcher.until_started(2)
             await asyncio.sleep(0.02)
             assert len(launcher.launches) == 2
@@ -80,7 +83,7 @@ def test_no_more_runners_are_started_than_allowed() -> None:
 def test_an_unfinished_runner_is_reported_with_its_cause_and_a_finished_one_is_not() -> None:
     async def body() -> None:
         launches, launcher = FakeLaunches(1, 2), FakeLauncher()
-        async with looping(launches, launcher):
+        async with running(made(launches, launcher)):
             await launcher.until_started(2)
             launcher.processes[0].end(0)
             launcher.processes[1].end(3)
@@ -94,7 +97,7 @@ def test_a_runner_that_cannot_be_started_is_reported() -> None:
     async def body() -> None:
         launches, launcher = FakeLaunches(1), FakeLauncher()
         launcher.failure = OSError("no memory")
-        async with looping(launches, launcher):
+        async with running(made(launches, launcher)):
             await launches.reported.wait()
             token, exit_code, cause = launches.reports[0]
             assert (token, exit_code) == ("token-1", EXIT_NOT_STARTED)
@@ -107,7 +110,7 @@ def test_a_run_taken_by_another_superexec_is_skipped() -> None:
     async def body() -> None:
         launches, launcher = FakeLaunches(1, 2), FakeLauncher()
         launches.taken_by_others = {launches.waiting[0]}
-        async with looping(launches, launcher):
+        async with running(made(launches, launcher)):
             await launcher.until_started(1)
             assert launcher.launches[0].run_id == 2
 
@@ -119,7 +122,7 @@ def test_an_unreachable_daemon_is_asked_again() -> None:
     async def body() -> None:
         launches, launcher = FakeLaunches(1), FakeLauncher()
         launches.errors = [UnavailableError("restarting")]
-        async with looping(launches, launcher):
+        async with running(made(launches, launcher)):
             await launcher.until_started(1)
 
     scenario(body)
@@ -129,7 +132,7 @@ def test_a_refused_superexec_ends_instead_of_asking_for_ever() -> None:
     async def body() -> None:
         launches, launcher = FakeLaunches(1), FakeLauncher()
         launches.errors = [UnauthenticatedError("wrong secret")]
-        async with looping(launches, launcher) as task:
+        async with running(made(launches, launcher)) as task:
             with pytest.raises(ExceptionGroup) as caught:
                 await task
             assert caught.group_contains(UnauthenticatedError)
@@ -141,7 +144,7 @@ def test_a_refused_superexec_ends_instead_of_asking_for_ever() -> None:
 def test_a_refusal_does_not_end_the_runners_of_other_runs() -> None:
     async def body() -> None:
         launches, launcher = FakeLaunches(1), FakeLauncher()
-        async with looping(launches, launcher) as task:
+        async with running(made(launches, launcher)) as task:
             await launcher.until_started(1)
             launches.errors = [UnauthenticatedError("clock differs"), FlwrError("a bug")]
             launches.offer(2)
@@ -156,7 +159,7 @@ def test_a_daemon_that_stumbles_is_asked_again() -> None:
     async def body() -> None:
         launches, launcher = FakeLaunches(1), FakeLauncher()
         launches.errors = [FlwrError("the server failed on this call")]
-        async with looping(launches, launcher):
+        async with running(made(launches, launcher)):
             await launcher.until_started(1)
 
     scenario(body)
@@ -166,7 +169,7 @@ def test_a_daemon_that_stumbles_is_asked_again() -> None:
 def test_stopping_the_loop_stops_its_runners_and_reports_nothing() -> None:
     async def body() -> None:
         launches, launcher = FakeLaunches(1, 2), FakeLauncher()
-        async with looping(launches, launcher):
+        async with running(made(launches, launcher)):
             await launcher.until_started(2)
         assert all(process.stopped for process in launcher.processes)
         assert launches.reports == []
@@ -186,7 +189,7 @@ def test_health_follows_whether_the_daemon_answers() -> None:
     async def body() -> None:
         launches, launcher, said = FakeLaunches(), FakeLauncher(), list[bool]()
         launches.greetings = [UnavailableError("not up yet"), None]
-        async with looping(launches, launcher, tell=said.append):
+        async with running(made(launches, launcher, tell=said.append)):
             await until(lambda: said == [False, True])  # though the list of launches is held
             launches.errors = [UnavailableError("gone")]
             launches.offer(1)
@@ -201,7 +204,7 @@ def test_a_daemon_that_answers_only_apps_is_judged_by_its_list_of_launches() -> 
     async def body() -> None:
         launches, launcher, said = FakeLaunches(), FakeLauncher(), list[bool]()
         launches.greetings = [UnauthenticatedError("launched apps only")]
-        async with looping(launches, launcher, tell=said.append):
+        async with running(made(launches, launcher, tell=said.append)):
             await until(lambda: launches.greeted == 1)
             assert said == []
             launches.offer(1)
@@ -218,7 +221,7 @@ def test_a_superexec_without_room_still_asks_how_its_daemon_is(
 
     async def body() -> None:
         launches, launcher, said = FakeLaunches(1), FakeLauncher(), list[bool]()
-        async with looping(launches, launcher, max_apps=1, tell=said.append):
+        async with running(made(launches, launcher, max_apps=1, tell=said.append)):
             await launcher.until_started(1)
             launches.greetings = [UnavailableError("gone")]
             await until(lambda: False in said)
@@ -233,9 +236,62 @@ def test_runs_of_other_apps_are_left_alone_where_the_daemon_does_not_choose() ->
         launches, launcher = FakeLaunches(1, 2, 3), FakeLauncher()
         launches.apps = {1: "lab/other", 2: "lab/ours"}
         ours = AppChoice(frozenset({"lab/ours"}))
-        async with looping(launches, launcher, only_apps=ours):
+        async with running(made(launches, launcher, only_apps=ours)):
             await launcher.until_started(1)
             assert launcher.launches[0].run_id == 2
             assert launches.waiting == [1, 3]  # of another app, and unknown
+
+    scenario(body)
+
+
+@pytest.mark.row("S63")
+def test_a_drained_loop_claims_nothing_more_and_ends_with_its_last_runner() -> None:
+    async def body() -> None:
+        launches, launcher, said = FakeLaunches(1), FakeLauncher(), list[bool]()
+        loop = made(launches, launcher, tell=said.append)
+        async with running(loop) as task:
+            await launcher.until_started(1)
+            loop.drain()
+            launches.offer(2)
+            await asyncio.sleep(0.02)
+            assert said[-1] is False
+            assert not task.done()
+            launcher.processes[0].end(0)
+            await task
+        assert len(launcher.launches) == 1
+        assert launches.reports == []
+
+    scenario(body)
+
+
+@pytest.mark.row("S63")
+def test_what_a_drained_loop_stops_is_given_back() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1, 2), FakeLauncher()
+        loop = made(launches, launcher)
+        async with running(loop) as task:
+            await launcher.until_started(2)
+            loop.drain()
+            await loop.stop_runners(timedelta(seconds=1))
+            await task
+        assert all(process.stopped for process in launcher.processes)
+        assert sorted(launches.given_back) == ["token-1", "token-2"]
+
+    scenario(body)
+
+
+def test_a_launch_being_claimed_when_the_drain_begins_is_not_lost() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1), FakeLauncher()
+        launches.claimable = asyncio.Event()
+        loop = made(launches, launcher)
+        async with running(loop) as task:
+            await until(lambda: launches.claims == 1)
+            loop.drain()
+            await asyncio.sleep(0.02)
+            launches.claimable.set()
+            await launcher.until_started(1)
+            launcher.processes[0].end(0)
+            await task
 
     scenario(body)

@@ -2,6 +2,7 @@ import asyncio
 import os
 import re
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -52,6 +53,7 @@ class _Launching(AppIoServer):
     def offer(self) -> None:
         self.pending = [self.run.run_id]
         self.exits: list[tuple[int, str]] = []
+        self.given_back = 0
 
     def _services(self) -> dict[str, Methods]:
         return {
@@ -81,6 +83,7 @@ class _Launching(AppIoServer):
         report = launches_pb2.ReportExitRequest.FromString(request)
         assert report.token == TOKEN
         self.exits.append((report.exit_code, report.cause))
+        self.given_back += report.stopped
         return launches_pb2.ReportExitResponse()
 
 
@@ -203,7 +206,8 @@ def test_clientapps_end_with_their_superexec(tmp_path: Path, how: str) -> None:
 
     async def scenario() -> None:
         parent = await asyncio.create_subprocess_exec("sleep", "60")
-        async with superexec(node, tmp_path, "--parent-pid", str(parent.pid)) as process:
+        flags = ["--parent-pid", str(parent.pid), "--drain", "0"]
+        async with superexec(node, tmp_path, *flags) as process:
             await node.until("PushAppLogs")
             runner = runner_pid(node)
             apps = [int(pid) for pid in children_of(runner).split()]
@@ -218,4 +222,54 @@ def test_clientapps_end_with_their_superexec(tmp_path: Path, how: str) -> None:
 
     asyncio.run(scenario())
     assert node.reply is None
-    assert node.exits == []
+    if how == "SIGTERM":  # its daemon may give the instruction to another SuperExec
+        assert [code for code, _ in node.exits] == [143]
+        assert node.given_back == 1
+    else:
+        assert node.exits == []
+
+
+@pytest.mark.row("S63")
+def test_a_politely_stopped_superexec_lets_its_app_finish(tmp_path: Path) -> None:
+    link = LaunchingSuperLink(build_app(tmp_path / "app", WAITING))
+
+    async def scenario() -> int | None:
+        async with superexec(link, tmp_path) as process:
+            await link.until("PushLogs")
+            process.terminate()
+            await asyncio.sleep(0.5)
+            assert process.returncode is None
+            (tmp_path / "go").touch()
+            return await process.wait()
+
+    assert asyncio.run(scenario()) == 0
+    assert link.outcome() == (RunStatus.COMPLETED, "")
+    assert link.exits == []
+
+
+@pytest.mark.row("S63")
+def test_a_second_request_to_stop_ends_the_superexec_at_once(tmp_path: Path) -> None:
+    content = RecordDict({"config": ConfigRecord({"word": "hello"})})
+    node = LaunchingSuperNode(build_app(tmp_path / "app", WAITING), content)
+
+    async def scenario() -> tuple[int | None, float]:
+        async with superexec(node, tmp_path) as process:
+            await node.until("PushAppLogs")
+            runner = runner_pid(node)
+            apps = [int(pid) for pid in children_of(runner).split()]
+            process.terminate()
+            await asyncio.sleep(0.3)
+            asked_at = time.monotonic()
+            process.terminate()
+            code = await process.wait()
+            took = time.monotonic() - asked_at
+            for pid in (runner, *apps):
+                await until_gone(pid)
+            return code, took
+
+    code, took = asyncio.run(scenario())
+    assert code == 0
+    assert took < 3
+    assert node.reply is None
+    assert [code for code, _ in node.exits] == [-9]
+    assert node.given_back == 1

@@ -267,3 +267,16 @@ def test_an_executor_of_some_apps_is_shown_their_runs_even_behind_those_of_other
     assert site.leases.unserved(others) == {RUN: "acme/tiny-app"}
     assert site.leases.unserved(ours) == {}
     assert site.leases.unserved(EVERY_APP) == {}
+
+
+@pytest.mark.row("S63")
+def test_what_a_leaving_superexec_stopped_waits_for_another_and_counts_for_nothing() -> None:
+    site = Site()
+    asked = site.take_in()
+    for _ in range(2 * MAX_LAUNCH_ATTEMPTS):
+        token, lease = site.launch()
+        site.apps.message(lease)
+        site.leases.report_exit(token, exit_code=143, cause="exited with code 143", stopped=True)
+        assert site.leases.runs_to_launch() == [RUN]
+
+    assert site.reply_to(asked.message_id) is None

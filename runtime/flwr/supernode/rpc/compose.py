@@ -25,6 +25,7 @@ class LaunchesServicer(launches_pb2_grpc.LaunchesServicer):
             request.token,
             exit_code=request.exit_code,
             cause=request.cause or f"exited with code {request.exit_code}",
+            stopped=request.stopped,
         )
         return launches_pb2.ReportExitResponse()
 

@@ -85,7 +85,9 @@ class LaunchesClient:
         )
         return decode_run(response.run) if response.run.run_id == run_id else None
 
-    async def report_exit(self, token: str, exit_code: int, cause: str) -> None:
+    async def report_exit(
+        self, token: str, exit_code: int, cause: str, *, stopped: bool = False
+    ) -> None:
         """Say that a runner ended without finishing.
 
         A daemon that does not offer the call (upstream 1.29 says UNAUTHENTICATED, others
@@ -95,11 +97,14 @@ class LaunchesClient:
             token: of the launch.
             exit_code: the status; the negative signal number when a signal ended it.
             cause: the same for a person.
+            stopped: we stopped it, because we are going away; others may launch it again.
         """
         try:
             await self._call(
                 REPORT_EXIT,
-                launches_pb2.ReportExitRequest(token=token, exit_code=exit_code, cause=cause),
+                launches_pb2.ReportExitRequest(
+                    token=token, exit_code=exit_code, cause=cause, stopped=stopped
+                ),
                 launches_pb2.ReportExitResponse.FromString,
             )
         except (UnimplementedError, UnauthenticatedError):

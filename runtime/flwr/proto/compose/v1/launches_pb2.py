@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flwr/proto/compose/v1/launches.proto\x12\x0f\x66lwr.compose.v1\"D\n\x11ReportExitRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\texit_code\x18\x02 \x01(\x12\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\"\x14\n\x12ReportExitResponse2a\n\x08Launches\x12U\n\nReportExit\x12\".flwr.compose.v1.ReportExitRequest\x1a#.flwr.compose.v1.ReportExitResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flwr/proto/compose/v1/launches.proto\x12\x0f\x66lwr.compose.v1\"U\n\x11ReportExitRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\texit_code\x18\x02 \x01(\x12\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x0f\n\x07stopped\x18\x04 \x01(\x08\"\x14\n\x12ReportExitResponse2a\n\x08Launches\x12U\n\nReportExit\x12\".flwr.compose.v1.ReportExitRequest\x1a#.flwr.compose.v1.ReportExitResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,9 +32,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flwr.proto.compose.v1.launc
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REPORTEXITREQUEST']._serialized_start=57
-  _globals['_REPORTEXITREQUEST']._serialized_end=125
-  _globals['_REPORTEXITRESPONSE']._serialized_start=127
-  _globals['_REPORTEXITRESPONSE']._serialized_end=147
-  _globals['_LAUNCHES']._serialized_start=149
-  _globals['_LAUNCHES']._serialized_end=246
+  _globals['_REPORTEXITREQUEST']._serialized_end=142
+  _globals['_REPORTEXITRESPONSE']._serialized_start=144
+  _globals['_REPORTEXITRESPONSE']._serialized_end=164
+  _globals['_LAUNCHES']._serialized_start=166
+  _globals['_LAUNCHES']._serialized_end=263
 # @@protoc_insertion_point(module_scope)

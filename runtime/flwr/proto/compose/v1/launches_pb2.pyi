@@ -23,21 +23,27 @@ class ReportExitRequest(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     EXIT_CODE_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     exit_code: _builtins.int
     """The process's exit status; the negative signal number when a signal ended it."""
     cause: _builtins.str
     """The same for a person, such as "killed by SIGKILL: out of memory"."""
+    stopped: _builtins.bool
+    """The SuperExec is going away and has stopped the runner itself: the app is not to blame, and the
+    launch may be given to another SuperExec.
+    """
     def __init__(
         self,
         *,
         token: _builtins.str = ...,
         exit_code: _builtins.int = ...,
         cause: _builtins.str = ...,
+        stopped: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "exit_code", b"exit_code", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "exit_code", b"exit_code", "stopped", b"stopped", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
