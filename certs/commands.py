@@ -106,7 +106,7 @@ def _add_node(args: argparse.Namespace, now: datetime) -> Report:
         "A SuperLink reads the list when it starts; to admit the node to one that runs:\n"
         f"  flwr supernode register {args.key if not is_stdin else 'node.pub'}\n"
     )
-    return _report(deployment, facts, text)
+    return {"out": str(args.out), **facts}, text, ExitCode.DONE
 
 
 def _renew(args: argparse.Namespace, now: datetime) -> Report:

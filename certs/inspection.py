@@ -139,16 +139,17 @@ class _Inspector:
         """Check role by role, then the rights of every file."""
         ca = self._certificate(self._layout.ca.certificate, is_ca=True)
         if self._layout.ca.key.exists():
-            self._guarded(self._layout.ca.key, lambda: self._pair(self._layout.ca))
+            self._guarded(self._layout.ca.key, partial(self._pair, self._layout.ca))
         if self._layout.superlink.exists():
-            self._guarded(self._layout.superlink, lambda: self._server(ca))
-            self._same(self._layout.user / CA_CERTIFICATE, self._layout.ca.certificate)
+            self._guarded(self._layout.superlink, partial(self._server, ca))
+            user = self._layout.user / CA_CERTIFICATE
+            self._guarded(user, partial(self._same, user, self._layout.ca.certificate))
         for link in self._layout.links():
             self._guarded(link.daemon, partial(self._link, link))
         for number in self._layout.node_numbers():
             self._guarded(self._layout.supernode(number), partial(self._node, number))
         for folder in self._layout.folders():
-            self._rights(folder)
+            self._guarded(folder, partial(self._rights, folder))
         return self._result
 
     def _server(self, ca: list[x509.Certificate]) -> None:
@@ -232,7 +233,8 @@ class _Inspector:
 
     def _rights(self, folder: Path) -> None:
         """Private files: nobody else's, and within reach of the container they are for."""
-        files = [p for p in folder.iterdir() if p.is_file() and p.suffix not in PUBLIC_SUFFIXES]
+        found = sorted(folder.iterdir())
+        files = [p for p in found if p.is_file() and p.suffix not in PUBLIC_SUFFIXES]
         too_wide = _OTHERS if folder.name != "ca" else _OTHERS | _GROUP
         for path in files:
             if (mode := path.stat().st_mode & 0o777) & too_wide:
@@ -246,11 +248,11 @@ class _Inspector:
             self._broken(folder, cause, f"sudo chmod 755 {folder}")
         shut = [p for p in files if not _allows(p.stat(), self._reader, _READ)]
         if shut:
-            found = ", ".join(f"{p.name} is {_describe_rights(p.stat())}" for p in shut)
+            rights = ", ".join(f"{p.name} is {_describe_rights(p.stat())}" for p in shut)
             paths = " ".join(str(p) for p in shut)
             self._broken(
                 folder,
-                f"containers, which run as uid {self._reader}, cannot read it: {found}",
+                f"containers, which run as uid {self._reader}, cannot read it: {rights}",
                 f"sudo chown 0:{self._reader} {paths} && sudo chmod 640 {paths}",
             )
 

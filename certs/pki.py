@@ -11,11 +11,12 @@ try:
 except ModuleNotFoundError as missing:
     if (missing.name or "").partition(".")[0] != "cryptography":
         raise
-    sys.exit(
+    sys.stderr.write(
         "pki.py: error: Python's `cryptography` is not installed\n"
         "  what to do: make setup, then .venv/bin/python certs/pki.py; or run the container:\n"
-        '  docker run --rm -v "$PWD/.state/certs:/certs" flwr-compose/certs:0.1.0 --help'
+        '  docker run --rm -v "$PWD/.state/certs:/certs" flwr-compose/certs:0.1.0 --help\n'
     )
+    sys.exit(3)  # as everywhere here: something this program depends on is not to be had
 
 if __name__ == "__main__":
     sys.exit(main())
