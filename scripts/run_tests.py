@@ -18,6 +18,7 @@ NOT_RUN: Final = (
 )
 SUITES: Final = (
     ("unit and contract", ["tests/unit", "tests/contract", "-q", "-n", "2"]),
+    ("simulation", ["tests/simulation", "-v"]),
     ("integration", ["tests/integration", "-v", "--durations=10"]),
     ("interop with upstream 1.29.0", ["tests/interop", "-v", "-m", "not matrix"]),
 )

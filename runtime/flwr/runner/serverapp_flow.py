@@ -2,14 +2,17 @@
 
 import logging
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
 from flwr.core.errors import FailedPreconditionError
+from flwr.core.run import RunType
 from flwr.core.run_config import fuse
 from flwr.fab.load import install, load
+from flwr.fab.manifest import AppManifest
 from flwr.runner.app_caller import AppCaller
 from flwr.runner.grid import AppIoGrid
 from flwr.runner.outcome import Outcome, Report, RunEndedError, describe_exception
-from flwr.serverapp import ServerApp
+from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.exception import RunNotRunningException
 from flwr.serverapp.run_info import describe
 from flwr.wire.clients.appio import AppInputs, ServerAppIoClient
@@ -53,7 +56,20 @@ def _run(inputs: AppInputs, caller: AppCaller) -> None:
     context = inputs.context
     context.run_config = fuse(installed.manifest.config, inputs.run.override_config)
     app = load(installed.manifest.serverapp, ServerApp)
-    app(AppIoGrid(caller, describe(inputs.run)), context)
+    with _grid(inputs, installed.manifest, caller) as grid:
+        app(grid, context)
+
+
+def _grid(inputs: AppInputs, app: AppManifest, caller: AppCaller) -> AbstractContextManager[Grid]:
+    """Return the way to the nodes: over the SuperLink, or to virtual ones right here."""
+    run = describe(inputs.run)
+    if inputs.run.run_type is not RunType.SIMULATION:
+        return nullcontext(AppIoGrid(caller, run))
+    # Only simulations pay for loading it.
+    from flwr.simulation.engine import open_grid, simulation_of  # noqa: PLC0415
+
+    config = inputs.context.run_config
+    return open_grid(simulation_of(inputs.simulation, app.clientapp, run, config))
 
 
 def _failed(error: BaseException) -> Report:

@@ -56,12 +56,27 @@ def require_backend(name: str) -> None:
         log.info("Backend '%s' is not part of this release, the process pool is used", name)
 
 
-def needs_of(config: SimulationConfig) -> ClientNeeds:
-    """Return what a ClientApp needs by the settings of a simulated federation."""
-    default = ClientNeeds()
+def simulation_of(
+    config: SimulationConfig, client_app: EntryReference, run: Run, run_config: UserConfig
+) -> Simulation:
+    """Return what a SuperLink's simulated federation asks for.
+
+    Raises:
+        InvalidError: it names an unknown backend.
+    """
+    if config.backend is not None:
+        require_backend(config.backend)
+    default, nodes = ClientNeeds(), config.num_supernodes
     cpus, gpus = config.client_resources_num_cpus, config.client_resources_num_gpus
-    return ClientNeeds(
-        cpus=default.cpus if cpus is None else cpus, gpus=default.gpus if gpus is None else gpus
+    return Simulation(
+        client_app=client_app,
+        run=run,
+        run_config=run_config,
+        num_supernodes=DEFAULT_NODES if nodes is None else nodes,
+        needs=ClientNeeds(
+            cpus=default.cpus if cpus is None else cpus,
+            gpus=default.gpus if gpus is None else gpus,
+        ),
     )
 
 

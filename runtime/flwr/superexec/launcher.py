@@ -12,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
-from flwr.core.errors import FailedPreconditionError
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
 from flwr.core.run import RunType
@@ -61,26 +60,15 @@ class Launcher(Protocol):
 
         Raises:
             OSError: the process could not be started.
-            FailedPreconditionError: this launcher has no program for such a run.
+            FailedPreconditionError: this launcher cannot start such a run.
         """
         ...
 
 
-class NoProgramError(FailedPreconditionError):
-    """No program of this installation executes runs of that type."""
-
-    def __init__(self, run_type: RunType) -> None:
-        super().__init__(
-            f"no program here executes runs of type {run_type}",
-            hint="submit the run to a SuperLink whose SuperExec has that engine",
-        )
-        self.run_type = run_type
-
-
+# Of either run type: the app's process learns from its inputs whether its nodes are virtual.
 _PROGRAMS: Final = {
-    (AppKind.SERVERAPP, RunType.SERVERAPP): "flwr.runner.serverapp_main",
-    (AppKind.CLIENTAPP, RunType.SERVERAPP): "flwr.runner.clientapp_main",
-    (AppKind.CLIENTAPP, RunType.SIMULATION): "flwr.runner.clientapp_main",
+    AppKind.SERVERAPP: "flwr.runner.serverapp_main",
+    AppKind.CLIENTAPP: "flwr.runner.clientapp_main",
 }
 
 
@@ -100,10 +88,7 @@ class ProcessLauncher:
 
     def command(self, launch: Launch) -> Sequence[str]:
         """Return the argument list of the runner; it names no secret."""
-        program = _PROGRAMS.get((launch.kind, launch.run_type))
-        if program is None:
-            raise NoProgramError(launch.run_type)
-        argv = [sys.executable, "-P", "-m", program]
+        argv = [sys.executable, "-P", "-m", _PROGRAMS[launch.kind]]
         argv += [f"--{launch.kind}io-api-address", self._address, "--token-stdin"]
         if self._root_certificates is None:
             argv += ["--insecure"]

@@ -7,7 +7,7 @@ from flwr.core.lease import AppKind
 from flwr.core.run import RunType
 from flwr.shell.settings import ConfigError
 from flwr.superexec.config import load_config
-from flwr.superexec.launcher import Launch, NoProgramError, ProcessLauncher
+from flwr.superexec.launcher import Launch, ProcessLauncher
 
 BASE = ["--appio-api-address", "127.0.0.1:9091", "--insecure"]
 
@@ -63,7 +63,7 @@ def test_only_clientapps_watch_their_superexec() -> None:
     assert "--parent-pid" not in launcher.command(launch(AppKind.SERVERAPP))
 
 
-def test_a_simulation_run_needs_an_engine() -> None:
+def test_a_simulation_is_run_by_the_program_that_runs_serverapps() -> None:
     launcher = ProcessLauncher("127.0.0.1:9091", root_certificates=None)
-    with pytest.raises(NoProgramError, match="simulation"):
-        launcher.command(launch(AppKind.SERVERAPP, RunType.SIMULATION))
+    simulated = launcher.command(launch(AppKind.SERVERAPP, RunType.SIMULATION))
+    assert list(simulated) == list(launcher.command(launch(AppKind.SERVERAPP)))

@@ -1,0 +1,100 @@
+"""A simulation submitted to a SuperLink is a run like any other."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from flwr.core.run import RunStatus
+from tests.harness.apps import TINY, config
+from tests.harness.federation import Federation
+from tests.harness.program import descendants, eventually, processes
+from tests.harness.sockets import sockets
+from tests.harness.toolset import OURS
+
+
+@pytest.fixture(scope="module")
+def simulating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """A SuperLink that simulates, without any SuperNode."""
+    root = tmp_path_factory.mktemp("simulating")
+    with Federation(root, tls=False) as federation:
+        federation.superlink = federation.start(
+            "superlink",
+            OURS,
+            "flower-superlink",
+            *("--insecure", "--simulation", "--control-api-address", federation.control),
+            *("--serverappio-api-address", federation.serverappio),
+            *("--state-dir", str(root / "superlink")),
+        )
+        federation.superlink.await_port(federation.control)
+        yield federation
+
+
+def virtual(nodes: int, *, cpus: int = 1) -> tuple[str, str]:
+    """Return the option that asks for so many virtual nodes, with so many CPUs per ClientApp."""
+    return (
+        "--federation-config",
+        f"num-supernodes={nodes} client-resources-num-cpus={cpus}",
+    )
+
+
+def await_workers(federation: Federation) -> set[int]:
+    """Return the workers below the SuperLink, as soon as there are some."""
+    assert federation.superlink is not None
+    top = federation.superlink.pid
+
+    def found() -> set[int]:
+        return {pid for pid in descendants(top) if pid in workers()}
+
+    eventually(found, timeout=30)
+    return found()
+
+
+def workers() -> set[int]:
+    return {pid for pid, (_, command) in processes().items() if "flwr.simulation.worker" in command}
+
+
+@pytest.mark.row("S72")
+def test_it_is_listed_and_logged(simulating: Federation) -> None:
+    run_id = simulating.submit(TINY, *virtual(12), *config(nodes=12, num_rounds=1))
+    run = simulating.await_end(run_id)
+    assert run["status"] == "finished:completed"
+    log = simulating.log_of(run_id)
+    assert "partitions: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]" in log
+    assert "Received 12 results and 0 failures" in log
+    assert "client log: partition 11 round 1" in log
+
+
+@pytest.mark.row("S72")
+def test_stopping_it_leaves_no_worker(simulating: Federation) -> None:
+    run_id = simulating.submit(TINY, *virtual(12), *config(nodes=12, pause=30.0))
+    started = await_workers(simulating)
+    assert not sockets(started)
+    simulating.flwr("stop", run_id, "test")
+    simulating.await_status(run_id, RunStatus.STOPPED)
+    eventually(lambda: not started & workers(), timeout=20, otherwise=lambda: f"{started} live")
+
+
+@pytest.mark.row("S72")
+def test_a_serverapp_that_is_killed_takes_its_workers_along(simulating: Federation) -> None:
+    run_id = simulating.submit(
+        TINY,
+        *virtual(4),
+        *config(nodes=4, fail="server-waits"),
+    )
+    started = await_workers(simulating)
+    (serverapp,) = {processes()[pid][0] for pid in started}
+    os.kill(serverapp, signal.SIGKILL)
+    run = simulating.await_end(run_id)
+    assert run["status"] == "finished:failed"
+    eventually(lambda: not started & workers(), timeout=20)
+
+
+def test_an_impossible_request_is_refused_with_the_numbers(
+    simulating: Federation,
+) -> None:
+    run_id = simulating.submit(TINY, *virtual(4, cpus=4000))
+    run = simulating.await_end(run_id)
+    assert run["status"] == "finished:failed"
+    assert "4000 CPUs per ClientApp wanted, this machine has" in simulating.log_of(run_id)
