@@ -341,10 +341,14 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = made.add_subparsers(dest="command", required=True)
-    commands.add_parser("install", help="install what is missing")
-    commands.add_parser("up", help="start the engine unless one answers")
-    commands.add_parser("down", help="stop the engine that `up` started")
-    shown = commands.add_parser("status", help="say what is installed and what runs")
+    for name, does in {
+        "install": "install what is missing",
+        "up": "start the engine unless one answers",
+        "down": "stop the engine that `up` started, its containers first",
+    }.items():
+        commands.add_parser(name, help=does, description=does)
+    does = "say what is installed and what runs"
+    shown = commands.add_parser("status", help=does, description=does)
     shown.add_argument("--format", choices=("text", "json"), default="text")
     return made
 

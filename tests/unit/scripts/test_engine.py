@@ -2,6 +2,10 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -112,6 +116,55 @@ def test_down_leaves_an_engine_alone_that_up_did_not_start(
     monkeypatch.setattr(engine, "stop", lambda _: pytest.fail("stopped somebody's engine"))
     assert engine.main(["down"]) == 0
     assert "left alone" in capsys.readouterr().out
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+    """Start Python programs that say when they are ready; end them afterwards."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(code: str) -> subprocess.Popen[bytes]:
+        ready = f"import signal, time\n{code}\nprint(flush=True)\ntime.sleep(60)"
+        process = subprocess.Popen([sys.executable, "-S", "-c", ready], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_stopping_asks_first_and_takes_a_zombie_for_gone(
+    started: Callable[[str], subprocess.Popen[bytes]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = started("")
+    engine.stop(process.pid)  # nobody has waited for it: it is a zombie now
+    assert process.wait() == -signal.SIGTERM
+    assert capsys.readouterr().out == ""
+
+
+def test_what_does_not_stop_in_time_is_killed(
+    started: Callable[[str], subprocess.Popen[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(engine, "STOP_S", 0.2)
+    process = started("signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+    engine.stop(process.pid)
+    assert process.wait() == -signal.SIGKILL
+    assert "killed" in capsys.readouterr().out
+
+
+def test_stopping_what_is_gone_is_no_error(
+    started: Callable[[str], subprocess.Popen[bytes]],
+) -> None:
+    process = started("")
+    process.kill()
+    process.wait()
+    engine.stop(process.pid)
 
 
 def test_an_unknown_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
