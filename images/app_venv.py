@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The environment that users of serverapp and clientapp install into, beside the runtime.
 
-Runs during the build. ``/opt/venv`` belongs to the image's user and comes first on ``sys.path``; the
-runtime in /opt/flwr follows, owned by root. Whatever users install there, they cannot replace the
-runtime: pip takes our packages for installed, and a constraint refuses releases it cannot work with.
+Runs during the build. ``/opt/venv`` belongs to the image's user and comes first on ``sys.path``;
+the runtime in /opt/flwr follows, owned by root. Whatever users install there, they cannot replace
+the runtime: pip takes our packages for installed, and a constraint refuses releases that it cannot
+work with.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from typing import Final
 
 VENV: Final = Path("opt/venv")
 RUNTIME: Final = Path("opt/flwr")
+_ACCOUNT: Final = "app:x:10001:10001:flwr-compose:/tmp:/usr/sbin/nologin\n"
+_GROUP: Final = "app:x:10001:\n"
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 _CLAIM: Final = """Metadata-Version: 2.1
 Name: flwr
@@ -50,7 +53,15 @@ def claim_flwr(packages: Path, version: str) -> None:
     (folder / "INSTALLER").write_text("flwr-compose\n")
 
 
-def present(requirement: str, pinned: Iterable[str]) -> bool:
+def add_account(root: Path, system: Path = Path("/")) -> None:
+    """Give the image's user a name: libraries ask for it and fail where there is none."""
+    (root / "etc").mkdir(parents=True, exist_ok=True)
+    for name, line in (("passwd", _ACCOUNT), ("group", _GROUP)):
+        present = (system / "etc" / name).read_text()
+        (root / "etc" / name).write_text(present + line)
+
+
+def is_present(requirement: str, pinned: Iterable[str]) -> bool:
     """Whether a requirement of the runtime is in this image; the commands' ones are not."""
     name = _NAME.match(requirement)
     return name is not None and normal(name.group()) in pinned
@@ -71,7 +82,7 @@ def trim_metadata(text: str, pinned: Iterable[str]) -> str:
     kept = []
     for line in text.splitlines(keepends=True):
         field, _, value = line.partition(": ")
-        if field != "Requires-Dist" or present(value, pinned):
+        if field != "Requires-Dist" or is_present(value, pinned):
             kept.append(line)
     return "".join(kept)
 
@@ -102,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     users = make_venv(args.root)
     (users / "flwr-compose.pth").write_text(f"{ours}\n")
+    add_account(args.root)
     claim_flwr(target, __version__)
     for source in runtime.glob("flwr_compose-*.dist-info/METADATA"):
         trimmed = trim_metadata(source.read_text(), pinned)

@@ -29,9 +29,6 @@ variable "CONTRACT" { # release of the public contract; `flwr --version` says th
 variable "REVISION" { # commit; empty keeps the ids of images whose content did not change
   default = ""
 }
-variable "MANIFEST" { # digest of the list of Debian packages in the bases
-  default = ""
-}
 variable "INPUTS" { # digest of everything an image is made of
   default = ""
 }
@@ -56,7 +53,6 @@ target "roles" {
     VERSION           = VERSION
     CONTRACT          = CONTRACT
     REVISION          = REVISION
-    MANIFEST          = MANIFEST
     INPUTS            = INPUTS
   }
 }

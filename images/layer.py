@@ -13,26 +13,18 @@ import py_compile
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 PREFIX: Final = Path("opt/flwr")
-PROGRAMS: Final = {
-    "flwr": "flwr.cli.main",
-    "flower-superlink": "flwr.superlink.main",
-    "flower-supernode": "flwr.supernode.main",
-    "flower-superexec": "flwr.superexec.main",
-    "flwr-serverapp": "flwr.runner.serverapp_main",
-    "flwr-clientapp": "flwr.runner.clientapp_main",
-    "flwr-health": "flwr.wire.health",
-}
 _LAUNCHER: Final = """#!{python}
 import sys
 
-from {module} import main
+from {module} import {function}
 
-sys.exit(main())
+sys.exit({function}())
 """
 # Needed to build or check packages, never to run them. Licences stay.
 _UNUSED: Final = (
@@ -94,13 +86,32 @@ def compile_tree(root: Path, folder: Path) -> None:
         raise SystemExit(f"layer: error: {folder} holds a file that does not compile")
 
 
-def write_programs(folder: Path, python: str, names: Iterable[str]) -> None:
-    """Write the commands of the runtime; they name the interpreter of the image they are for."""
+def write_commands(folder: Path, python: str, scripts: Mapping[str, str]) -> None:
+    """Write commands that name the interpreter of the image they are for.
+
+    Args:
+        folder: where they go.
+        python: path of that interpreter.
+        scripts: ``module:function`` by name, as in ``[project.scripts]``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in sorted(names):
-        program = folder / name
-        program.write_text(_LAUNCHER.format(python=python, module=PROGRAMS[name]))
-        program.chmod(0o755)
+    for name, place in sorted(scripts.items()):
+        module, _, function = place.partition(":")
+        command = folder / name
+        command.write_text(_LAUNCHER.format(python=python, module=module, function=function))
+        command.chmod(0o755)
+
+
+def read_scripts(pyproject: Path, wanted: Sequence[str]) -> dict[str, str]:
+    """Return the wanted commands of a project.
+
+    Raises:
+        SystemExit: it has no such command.
+    """
+    scripts = tomllib.loads(pyproject.read_text())["project"]["scripts"]
+    if unknown := sorted(set(wanted) - set(scripts)):
+        raise SystemExit(f"layer: error: {pyproject} has no command {', '.join(unknown)}")
+    return {name: scripts[name] for name in wanted}
 
 
 def date_tree(root: Path, epoch: int) -> None:
@@ -133,7 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--wheel", type=Path, action="append", default=[], help="install this")
     parser.add_argument("--folder", type=Path, help="make this folder below root")
     parser.add_argument("--commands", type=Path, help="folder below root for our commands")
-    parser.add_argument("--only", choices=PROGRAMS, action="append", help="just this command")
+    parser.add_argument("--scripts", type=Path, help="the pyproject.toml that defines them")
+    parser.add_argument("--command", action="append", default=[], help="write this one")
     parser.add_argument("--python", default="/usr/bin/python3", help="what those are run by")
     parser.add_argument("--owner", type=int, default=0, help="user and group of --owned")
     parser.add_argument("--owned", type=Path, help="folder below root that is the owner's")
@@ -155,7 +167,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.folder:
         (args.root / args.folder).mkdir(parents=True)
     if args.commands:
-        write_programs(args.root / args.commands, args.python, args.only or PROGRAMS)
+        scripts = read_scripts(args.scripts, args.command)
+        write_commands(args.root / args.commands, args.python, scripts)
     date_tree(args.root, args.epoch)
     if args.owned:
         give_away(args.root / args.owned, args.owner)

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """The Python packages of the images: which (locks with hashes), and where they lie (wheelhouse).
 
-``lock`` resolves requirements/*.in for the Python of the images into requirements/*.lock, keeping to
-constraints.txt; maintainers run it.  ``fetch`` downloads what the locks name into
+``lock`` resolves requirements/*.in for the Python of the images into requirements/*.lock, keeping
+to constraints.txt; maintainers run it.  ``fetch`` downloads what the locks name into
 .state/images/wheelhouse, with the pip of this machine and thus its index, proxy and certificates;
 image builds then need no network.  No lock ever names an index.
+
+Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 something the tool needs is missing or does not
+answer.
 """
 
 import argparse
@@ -20,6 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.debian import SetupError
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 REQUIREMENTS: Final = ROOT / "images" / "requirements"
 WHEELHOUSE: Final = ROOT / ".state" / "images" / "wheelhouse"
@@ -28,14 +35,6 @@ _OLDEST_GLIBC, _NEWEST_GLIBC = 17, 41  # manylinux levels; trixie has glibc 2.41
 _HEADER: Final = "# Made by `images/wheelhouse.py lock` from {name}.in and constraints.txt.\n"
 _PIN: Final = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)", re.MULTILINE)
 _HASH: Final = re.compile(r"--hash=sha256:([0-9a-f]{64})")
-
-
-class WheelhouseError(Exception):
-    """Packages could not be resolved or fetched; ``remedy`` says what to type next."""
-
-    def __init__(self, cause: str, remedy: str) -> None:
-        super().__init__(cause)
-        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def read_lock(text: str) -> list[Pin]:
     """Return what a lock pins.
 
     Raises:
-        WheelhouseError: a pin has no hash.
+        SetupError: a pin has no hash.
     """
     starts = [*_PIN.finditer(text)]
     ends = [*(match.start() for match in starts[1:]), len(text)]
@@ -64,7 +63,7 @@ def read_lock(text: str) -> list[Pin]:
     for match, end in zip(starts, ends, strict=True):
         hashes = frozenset(_HASH.findall(text, match.end(), end))
         if not hashes:
-            raise WheelhouseError(
+            raise SetupError(
                 f"the lock pins {match['name']} without a hash",
                 "make the locks anew: images/wheelhouse.py lock",
             )
@@ -76,20 +75,20 @@ def merge_locks(locks: Sequence[Path]) -> list[Pin]:
     """Return the pins of all locks, each once.
 
     Raises:
-        WheelhouseError: there is no lock, or two of them disagree.
+        SetupError: there is no lock, or two of them disagree.
     """
     merged: dict[str, Pin] = {}
     for lock in sorted(locks):
         for pin in read_lock(lock.read_text()):
             other = merged.setdefault(pin.name, pin)
             if other.version != pin.version:
-                raise WheelhouseError(
+                raise SetupError(
                     f"{lock.name} pins {pin.name} {pin.version}, another lock {other.version}",
                     f"write {pin.name}=={pin.version} into constraints.txt, then: "
                     "images/wheelhouse.py lock",
                 )
     if not merged:
-        raise WheelhouseError("there is no lock", "make them: images/wheelhouse.py lock")
+        raise SetupError("there is no lock", "make them: images/wheelhouse.py lock")
     return [merged[name] for name in sorted(merged)]
 
 
@@ -106,11 +105,11 @@ def missing_pins(pins: Sequence[Pin], wheelhouse: Path) -> tuple[list[Pin], list
     return [pin for pin in pins if not pin.hashes & found], strangers
 
 
-def fetch(wheelhouse: Path, machine: str) -> int:
+def fetch(wheelhouse: Path, architecture: str) -> int:
     """Make ``wheelhouse`` hold exactly what the locks name; return how many files were fetched.
 
     Raises:
-        WheelhouseError: there is no pip, or a package cannot be had.
+        SetupError: there is no pip, or a package cannot be had.
     """
     pins = merge_locks([*REQUIREMENTS.glob("*.lock")])
     wheelhouse.mkdir(parents=True, exist_ok=True)
@@ -122,49 +121,57 @@ def fetch(wheelhouse: Path, machine: str) -> int:
             wanted.write("\n".join(pin.requirement() for pin in missing) + "\n")
             wanted.flush()
             options = ["--no-deps", "--require-hashes", "--requirement", wanted.name]
-            download(options, wheelhouse, machine)
+            download(options, wheelhouse, architecture)
     return len(missing)
 
 
-def download(what: Sequence[str], folder: Path, machine: str) -> None:
+def download(what: Sequence[str], folder: Path, architecture: str) -> None:
     """Have pip download wheels for the images' Python.
 
     Args:
         what: requirements or further options of ``pip download``.
         folder: where the wheels go.
-        machine: ``x86_64`` or ``aarch64``.
+        architecture: ``x86_64`` or ``aarch64``.
 
     Raises:
-        WheelhouseError: there is no pip, or no wheel fits.
+        SetupError: there is no pip, or no wheel fits.
     """
     command = [*find_pip(), "download", "--quiet", "--only-binary=:all:", f"--dest={folder}"]
-    command += [*platform_options(machine), *what]
+    command += [*platform_options(architecture), *what]
     done = subprocess.run(command, check=False, text=True, stderr=subprocess.PIPE)
     if done.returncode != 0:
-        raise WheelhouseError(_pip_cause(done.stderr), _pip_remedy(done.stderr))
+        raise SetupError(_pip_cause(done.stderr), _pip_remedy(done.stderr))
 
 
-def platform_options(machine: str) -> list[str]:
+def platform_options(architecture: str) -> list[str]:
     """Return the options by which pip downloads for the images instead of for this machine."""
     levels = range(_NEWEST_GLIBC, _OLDEST_GLIBC - 1, -1)
-    names = [*(f"manylinux_2_{level}_{machine}" for level in levels), f"manylinux2014_{machine}"]
-    if machine == "x86_64":
+    names = [
+        *(f"manylinux_2_{level}_{architecture}" for level in levels),
+        f"manylinux2014_{architecture}",
+    ]
+    if architecture == "x86_64":
         names += ["manylinux2010_x86_64", "manylinux1_x86_64"]
     options = [f"--platform={name}" for name in names]
     return [f"--python-version={PYTHON}", "--implementation=cp", *options]
+
+
+def machine() -> str:
+    """Return the architecture that images are built for: this machine's, as wheels name it."""
+    return {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
 
 
 def find_pip() -> list[str]:
     """Return the command of a pip on this machine: of this Python, or of .venv.
 
     Raises:
-        WheelhouseError: there is none.
+        SetupError: there is none.
     """
     for python in (sys.executable, str(ROOT / ".venv" / "bin" / "python")):
         command = [python, "-m", "pip", "--disable-pip-version-check"]
         if _runs([*command, "--version"]):
             return command
-    raise WheelhouseError(
+    raise SetupError(
         f"{sys.executable} has no pip", "install it (apt-get install python3-pip), or: make setup"
     )
 
@@ -173,7 +180,7 @@ def lock() -> list[str]:
     """Resolve every requirements/*.in anew; return the names of the locks that changed.
 
     Raises:
-        WheelhouseError: uv is missing or finds no solution.
+        SetupError: uv is missing or finds no solution.
     """
     changed = []
     for source in sorted(REQUIREMENTS.glob("*.in")):
@@ -189,7 +196,7 @@ def lock() -> list[str]:
 def _resolve(source: Path) -> str:
     uv = ROOT / ".venv" / "bin" / "uv"
     if not uv.exists():
-        raise WheelhouseError("locks are made by uv, which is not here", "install it: make setup")
+        raise SetupError("locks are made by uv, which is not here", "install it: make setup")
     command = [str(uv), "pip", "compile", "--quiet", "--no-config", "--generate-hashes"]
     command += [f"--python-version={PYTHON}", "--python-platform=linux", "--only-binary=:all:"]
     command += [f"--constraints={ROOT / 'constraints.txt'}", "--no-annotate", "--no-header"]
@@ -198,7 +205,7 @@ def _resolve(source: Path) -> str:
         [*command, str(source)], check=False, capture_output=True, text=True, env=environment
     )
     if done.returncode != 0:
-        raise WheelhouseError(
+        raise SetupError(
             f"{source.name} has no solution: {done.stderr.strip()}",
             "correct it or constraints.txt, then: images/wheelhouse.py lock",
         )
@@ -243,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("lock", help="resolve requirements/*.in into requirements/*.lock")
     fetching = commands.add_parser("fetch", help="download what the locks name; nothing if there")
     fetching.add_argument("--dest", type=Path, default=WHEELHOUSE, help="default: %(default)s")
-    fetching.add_argument("--machine", default=platform.machine(), help="default: %(default)s")
+    fetching.add_argument("--machine", default=machine(), help="default: %(default)s")
     args = parser.parse_args(argv)
     try:
         if args.command == "lock":
@@ -253,9 +260,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             fetched = fetch(args.dest, args.machine)
             held = len([*args.dest.glob("*.whl")])
             print(f"wheelhouse: {held} wheels in {args.dest}, {fetched} of them fetched now")
-    except WheelhouseError as error:
-        print(f"wheelhouse: error: {error}\n  what to do: {error.remedy}", file=sys.stderr)
-        return 2
+    except SetupError as error:
+        sys.stderr.write(error.report())
+        return 3
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; give the same command again to go on\n")
+        return 130
     return 0
 
 
