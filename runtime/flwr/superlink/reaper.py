@@ -48,18 +48,18 @@ class Reaper:
 
     async def run(self, wakeups: Wakeups) -> None:
         """Sweep for ever."""
-        pause = timedelta()
+        until = self._clock.now()
         while True:
             try:
                 await self._forgive_if_overslept()
-                until = self._clock.now() + pause
+                pause = max(until - self._clock.now(), timedelta())
                 attempt = functools.partial(self._sweep_before, until)
                 await wakeups.until([topics.REAPER], attempt, timeout=pause)
-                pause = self._pause()
+                until = self._next_look()
             except Exception:
                 # Whatever it is (a full disk, a database away), the sweep must come again.
                 logger.exception("Sweep failed", extra={"event": "sweep-failed"})
-                self._due, self._was_failing, pause = None, True, timedelta()
+                self._due, self._was_failing, until = None, True, self._clock.now()
                 await asyncio.sleep(_RETRY.total_seconds())
 
     def sweep(self) -> datetime | None:
@@ -114,7 +114,7 @@ class Reaper:
         await in_thread(self.forgive)
         self._due, self._was_failing = None, False
 
-    def _pause(self) -> timedelta:
-        if self._due is None:
-            return _LONGEST_SLEEP
-        return min(max(self._due - self._clock.now(), timedelta()) + _MARGIN, _LONGEST_SLEEP)
+    def _next_look(self) -> datetime:
+        """Return when to sweep again: an instant, as a pause would move the end of what is left."""
+        longest = self._clock.now() + _LONGEST_SLEEP
+        return longest if self._due is None else min(self._due + _MARGIN, longest)

@@ -1,5 +1,5 @@
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -119,6 +119,31 @@ def test_a_lease_that_becomes_due_is_noticed_without_polling(fab: bytes) -> None
         await asyncio.gather(reaping, return_exceptions=True)
         store.close()
         assert over
+
+    asyncio.run(body())
+
+
+def test_a_deadline_ahead_is_slept_until_not_watched(
+    fab: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body() -> None:
+        store = open_store(":memory:")
+        link = Link(store, SystemClock(), fab)  # type: ignore[arg-type]
+        await in_thread(link.online)
+        sweeps: list[None] = []
+        sweep = link.reaper.sweep
+
+        def counted() -> datetime | None:
+            sweeps.append(None)
+            return sweep()
+
+        monkeypatch.setattr(link.reaper, "sweep", counted)
+        reaping = asyncio.ensure_future(link.reaper.run(Wakeups()))
+        await asyncio.sleep(0.5)
+        reaping.cancel()
+        await asyncio.gather(reaping, return_exceptions=True)
+        store.close()
+        assert len(sweeps) <= 4
 
     asyncio.run(body())
 
