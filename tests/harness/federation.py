@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +44,8 @@ class Federation:
     Use it as a context manager: everything started is ended, whatever happened.
     """
 
-    def __init__(self, root: Path, *, tls: bool, nodes: int = 2) -> None:
+    def __init__(self, root: Path, *, tls: bool, nodes: int = 2, hosts: Sequence[str] = ()) -> None:
+        """Choose addresses and make keys; the server certificate is for ``hosts``, too."""
         self.root, self.tls = root, tls
         root.mkdir(parents=True, exist_ok=True)
         self.fleet, self.control, self.serverappio = (free_address() for _ in range(3))
@@ -54,7 +55,8 @@ class Federation:
         self.certs = root / "certs"
         self.ca = self.certs / "user" / "ca.crt"
         pki = [sys.executable, str(ROOT / "certs" / "pki.py"), "all", "--nodes", str(nodes)]
-        subprocess.run([*pki, "--out", str(self.certs)], check=True, stdout=subprocess.DEVNULL)
+        pki += ["--out", str(self.certs), *(["--san", ",".join(hosts)] if hosts else [])]
+        subprocess.run(pki, check=True, stdout=subprocess.DEVNULL)
 
     def __enter__(self) -> Self:
         return self
@@ -111,11 +113,15 @@ class Federation:
         """Start any other program of a release."""
         return self._start(name, tools, [tools.program(command), *args])
 
-    def _start(self, name: str, tools: Toolset, argv: Sequence[str]) -> Program:
-        env = self.environment(tools, name)
+    def start_command(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> Program:
+        """Start any command line in any environment."""
         program = Program(name, argv, log=self.root / f"{name}.log", env=env, cwd=self.root)
         self.programs.append(program)
         return program
+
+    def _start(self, name: str, tools: Toolset, argv: Sequence[str]) -> Program:
+        env = self.environment(tools, name)
+        return self.start_command(name, argv, env)
 
     # -- the command line -----------------------------------------------------------------
 

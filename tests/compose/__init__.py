@@ -1,0 +1,1 @@
+"""Whole federations in containers, from the project's own compose files: one folder per promise."""

@@ -1,0 +1,102 @@
+"""The engine and images these tests need, and the federations that many of them share."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from python_on_whales import DockerClient
+
+from tests.compose.deployment import Deployment, forget_environment
+from tests.compose.project import Project, remove_leftovers
+from tests.harness.toolset import ROOT
+
+HERE: Final = Path(__file__).parent
+ROLES: Final = ("superlink", "supernode", "serverapp", "clientapp", "cli")
+# Set where a missing engine must not go unnoticed: failures instead of skipped tests.
+REQUIRED: Final = bool(os.environ.get("FLWR_TEST_ENGINE_REQUIRED"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Make engine and images ready before a test's clock runs; else skip all, and say why."""
+    ours = [item for item in items if HERE in item.path.parents]
+    if not ours or config.getoption("collectonly"):
+        return
+    forget_environment()
+    reason = _missing_engine() or _missing_images()
+    if reason is None:
+        remove_leftovers(DockerClient())
+    elif REQUIRED:
+        raise pytest.UsageError(reason)
+    else:
+        for item in ours:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _missing_engine() -> str | None:
+    if _does("docker", "info") or _prepare("scripts/engine.py", "up"):
+        return None
+    return "no Docker engine answers here: make engine (as root), or start yours"
+
+
+def _missing_images() -> str | None:
+    if all(_does("docker", "image", "inspect", f"flwr-compose/{role}:0.1.0") for role in ROLES):
+        return None
+    return None if _prepare("images/build.py") else "the images are not built: make images"
+
+
+def _prepare(script: str, *args: str) -> bool:
+    """Run one of the project's scripts where it may do its work: as root."""
+    path = ROOT / script
+    if os.geteuid() != 0 or not path.exists():
+        return False
+    sys.stderr.write(f"\n{script} {' '.join(args)} ...\n")
+    return subprocess.run([sys.executable, str(path), *args], check=False).returncode == 0
+
+
+def _does(*argv: str) -> bool:
+    if shutil.which(argv[0]) is None:
+        return False
+    return subprocess.run(argv, capture_output=True, check=False, timeout=30).returncode == 0
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Three nodes on one host, with TLS and keys: for tests that leave it as they found it."""
+    limits = {"FLWR_CLIENTAPP_MEMORY": "384m", "FLWR_APP_PIDS": "200"}
+    root = tmp_path_factory.mktemp("deployment")
+    with Deployment(root, nodes=3, variables=limits) as shared:
+        shared.up()
+        yield shared
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Deployment]:
+    """Two nodes' files and keys: the test starts them, and may break them."""
+    with Deployment(tmp_path) as own:
+        yield own
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A server's project alone; sites of other projects dial it at its published port."""
+    root = tmp_path_factory.mktemp("server")
+    with Deployment(root, nodes=0, keys=3, files=["server.yaml"]) as alone:
+        alone.up()
+        yield alone
+
+
+@pytest.fixture(scope="session")
+def sites(server: Deployment) -> Iterator[dict[int, Project]]:
+    """Two sites of other organisations, by the number of their keys."""
+    with server.site(1) as one, server.site(2) as two:
+        for site in (one, two):
+            site.up(wait=False)
+        server.await_nodes(2)
+        for site in (one, two):
+            site.up()
+        yield {1: one, 2: two}
