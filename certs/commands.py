@@ -120,8 +120,8 @@ def _renew(args: argparse.Namespace, now: datetime) -> Report:
 
 def _check(args: argparse.Namespace, now: datetime) -> Report:
     """Look at every file: days left, pairs, chains, copies, rights and owners."""
-    reader = args.reader if args.reader is not None else READER if os.geteuid() == 0 else None
-    result = inspect_tree(args.out, now=now, warn_days=args.warn_days, reader=reader)
+    reader = args.reader if args.reader is not None else READER if os.geteuid() == 0 else 0
+    result = inspect_tree(args.out, now=now, warn_days=args.warn_days, reader=reader or None)
     code = ExitCode.DONE if result.is_fine else ExitCode.FINDINGS
     return result.facts(), result.text(), code
 
@@ -227,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
         "--reader",
         type=int,
         metavar="UID",
-        help=f"who has to be able to read private files (default: {READER} for root)",
+        help=f"who has to be able to read private files (default: {READER} for root; 0: nobody)",
     )
 
     _san_flag(_verb(verbs, "renew-server", _renew))

@@ -25,7 +25,6 @@ from certs.layout import (
     PairFiles,
 )
 
-_REPAIR: Final = "pki.py all (at a site: pki.py site) makes what is missing"
 _OTHERS: Final = 0o007
 _GROUP: Final = 0o070
 _READ: Final = 4
@@ -134,6 +133,9 @@ class _Inspector:
         self._layout, self._now = layout, now
         self._warn_days, self._reader = warn_days, reader
         self._result = Inspection(layout.root)
+        is_server = layout.superlink.exists()
+        verb = "all" if is_server else "site --name NAME"
+        self._repair = f"pki.py {verb} --out {layout.root}"
 
     def run(self) -> Inspection:
         """Check role by role, then the rights of every file."""
@@ -174,12 +176,12 @@ class _Inspector:
         public = folder / NODE_PUBLIC
         line = parse_public_line(public.read_text("utf-8"), str(public))
         if public_line_of(folder / NODE_KEY, "").blob != line.blob:
-            self._broken(public, f"is not the public half of {NODE_KEY}", _REPAIR)
+            self._broken(public, f"is not the public half of {NODE_KEY}", self._repair)
         listing = self._layout.node_list
         if listing.exists():
             listed = parse_list(listing.read_text("utf-8"), str(listing))
             if line.blob not in {known.blob for known in listed}:
-                remedy = f"pki.py add-node {public}"
+                remedy = f"pki.py add-node --out {self._layout.root} {public}"
                 self._broken(listing, f"does not list the key of {folder.name}", remedy)
 
     def _pair(self, files: PairFiles) -> None:
@@ -187,11 +189,11 @@ class _Inspector:
             self._certificate(files.certificate)
         key = authority.load_key(files.key)
         if authority.load_certificates(files.certificate)[0].public_key() != key.public_key():
-            self._broken(files.key, f"is not the key of {files.certificate.name}", _REPAIR)
+            self._broken(files.key, f"is not the key of {files.certificate.name}", self._repair)
 
     def _chain(self, path: Path, signers: list[x509.Certificate], trust: Path) -> None:
         if signers and not authority.is_issued_by(authority.load_certificates(path)[0], signers):
-            self._broken(path, f"was not issued by {trust}", _REPAIR)
+            self._broken(path, f"was not issued by {trust}", self._repair)
 
     def _certificate(self, path: Path, *, is_ca: bool = False) -> list[x509.Certificate]:
         found: list[x509.Certificate] = []
@@ -212,9 +214,10 @@ class _Inspector:
 
     def _time(self, path: Path, certificate: x509.Certificate, days: int, *, is_ca: bool) -> None:
         remedy = (
-            "pki.py all --force, then give every site and researcher the new ca.crt"
+            f"pki.py all --force --out {self._layout.root}, then give every site and researcher "
+            "the new ca.crt"
             if is_ca
-            else "pki.py renew-server"
+            else f"pki.py renew-server --out {self._layout.root}"
         )
         if self._now < certificate.not_valid_before_utc:
             since = certificate.not_valid_before_utc.isoformat()
@@ -227,9 +230,9 @@ class _Inspector:
 
     def _same(self, path: Path, original: Path) -> None:
         if not path.exists():
-            self._broken(path, "does not exist", _REPAIR)
+            self._broken(path, "does not exist", self._repair)
         elif original.exists() and path.read_bytes() != original.read_bytes():
-            self._broken(path, f"differs from {original}", _REPAIR)
+            self._broken(path, f"differs from {original}", self._repair)
 
     def _rights(self, folder: Path) -> None:
         """Private files: nobody else's, and within reach of the container they are for."""
@@ -249,11 +252,10 @@ class _Inspector:
         shut = [p for p in files if not _allows(p.stat(), self._reader, _READ)]
         if shut:
             rights = ", ".join(f"{p.name} is {_describe_rights(p.stat())}" for p in shut)
-            paths = " ".join(str(p) for p in shut)
             self._broken(
                 folder,
                 f"containers, which run as uid {self._reader}, cannot read it: {rights}",
-                f"sudo chown 0:{self._reader} {paths} && sudo chmod 640 {paths}",
+                f"sudo chown -R 0:{self._reader} {folder} && sudo chmod -R u=rwX,g=rX,o= {folder}",
             )
 
     def _guarded(self, path: Path, look: Callable[[], Any]) -> None:
@@ -262,7 +264,7 @@ class _Inspector:
         except PkiError as error:
             self._broken(path, error.cause, error.hint)
         except FileNotFoundError as error:
-            self._broken(Path(error.filename or path), "does not exist", _REPAIR)
+            self._broken(Path(error.filename or path), "does not exist", self._repair)
         except (OSError, UnicodeDecodeError) as error:
             self._broken(path, f"cannot be read: {error}", "check its owner, or run as root")
 

@@ -80,7 +80,7 @@ def test_check_exits_with_1_within_the_limit(
     code, out, _ = run(capsys, "check", "--out", root, "--warn-days", "400")
     assert code == 1
     assert "expiring: " in out
-    assert "what to do: pki.py renew-server" in out
+    assert f"what to do: pki.py renew-server --out {root}" in out
     facts = json.loads(run(capsys, "check", "--out", root, "--format", "json")[1])
     assert facts["fine"] is True
     assert facts["listed-nodes"] == 1
