@@ -1,0 +1,1 @@
+"""What `make doctor` looks at: host, settings, trust, deployment; standard library only."""
