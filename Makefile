@@ -3,19 +3,68 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
-NODES ?= 2
+NODES ?=
 ROUNDS ?= 5
+APP ?=
+SAN ?=
+FORCE ?=
 T ?=
 ARGS ?=
+SOURCES := runtime tests scripts certs examples images compose
+DCLINT := .state/dclint-3.1.0/node_modules/.bin/dclint
+# How many nodes `make certs` makes keys for: as many as are asked for, or run.
+KEYS = $(or $(NODES),$(shell sed -n 's/^FLWR_NODES=//p' compose/.env 2>/dev/null),3)
 
-.PHONY: help setup demo-local clean test test-unit test-integration test-interop test-postgres \
-	interop-matrix check fmt lint types imports shell proto proto-check bench-rounds
+.PHONY: help demo up down clean engine bases images app-image certs certs-check database-secret \
+	doctor setup demo-local test test-unit test-integration test-interop test-postgres \
+	test-compose interop-matrix bench-rounds check lint types imports shell containers \
+	proto-check compose-check fmt proto compose
 
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 	  /^[a-zA-Z_-]+:.*## / {printf "  \033[36m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-##@ Start here
+##@ A federation in containers
+demo: ## From a bare machine to a finished run: NODES=3 ROUNDS=5
+	@$(PYTHON) scripts/demo.py $(if $(NODES),--nodes $(NODES)) --rounds $(ROUNDS) $(ARGS)
+
+up: ## Start what compose/.env describes, and wait until it is healthy
+	@$(PYTHON) scripts/federation.py up $(ARGS)
+
+down: ## Stop it; state is kept
+	@$(PYTHON) scripts/federation.py down $(ARGS)
+
+clean: ## Remove every trace: containers, volumes, images, keys, files; ARGS=--dry-run lists them
+	@$(PYTHON) scripts/clean.py $(ARGS)
+
+doctor: ## Look for what commonly goes wrong, and say what to do
+	@$(PYTHON) scripts/doctor.py $(ARGS)
+
+##@ Its parts
+engine: ## Install and start Docker Engine, Compose and buildx where they are missing
+	@$(PYTHON) scripts/engine.py install
+	@$(PYTHON) scripts/engine.py up
+
+bases: ## Base images, from Debian packages
+	@$(PYTHON) images/bases.py make $(ARGS)
+
+images: ## Images of every role
+	@$(PYTHON) images/build.py $(ARGS)
+
+app-image: ## Images with an app's packages: APP=examples/digits
+	@test -n '$(APP)' || { echo 'say which app: make app-image APP=examples/digits'; exit 2; }
+	@$(PYTHON) images/app_image.py $(APP) $(ARGS)
+
+certs: ## Authority, server certificate, node keys: SAN=hub.example NODES=3 FORCE=1
+	@scripts/pki.sh all --nodes $(KEYS) $(if $(SAN),--san $(SAN)) $(if $(FORCE),--force) $(ARGS)
+
+certs-check: ## Days left, pairs, rights; fails on findings
+	@scripts/pki.sh check $(ARGS)
+
+database-secret: ## Password for the overlay postgres
+	@$(PYTHON) compose/database_secret.py $(ARGS)
+
+##@ Without containers
 setup: .venv/.complete ## Make .venv with the package (editable) and all commands in .venv/bin
 
 .venv/.complete: pyproject.toml constraints.txt
@@ -26,14 +75,10 @@ setup: .venv/.complete ## Make .venv with the package (editable) and all command
 	@echo 'Ready.  Next: make demo-local, or source .venv/bin/activate and flwr --help'
 
 demo-local: setup ## A TLS federation of processes on this machine: NODES=2 ROUNDS=5
-	@$(BIN)/python scripts/demo_local.py --nodes $(NODES) --rounds $(ROUNDS) $(ARGS)
-
-clean: ## Remove everything that setup, tests and the demo made
-	rm -rf .venv .state .interop .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@$(BIN)/python scripts/demo_local.py --nodes $(or $(NODES),2) --rounds $(ROUNDS) $(ARGS)
 
 ##@ Test
-test: setup .interop/flwr-1.29.0/complete ## Everything CI runs: unit, contract, integration, interop; T=path narrows it
+test: setup .interop/flwr-1.29.0/complete ## Everything CI runs, containers too where an engine is; T=path narrows it
 	$(BIN)/python scripts/run_tests.py $(T) $(ARGS)
 
 test-unit: setup ## Unit and contract tests only
@@ -44,6 +89,9 @@ test-integration: setup ## Whole federations of our own programs
 
 test-interop: setup .interop/flwr-1.29.0/complete ## With upstream's programs as peers
 	$(BIN)/pytest $(or $(T),tests/interop) -m "not matrix" $(ARGS)
+
+test-compose: setup ## Federations in containers; after make images (make demo): T=tests/compose/demo
+	$(BIN)/pytest $(or $(T),tests/compose) $(ARGS)
 
 test-postgres: setup ## The store on PostgreSQL: FLWR_TEST_POSTGRES_URL=postgresql+psycopg://...
 	@test -n "$$FLWR_TEST_POSTGRES_URL" || { echo 'set FLWR_TEST_POSTGRES_URL to an empty database first'; exit 2; }
@@ -57,28 +105,38 @@ interop-matrix: setup ## With every upstream release we promise to work with
 	$(PYTHON) scripts/interop_venvs.py
 
 bench-rounds: setup ## Round times, CPU and memory of our own processes: NODES=2
-	$(BIN)/python -m tests.bench.round_times --nodes $(NODES) $(ARGS)
+	$(BIN)/python -m tests.bench.round_times --nodes $(or $(NODES),2) $(ARGS)
 
 ##@ Check
-check: lint types imports shell proto-check ## Everything static: ruff, mypy, layers, shellcheck, generated code
+check: lint types imports shell containers proto-check compose-check ## Everything static, generated files included
 
 lint: setup ## ruff: rules and format
-	$(BIN)/ruff check runtime tests scripts certs examples
-	$(BIN)/ruff format --check runtime tests scripts certs examples
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
 
 types: setup ## mypy --strict
 	$(BIN)/mypy
-	$(BIN)/mypy scripts certs tests
+	$(BIN)/mypy scripts certs tests images compose
 
 imports: setup ## Layers: arrows point down
 	$(BIN)/lint-imports
 
 shell: setup ## shellcheck
-	$(BIN)/shellcheck .ci/run $(wildcard scripts/*.sh)
+	$(BIN)/shellcheck .ci/run $(wildcard scripts/*.sh images/*.sh)
+
+containers: setup ## hadolint; the Compose linter where npm is
+	$(BIN)/hadolint $(shell find images -name 'Dockerfile*' -o -name '*.Dockerfile')
+	@if command -v npm >/dev/null; then \
+	  $(MAKE) --no-print-directory $(DCLINT) && \
+	  $(DCLINT) --config compose/.dclintrc.yaml --max-warnings 0 compose/*.yaml compose/overlays/*.yaml; \
+	else echo 'SKIPPED: the Compose linter dclint, because there is no npm'; fi
+
+$(DCLINT):
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(firstword $(subst /node_modules, ,$@)) dclint@3.1.0
 
 fmt: setup ## Format and apply safe fixes
-	$(BIN)/ruff format runtime tests scripts certs examples
-	$(BIN)/ruff check --fix runtime tests scripts certs examples
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
 
 ##@ Generate
 proto: setup ## Python code from proto/
@@ -86,3 +144,9 @@ proto: setup ## Python code from proto/
 
 proto-check: setup ## Fail when generated code and proto/ differ
 	$(BIN)/python scripts/gen_proto.py --check
+
+compose: ## compose/site.yaml and overlays of nodes from compose/templates
+	$(PYTHON) compose/generate.py $(ARGS)
+
+compose-check: ## Fail when they and their templates differ
+	$(PYTHON) compose/generate.py --check

@@ -87,15 +87,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         files = list(made_files(args.max))
     except TemplateError as error:
-        print(f"generate.py: {error}", file=sys.stderr)
+        sys.stderr.write(f"generate.py: {error}\n")
         return _USAGE
     stale = [(p, text) for p, text in files if not p.exists() or p.read_text("utf-8") != text]
     for path, text in stale:
         if not args.check:
             path.write_text(text, "utf-8")
-        print(f"{'differs from its template:' if args.check else 'wrote'} {path.relative_to(HERE)}")
+        did = "differs from its template:" if args.check else "wrote"
+        sys.stdout.write(f"{did} {path.relative_to(HERE)}\n")
     if args.check and stale:
-        print("what to do: python3 compose/generate.py", file=sys.stderr)
+        sys.stderr.write("what to do: python3 compose/generate.py\n")
         return _STALE
     return 0
 
