@@ -20,7 +20,11 @@ SUITE_VERSION: Final = 13
 OLDEST_VERSION: Final = 12  # its C library (2.36) runs the engine of SUITE
 LOCK_WAIT_S: Final = 300.0  # an unattended upgrade takes minutes
 LOCK_RETRY_S: Final = 2.0
-LOCKED: Final = ("Could not get lock", "Unable to lock", "Unable to acquire the dpkg frontend lock")
+LOCKED: Final = (  # as apt, its lists and dpkg say it
+    "Could not get lock",
+    "Unable to lock",
+    "lock was locked by another process",
+)
 
 
 class SetupError(Exception):
@@ -116,13 +120,26 @@ def parse_mirrors(targets: str, codename: str) -> Mirrors:
 def mirrors() -> Mirrors:
     """Ask apt where this machine gets its packages from.
 
+    Apt tells only of indexes it has; a slim machine has thrown them away, so they are fetched then.
+
     Raises:
         SetupError: apt knows no source for the machine's own suite.
     """
+    codename = distribution().codename
+    try:
+        return parse_mirrors(index_targets(), codename)
+    except SetupError:
+        if not is_root():
+            raise
+    run_apt(["apt-get", "-qq", "update"])
+    return parse_mirrors(index_targets(), codename)
+
+
+def index_targets() -> str:
+    """List the package indexes that apt has, as ``REPO_URI SUITE`` lines."""
     columns = "$(REPO_URI) $(RELEASE)"
     command = ["apt-get", "indextargets", "--format", columns, "Created-By: Packages"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return parse_mirrors(done.stdout, distribution().codename)
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def source_lines(where: Mirrors, suite: str) -> str:

@@ -1,6 +1,7 @@
 """What a Debian machine tells about itself: suite, mirrors, locks."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,19 @@ def test_a_machine_without_sources_is_told_to_add_them() -> None:
     assert "apt-get update" in refusal.value.remedy
 
 
+def test_a_machine_that_threw_its_indexes_away_fetches_them_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = ["", TARGETS]
+    asked: list[Sequence[str]] = []
+    monkeypatch.setattr(debian, "distribution", lambda: Distribution("debian", 12, "bookworm"))
+    monkeypatch.setattr(debian, "is_root", lambda: True)
+    monkeypatch.setattr(debian, "index_targets", lambda: told.pop(0))
+    monkeypatch.setattr(debian, "run_apt", asked.append)
+    assert debian.mirrors().archive == "http://mirror.example/debian/"
+    assert asked == [["apt-get", "-qq", "update"]]
+
+
 def test_sources_are_signed_by_debians_keys() -> None:
     lines = debian.source_lines(Mirrors("http://a.example/", "http://s.example/"), "trixie")
     keyring = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
@@ -73,6 +87,7 @@ def test_sources_are_signed_by_debians_keys() -> None:
 
 def test_a_taken_lock_is_told_from_other_failures() -> None:
     assert debian.is_locked("E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by 7")
+    assert debian.is_locked("dpkg: error: dpkg database lock was locked by another process: 248")
     assert not debian.is_locked("E: Unable to locate package docker.io")
 
 
