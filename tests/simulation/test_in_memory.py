@@ -1,8 +1,10 @@
 """Messages of a simulation stay in memory, and no failure of a ClientApp or worker ends the run."""
 
+import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -162,3 +164,10 @@ def test_bad_input_is_refused_with_cause(tmp_path: Path, args: tuple[str, str], 
     assert not document["success"]
     assert cause in document["error-message"]
     assert "Traceback" not in output
+
+
+def test_a_superexec_may_start_the_command_for_a_run_of_its_superlink(tmp_path: Path) -> None:
+    argv = [sys.executable, "-P", "-m", "flwr.simulation.main", "--check-config", "--insecure"]
+    argv += ["--serverappio-api-address", "127.0.0.1:9191", "--token", "t"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout)["serverappio_api_address"] == "127.0.0.1:9191"

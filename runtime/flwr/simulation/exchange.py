@@ -134,12 +134,8 @@ class Exchange:
         reply = answer.reply
         if isinstance(reply, Error):
             return _error_reply(job, reply)
-        if reply.has_content() and job.expires_at <= self._now():
-            return _error_reply(
-                job, Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, _TOO_LATE), src=SUPERLINK_NODE
-            )
-        _stamp_reply(reply, job, src=NodeId(job.metadata.dst_node_id))
-        return reply
+        _stamp(reply, job)
+        return reply if job.expires_at > self._now() else _outlived(reply)
 
     def _keep(self, message_id: MessageId, reply: Message) -> None:
         self._replies[message_id] = reply
@@ -155,7 +151,7 @@ class Exchange:
             if self._open.pop(message_id, None) is not None:
                 self._keep(message_id, self._unknown_reply(message_id))
             elif message_id in self._replies:
-                self._replies[message_id] = self._unknown_reply(message_id)
+                self._replies[message_id] = _outlived(self._replies[message_id])
 
     def _until_expiry(self) -> float:
         """Return the seconds until the next instruction expires."""
@@ -186,15 +182,29 @@ def new_message_id() -> MessageId:
     return MessageId(secrets.token_hex(_ID_BYTES))
 
 
-def _error_reply(job: Job, error: Error, *, src: NodeId | None = None) -> Message:
+def _error_reply(job: Job, error: Error) -> Message:
     reply = Message(error, reply_to=restore(job.metadata, content=RecordDict()))
-    _stamp_reply(reply, job, src=NodeId(job.metadata.dst_node_id) if src is None else src)
+    _stamp(reply, job)
     return reply
 
 
-def _stamp_reply(reply: Message, job: Job, *, src: NodeId) -> None:
-    run_id = job.metadata.run_id
-    stamp(reply.metadata, run_id=run_id, message_id=new_message_id(), src_node_id=src)
+def _outlived(reply: Message) -> Message:
+    """Return what takes the place of a reply after its life; an error is told at any time."""
+    if reply.has_error():
+        return reply
+    told = reply.metadata
+    stamp(told, run_id=told.run_id, message_id=told.message_id, src_node_id=SUPERLINK_NODE)
+    return restore(told, error=Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, _TOO_LATE))
+
+
+def _stamp(reply: Message, job: Job) -> None:
+    asked = job.metadata
+    stamp(
+        reply.metadata,
+        run_id=asked.run_id,
+        message_id=new_message_id(),
+        src_node_id=asked.dst_node_id,
+    )
 
 
 def _check(message: Message) -> None:

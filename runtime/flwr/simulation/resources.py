@@ -66,9 +66,10 @@ def read_needs(resources: Mapping[str, Any]) -> ClientNeeds:
     if unknown := sorted(named.keys() - {"num_cpus", "num_gpus"}):
         raise InvalidError(f"client resources {', '.join(unknown)} are unknown to the process pool")
     cpus, gpus = named.get("num_cpus", _DEFAULT_CPUS), named.get("num_gpus", 0.0)
-    for key, value, is_allowed in (("num_cpus", cpus, cpus > 0), ("num_gpus", gpus, gpus >= 0)):
-        if not is_allowed:
-            raise InvalidError(f"client resource {key} is {value}, it must be positive")
+    if not isinstance(cpus, int | float) or cpus <= 0:
+        raise InvalidError(f"client resource num_cpus is {cpus!r}, it must be a positive number")
+    if not isinstance(gpus, int | float) or gpus < 0:
+        raise InvalidError(f"client resource num_gpus is {gpus!r}, it must be a number, 0 or more")
     return ClientNeeds(cpus=float(cpus), gpus=float(gpus))
 
 

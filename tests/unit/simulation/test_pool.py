@@ -1,0 +1,241 @@
+"""The process pool with real workers."""
+
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cloudpickle
+import pytest
+
+from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app.metadata import Metadata
+from flwr.clientapp import ClientApp
+from flwr.core.clock import SystemClock
+from flwr.core.ids import RunId
+from flwr.core.message import ErrorCode
+from flwr.fab.entry import EntryReference
+from flwr.simulation.backend import Answer, Job, WorkerSetup
+from flwr.simulation.pool_backend import PoolBackend
+from tests.harness.program import eventually, processes
+
+
+pytestmark = pytest.mark.slow
+
+
+def make_app() -> ClientApp:
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        wish = str(message.content["config"]["wish"])
+        if wish == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if wish == "exit":
+            os._exit(5)
+        if wish == "raise":
+            context.state["spoilt"] = ConfigRecord()
+            raise ValueError("no")
+        if wish == "sleep":
+            time.sleep(60)
+        if wish == "remember":
+            context.state["seen"] = ConfigRecord({"partition": context.node_config["partition-id"]})
+        metrics = MetricRecord(
+            {"pid": os.getpid(), "node": int(context.node_config["partition-id"])}
+        )
+        return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+    return app
+
+
+class Inbox:
+    """Takes answers from the pool's threads."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer] = {}
+        self._changed = threading.Condition()
+
+    def deliver(self, job: Job, answer: Answer) -> None:
+        with self._changed:
+            assert job.metadata.message_id not in self.answers
+            self.answers[job.metadata.message_id] = answer
+            self._changed.notify_all()
+
+    def await_answers(self, count: int) -> dict[str, Answer]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.answers) >= count, timeout=60)
+        return self.answers
+
+
+def jobs(*wishes: str, ttl: float = 3600.0) -> list[Job]:
+    """Return a job per wish; its message id is its number."""
+    made = []
+    now = time.time()
+    for number, wish in enumerate(wishes):
+        content = RecordDict({"config": ConfigRecord({"wish": wish})})
+        metadata = Metadata(9, str(number), 1, 100 + number, "", "", now, ttl, "train")
+        made.append(Job(metadata, pickle.dumps(content), number, None, now + ttl))
+    return made
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    return Inbox()
+
+
+@pytest.fixture
+def pools(inbox: Inbox) -> Iterator["Pools"]:
+    opened = Pools(inbox)
+    yield opened
+    for pool in opened.pools:
+        pool.close()
+
+
+class Pools:
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self.pools: list[PoolBackend] = []
+
+    def open(
+        self,
+        app: EntryReference | bytes | None = None,
+        *,
+        workers: int = 1,
+        path: Sequence[str] = (),
+    ) -> PoolBackend:
+        pickled = cloudpickle.dumps(make_app()) if app is None else app
+        setup = WorkerSetup(
+            app=pickled,
+            run_id=RunId(9),
+            num_partitions=10,
+            import_path=(*path, *sys.path),
+        )
+        pool = PoolBackend(setup, workers, SystemClock())
+        pool.start(self._inbox.deliver)
+        self.pools.append(pool)
+        return pool
+
+
+def is_reapable(pid: int) -> bool:
+    """Tell whether all threads of a killed process have ended, and with them its pipes."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def reply_of(answer: Answer) -> Message:
+    assert isinstance(answer.reply, Message)
+    return answer.reply
+
+
+def test_every_job_is_answered_by_the_workers_there_are(pools: Pools, inbox: Inbox) -> None:
+    pool = pools.open(workers=2)
+    pool.submit(jobs(*["work"] * 100))
+    answers = inbox.await_answers(100)
+    metrics = {k: reply_of(a).content.metric_records["metrics"] for k, a in answers.items()}
+    assert {key: m["node"] for key, m in metrics.items()} == {str(n): n for n in range(100)}
+    assert {m["pid"] for m in metrics.values()} <= set(pool.pids)
+    assert all(reply_of(a).metadata.reply_to_message_id == key for key, a in answers.items())
+
+
+@pytest.mark.row("S75")
+@pytest.mark.parametrize(
+    ("wish", "cause"),
+    [("die", "ClientApp was killed by SIGKILL"), ("exit", "ClientApp exited with code 5")],
+)
+def test_a_worker_that_dies_costs_one_job(
+    pools: Pools, inbox: Inbox, wish: str, cause: str
+) -> None:
+    pools.open().submit(jobs("work", "work", wish, "work", "work", "work"))
+    answers = inbox.await_answers(6)
+    failed = {
+        key: answer.reply for key, answer in answers.items() if isinstance(answer.reply, Error)
+    }
+    assert failed == {"2": Error(ErrorCode.CLIENT_APP_CRASHED, cause)}
+
+
+def test_a_worker_that_dies_idle_costs_nothing(pools: Pools, inbox: Inbox) -> None:
+    pool = pools.open()
+    pool.submit(jobs("work"))
+    inbox.await_answers(1)
+    (pid,) = pool.pids
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: is_reapable(pid), timeout=10)
+    inbox.answers.clear()
+    pool.submit(jobs("work", "work"))
+    assert all(isinstance(answer.reply, Message) for answer in inbox.await_answers(2).values())
+
+
+def test_an_exception_is_an_error_reply_and_keeps_the_state(pools: Pools, inbox: Inbox) -> None:
+    pools.open().submit(jobs("raise", "remember", "work"))
+    answers = inbox.await_answers(3)
+    error = reply_of(answers["0"]).error
+    assert error.code == ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+    assert error.reason == "<class 'ValueError'>:<'no'>"
+    assert answers["0"].state is answers["2"].state is None
+    kept = answers["1"].state
+    assert kept is not None
+    assert pickle.loads(kept)["seen"]["partition"] == 1  # noqa: S301  # from our own worker
+
+
+def test_an_app_that_cannot_be_imported_is_said_so_each_time(
+    pools: Pools, inbox: Inbox, tmp_path: Path
+) -> None:
+    (tmp_path / "broken_here.py").write_text("1 / 0")
+    pools.open(EntryReference("broken_here", "app"), path=[str(tmp_path)]).submit(
+        jobs("work", "work")
+    )
+    for answer in inbox.await_answers(2).values():
+        error = reply_of(answer).error
+        assert error.code == ErrorCode.LOAD_CLIENT_APP_EXCEPTION
+        assert "ZeroDivisionError" in str(error.reason)
+
+
+def test_an_app_that_kills_its_importer_does_not_keep_the_run_waiting(
+    pools: Pools, inbox: Inbox, tmp_path: Path
+) -> None:
+    (tmp_path / "deadly_here.py").write_text("import os; os._exit(9)")
+    pools.open(EntryReference("deadly_here", "app"), workers=2, path=[str(tmp_path)]).submit(
+        jobs("work", "work", "work")
+    )
+    for answer in inbox.await_answers(3).values():
+        assert isinstance(answer.reply, Error)
+        assert answer.reply.code == ErrorCode.CLIENT_APP_CRASHED
+        assert "exited with code 9" in str(answer.reply.reason)
+
+
+def test_a_worker_busy_beyond_its_message_s_life_is_replaced(pools: Pools, inbox: Inbox) -> None:
+    pool = pools.open()
+    pool.submit(jobs("work"))
+    inbox.await_answers(1)
+    inbox.answers.clear()
+    pool.submit(jobs("sleep", ttl=0.5))
+    assert isinstance(inbox.await_answers(1)["0"].reply, Error)
+    inbox.answers.clear()
+    pool.submit(jobs("work"))
+    assert isinstance(inbox.await_answers(1)["0"].reply, Message)
+
+
+def test_what_has_expired_in_the_queue_is_not_begun(pools: Pools, inbox: Inbox) -> None:
+    pool = pools.open()
+    pool.submit(jobs("die", ttl=-1.0))
+    reply = inbox.await_answers(1)["0"].reply
+    assert isinstance(reply, Error)
+    assert reply.code == ErrorCode.MESSAGE_UNAVAILABLE
+
+
+def test_closing_ends_busy_and_idle_workers(pools: Pools, inbox: Inbox) -> None:
+    pool = pools.open(workers=2)
+    pool.submit(jobs("work"))
+    inbox.await_answers(1)
+    eventually(lambda: len(pool.pids) == 2, timeout=10)
+    pids = set(pool.pids)
+    pool.submit(jobs("sleep"))
+    time.sleep(0.2)
+    started = time.monotonic()
+    pool.close()
+    assert time.monotonic() - started < 5
+    assert not pids & processes().keys()
+    assert pool.pids == []
