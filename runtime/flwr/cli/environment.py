@@ -18,9 +18,9 @@ import typer
 from flwr.cli.connection import Connection
 from flwr.cli.control import Control, open_control
 from flwr.core.clock import Clock, SystemClock
+from flwr.core.home import flwr_home
 from flwr.core.limits import LOCAL_CONTROL_PORT
 
-_HOME_VARIABLE: Final = "FLWR_HOME"
 _PORT_VARIABLE: Final = "FLWR_LOCAL_CONTROL_API_PORT"
 
 
@@ -59,10 +59,9 @@ class Environment:
 
 def system_environment() -> Environment:
     """Return the real surroundings."""
-    home = os.environ.get(_HOME_VARIABLE)
     port = os.environ.get(_PORT_VARIABLE, "")
     return Environment(
-        home=Path(home).expanduser() if home else Path.home() / ".flwr",
+        home=flwr_home(),
         local_control_port=int(port) if port.isdecimal() else LOCAL_CONTROL_PORT,
         clock=SystemClock(),
     )

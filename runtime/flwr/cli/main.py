@@ -20,7 +20,7 @@ from flwr.cli.new import new
 from flwr.cli.run import run
 from flwr.cli.stop import stop
 from flwr.cli.supernode import supernode
-from flwr.shell.exits import ExitCode
+from flwr.shell.exits import ExitCode, heed_sigterm
 
 _HELP_NAMES: Final = {"help_option_names": ["-h", "--help"]}
 _COMMANDS: Final[dict[str, Callable[..., None]]] = {
@@ -79,6 +79,7 @@ app = _make_app()
 
 def main(arguments: Sequence[str] | None = None, environment: Environment | None = None) -> None:
     """Run one command and exit with its code."""
+    heed_sigterm()
     given = list(sys.argv[1:] if arguments is None else arguments)
     surroundings = environment or system_environment()
     try:

@@ -1,13 +1,12 @@
 """The app's object: its bundle installed and checked, its module imported, its attribute found."""
 
 import importlib
-import os
 import sys
 from functools import reduce
-from pathlib import Path
 from typing import TypeVar
 
 from flwr.core.errors import InvalidError
+from flwr.core.home import flwr_home
 from flwr.core.ids import FabHash
 from flwr.fab.entry import EntryReference
 from flwr.fab.install import InstalledApp, install_fab
@@ -21,11 +20,6 @@ class LoadError(InvalidError):
     def __init__(self, entry: EntryReference, why: str) -> None:
         super().__init__(f"Unable to load {entry}: {why}")
         self.entry = entry
-
-
-def flwr_home() -> Path:
-    """Return the directory of installed apps and settings."""
-    return Path(os.environ.get("FLWR_HOME") or Path.home() / ".flwr")
 
 
 def install(content: bytes, fab_hash: str) -> InstalledApp:

@@ -3,13 +3,44 @@
 import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _OOM_FILES: Final = ("memory.events", "memory/memory.oom_control", "memory.oom_control")
+
+
+class _Register:
+    """The processes that somebody here waits for; nobody else may."""
+
+    def __init__(self) -> None:
+        self._alive: dict[int, asyncio.subprocess.Process] = {}
+        self._starting = 0
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Note that a process is being started whose id is not known yet."""
+        self._starting += 1
+        try:
+            yield
+        finally:
+            self._starting -= 1
+
+    def add(self, process: asyncio.subprocess.Process) -> None:
+        """Note a started process."""
+        self._alive = {pid: p for pid, p in self._alive.items() if p.returncode is None}
+        self._alive[process.pid] = process
+
+    def may_be_ours(self, pid: int) -> bool:
+        """Tell whether ``pid`` is, or may turn out to be, a process that is waited for here."""
+        process = self._alive.get(pid)
+        return self._starting > 0 or (process is not None and process.returncode is None)
+
+
+own_children: Final = _Register()
 
 
 class Child:
@@ -40,15 +71,17 @@ class Child:
         """
         oom_before = oom_kills()
         pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            env=dict(env) if env is not None else None,
-            stdin=pipe if stdin is not None else asyncio.subprocess.DEVNULL,
-            stdout=pipe if capture else None,
-            stderr=pipe if capture else None,
-            pass_fds=tuple(pass_fds),
-            start_new_session=True,
-        )
+        with own_children.starting():
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                env=dict(env) if env is not None else None,
+                stdin=pipe if stdin is not None else asyncio.subprocess.DEVNULL,
+                stdout=pipe if capture else None,
+                stderr=pipe if capture else None,
+                pass_fds=tuple(pass_fds),
+                start_new_session=True,
+            )
+            own_children.add(process)
         if stdin is not None and process.stdin is not None:
             process.stdin.write(stdin)
             process.stdin.close()

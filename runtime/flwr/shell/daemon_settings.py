@@ -102,7 +102,7 @@ def read_appio(values: Mapping[str, Any], *, api: str, in_clear_text: bool) -> A
     if tls is None and not is_insecure and not starts_superexec:
         raise ConfigError(
             f"with --isolation process the {api} API needs certificates of its own",
-            hint="give --appio-certfile, --appio-keyfile and --appio-ca-certfile; or, on a "
+            hint="give --appio-certfile and --appio-keyfile; or, on a "
             "private network, --appio-insecure",
         )
     return AppIoConfig(

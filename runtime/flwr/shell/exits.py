@@ -1,10 +1,13 @@
 """Exit codes, and the one place where an error becomes one."""
 
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
 from flwr.core.errors import ErrorKind, FlwrError
 
@@ -45,6 +48,7 @@ def exit_code_of(error: FlwrError) -> ExitCode:
 
 def run_program(program: str, body: Callable[[], int]) -> int:
     """Run a daemon's body; print an expected failure as cause and remedy, never a traceback."""
+    heed_sigterm()
     try:
         return body()
     except FlwrError as error:
@@ -56,6 +60,16 @@ def run_program(program: str, body: Callable[[], int]) -> int:
         return report_failure(program, expected)
     except KeyboardInterrupt:
         return ExitCode.DONE
+
+
+def heed_sigterm() -> None:
+    """End at SIGTERM also as process 1 of a container, whose signals have no default action."""
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, _end_at_once)
+
+
+def _end_at_once(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def first_expected(group: BaseExceptionGroup[BaseException]) -> FlwrError | None:

@@ -17,6 +17,7 @@ from typing import Final
 from flwr.shell.health_settings import HealthConfig
 from flwr.shell.settings import ConfigError
 from flwr.wire.health import Health, make_health_server
+from flwr.wire.listening import until_resolvable
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ async def told(health: Health, config: HealthConfig) -> AsyncIterator[None]:
         if config.file is not None:
             await cleanup.enter_async_context(_told_by_file(health, config.file))
         if config.address is not None:
+            await until_resolvable([config.address])
             server = make_health_server(config.address, health)
             await server.start()
             cleanup.push_async_callback(server.stop)

@@ -17,6 +17,7 @@ from flwr.core.limits import STOP_GRACE
 from flwr.shell.exits import ExitCode, run_program
 from flwr.shell.health import take_away, told
 from flwr.shell.logs import configure
+from flwr.shell.orphans import orphans_reaped
 from flwr.shell.parent import until_parent_exits
 from flwr.shell.settings import show_settings
 from flwr.shell.signals import repeated_stop_requests
@@ -85,7 +86,7 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
 async def _launch_until_done(loop: LaunchLoop, config: SuperExecConfig) -> None:
     """Launch until told to stop or until the parent has ended; no runner is left of ClientApps."""
     launching = asyncio.create_task(loop.run(), name="launching")
-    with repeated_stop_requests() as (stop, again):
+    with orphans_reaped(), repeated_stop_requests() as (stop, again):
         told, told_again = asyncio.create_task(stop.wait()), asyncio.create_task(again.wait())
         gone = asyncio.create_task(_until_parent_ends(config.parent_pid))
         try:

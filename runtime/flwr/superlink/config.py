@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flwr.auth.tls import TlsFiles
+from flwr.core.home import HOME_VARIABLE, user_home
 from flwr.core.limits import CONTROL_PORT, FLEET_PORT, SERVERAPPIO_PORT
 from flwr.shell.addresses import read_address
 from flwr.shell.daemon_settings import (
@@ -25,7 +26,7 @@ DESCRIPTION: Final = "Run the hub of a federation: it accepts runs and hands mes
 IN_MEMORY: Final = ":flwr-in-memory:"  # upstream's name for a database that is not kept
 
 _APPIO_API: Final = "ServerAppIo"
-_FLWR_HOME: Final = Path(os.environ.get("FLWR_HOME") or Path.home() / ".flwr")
+_STATE: Final = "superlink"  # below the user's directory, unless --state-dir names another
 
 SETTINGS: Final = (
     Setting(
@@ -69,9 +70,10 @@ SETTINGS: Final = (
     ),
     Setting(
         flag="--state-dir",
-        help="directory of everything that must survive a restart",
-        default=_FLWR_HOME / "superlink",
+        help="directory of everything that must survive a restart "
+        f"(default: {_STATE} in $FLWR_HOME or ~/.flwr)",
         read=Path,
+        metavar="DIR",
     ),
     Setting(
         flag="--database",
@@ -161,7 +163,7 @@ def make_config(values: Mapping[str, Any]) -> SuperLinkConfig:
         ConfigError: they contradict each other.
     """
     tls = _main_tls(values)
-    state_dir = Path(values["state_dir"]).expanduser().absolute()
+    state_dir = _state_dir(values["state_dir"])
     requires_auth = values["enable_supernode_auth"] or values["node_keys"] is not None
     if requires_auth and tls is None:
         raise ConfigError(
@@ -198,6 +200,19 @@ def _main_tls(values: Mapping[str, Any]) -> TlsFiles | None:
             "machine, --insecure",
         )
     return TlsFiles(certificate=given[0], key=given[1], ca=given[2])
+
+
+def _state_dir(given: Path | None) -> Path:
+    if given is not None:
+        return given.expanduser().absolute()
+    if home := os.environ.get(HOME_VARIABLE):
+        return Path(home).expanduser().absolute() / _STATE
+    usual = user_home()
+    if usual is None:
+        raise ConfigError(
+            "this user has no home to keep the SuperLink's state in", hint="give --state-dir DIR"
+        )
+    return usual / _STATE
 
 
 def _database(given: str | None, state_dir: Path) -> str:

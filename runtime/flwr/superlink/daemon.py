@@ -30,6 +30,7 @@ from flwr.shell.appio import AppIoSecurity, appio_security, check_appio
 from flwr.shell.executors import Executors
 from flwr.shell.health import told
 from flwr.shell.in_thread import in_thread
+from flwr.shell.orphans import orphans_reaped
 from flwr.shell.signals import stop_requests
 from flwr.shell.superexec import SuperExecKeeper, superexec_argv
 from flwr.shell.wakeups import Wakeups
@@ -48,6 +49,7 @@ from flwr.superlink.traffic import Traffic
 from flwr.superlink.uploads import Uploads
 from flwr.wire.channel import client_address
 from flwr.wire.health import Health
+from flwr.wire.listening import until_resolvable
 from flwr.wire.server import RpcServer
 
 logger = logging.getLogger(__name__)
@@ -61,7 +63,11 @@ async def serve(config: SuperLinkConfig) -> None:
     """
     wall = SystemClock()
     clock = SteadyClock(wall)
-    with stop_requests() as stop, closing(await in_thread(_open_store, config)) as store:
+    with (
+        stop_requests() as stop,
+        orphans_reaped(),
+        closing(await in_thread(_open_store, config)) as store,
+    ):
         wakeups = Wakeups()
         store.subscribe(wakeups.ring)
         operations = _build_operations(store, clock, config, wakeups)
@@ -74,6 +80,7 @@ async def serve(config: SuperLinkConfig) -> None:
         )
         await in_thread(_prepare, config, operations, reaper)
         security = appio_security(config.appio, config.run_dir, wall)
+        await until_resolvable((config.appio.address, config.fleet_address, config.control_address))
         servers = _bind(config, operations, security, wall)
         health = Health()
         async with told(health, config.reporting.health), asyncio.TaskGroup() as tasks:

@@ -40,6 +40,7 @@ from flwr.fab.verify import verify_fab
 from flwr.shell.appio import AppIoSecurity, appio_security, check_appio
 from flwr.shell.health import told
 from flwr.shell.in_thread import in_thread
+from flwr.shell.orphans import orphans_reaped
 from flwr.shell.signals import stop_requests
 from flwr.shell.superexec import SuperExecKeeper, superexec_argv
 from flwr.shell.wakeups import Wakeups
@@ -63,6 +64,7 @@ from flwr.wire.channel import client_address, open_aio_channel
 from flwr.wire.clients.fleet import FleetClient
 from flwr.wire.diagnose import explain
 from flwr.wire.health import Health
+from flwr.wire.listening import until_resolvable
 from flwr.wire.server import RpcServer
 
 logger = logging.getLogger(__name__)
@@ -95,6 +97,7 @@ async def work(config: SuperNodeConfig) -> None:
     """
     async with AsyncExitStack() as cleanup:
         stop = cleanup.enter_context(stop_requests())
+        cleanup.enter_context(orphans_reaped())
         state_dir = cleanup.enter_context(state_directory(config.state_dir))
         store = cleanup.enter_context(
             closing(await in_thread(open_store, str(state_dir / DATABASE)))
@@ -195,6 +198,7 @@ async def _build(
     )
     intake = Intake(store, clock, identity, session, runs, is_trusted=trust.objection)
     security = await in_thread(appio_security, config.appio, state_dir / "run", wall)
+    await until_resolvable([config.appio.address])
     share = session.fleet.push_logs if config.shares_app_logs else None
     server = make_clientappio(
         config.appio.address,

@@ -14,7 +14,7 @@ from typing import Final
 import grpc
 
 from flwr.auth.tls import ServerTls
-from flwr.core.errors import FlwrError, InvalidError, UnavailableError
+from flwr.core.errors import FlwrError, UnavailableError
 from flwr.core.limits import (
     MAX_CONCURRENT_STREAMS,
     MAX_RPC_BYTES,
@@ -24,6 +24,7 @@ from flwr.core.limits import (
 from flwr.wire.channel import join_address, milliseconds, split_address
 from flwr.wire.interceptors.access_log import AccessLogInterceptor
 from flwr.wire.interceptors.errors import ErrorInterceptor
+from flwr.wire.listening import CannotListenError, literal_addresses
 
 logger = logging.getLogger(__name__)
 
@@ -47,17 +48,6 @@ class PortInUseError(UnavailableError):
             hint="stop the program that holds it, or choose another port",
         )
         self.address = address
-
-
-class CannotListenError(InvalidError):
-    """The address cannot be bound on this machine."""
-
-    def __init__(self, address: str, why: str) -> None:
-        """Name the address and the system's reason."""
-        super().__init__(
-            f"cannot listen on {address}: {why}",
-            hint="use an address of this machine, 0.0.0.0, or a port above 1023",
-        )
 
 
 def chain(*proofs: grpc.aio.ServerInterceptor) -> tuple[grpc.aio.ServerInterceptor, ...]:
@@ -112,22 +102,56 @@ def make_server(
         PortInUseError: another program has the port.
         CannotListenError: the address is not this machine's, or not allowed.
     """
-    host, port = split_address(address)
+    host, _ = split_address(address)
     server = grpc.aio.server(
         interceptors=tuple(interceptors), options=_options(max_concurrent_streams)
     )
     for register in services:
         register(server)
+    credentials = None if tls is None else _credentials(tls, renewed_tls)
+    bound = [
+        _bind(server, literal, credentials, asked=address)
+        for literal in _bindable(literal_addresses(address), address)
+    ]
+    return RpcServer(server, host, bound[0])
+
+
+def _bindable(literals: Sequence[str], address: str) -> Sequence[str]:
+    """Return those that are addresses of this machine: a name may stand for others too.
+
+    Raises:
+        CannotListenError: none is.
+    """
+    if len(literals) == 1:
+        return literals
+    refusals = ((literal, _refusal(literal)) for literal in literals)
+    ours = [
+        literal
+        for literal, refusal in refusals
+        if refusal is None or refusal.errno == errno.EADDRINUSE
+    ]
+    if not ours:
+        raise CannotListenError(address, f"none of {', '.join(literals)} is of this machine")
+    return ours
+
+
+def _bind(
+    server: grpc.aio.Server,
+    literal: str,
+    credentials: grpc.ServerCredentials | None,
+    *,
+    asked: str,
+) -> int:
     try:
-        if tls is None:
-            bound = server.add_insecure_port(address)
+        if credentials is None:
+            port = server.add_insecure_port(literal)
         else:
-            bound = server.add_secure_port(address, _credentials(tls, renewed_tls))
+            port = server.add_secure_port(literal, credentials)
     except RuntimeError as cause:
-        raise _why_not_bound(host, port, address) from cause
-    if bound == 0:
-        raise _why_not_bound(host, port, address)
-    return RpcServer(server, host, bound)
+        raise _why_not_bound(literal, asked) from cause
+    if port == 0:
+        raise _why_not_bound(literal, asked)
+    return port
 
 
 def _options(max_concurrent_streams: int) -> tuple[tuple[str, int], ...]:
@@ -171,15 +195,22 @@ def _configuration(tls: ServerTls) -> grpc.ServerCertificateConfiguration:
     return grpc.ssl_server_certificate_configuration([(tls.key, tls.certificate)])
 
 
-def _why_not_bound(host: str, port: int, address: str) -> FlwrError:
-    """Bind once more without gRPC, which does not tell why it could not."""
+def _why_not_bound(literal: str, asked: str) -> FlwrError:
+    refusal = _refusal(literal)
+    if refusal is None or refusal.errno == errno.EADDRINUSE:
+        return PortInUseError(asked)  # perhaps free now; then it was taken a moment ago
+    where = asked if asked == literal else f"{asked} ({literal})"
+    return CannotListenError(where, refusal.strerror or str(refusal))
+
+
+def _refusal(literal: str) -> OSError | None:
+    """Bind without gRPC, which does not tell why it could not."""
+    host, port = split_address(literal)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-        except OSError as cause:
-            if cause.errno == errno.EADDRINUSE:
-                return PortInUseError(address)
-            return CannotListenError(address, cause.strerror or str(cause))
-    return PortInUseError(address)  # free now; it was taken a moment ago
+    except OSError as refusal:
+        return refusal
+    return None

@@ -13,7 +13,8 @@ from flwr.auth.certificate_watch import CertificateWatch
 from flwr.auth.certificates import self_signed
 from flwr.core.clock import SystemClock
 from flwr.wire.channel import open_aio_channel
-from flwr.wire.server import CannotListenError, PortInUseError, chain, make_server
+from flwr.wire.listening import CannotListenError
+from flwr.wire.server import PortInUseError, chain, make_server
 from tests.fakes.certificates import Authority, write_files
 from tests.fakes.rpc import byte_service, connected, serving, unary
 
