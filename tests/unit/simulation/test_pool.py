@@ -23,7 +23,6 @@ from flwr.simulation.backend import Answer, Job, WorkerSetup
 from flwr.simulation.pool_backend import PoolBackend
 from tests.harness.program import eventually, processes
 
-
 pytestmark = pytest.mark.slow
 
 

@@ -39,7 +39,7 @@ def same_console() -> Iterator[None]:
 
 def local_update(model: np.ndarray[Any, Any], partition: int) -> np.ndarray[Any, Any]:
     noise = np.random.default_rng([partition, int(model.sum() * 1000) % 97])
-    return 0.5 * model + noise.normal(size=model.shape)
+    return np.asarray(0.5 * model + noise.normal(size=model.shape))
 
 
 def make_client_app() -> ClientApp:
