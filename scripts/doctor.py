@@ -45,8 +45,7 @@ def diagnose(args: argparse.Namespace) -> list[Result]:
     model = _model(args, results)
     look("processors", lambda: host.check_processors(info, model))
     look("nodes", lambda: settings.check_nodes(model))
-    certs = args.certs or (model.certs if model else ROOT / ".state" / "certs")
-    look("certificates", lambda: trust.check_trust(certs, model, args.name))
+    look("certificates", lambda: trust.check_trust(_certs(args, model), model, args.name))
     look("mounts", lambda: mounts.check_mounts(model))
     if info:
         look("images", lambda: deployment.check_images(model))
@@ -72,6 +71,11 @@ def _model(args: argparse.Namespace, results: list[Result]) -> Model | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         results.append(skipped("deployment", f"could not look: {error}"))
     return None
+
+
+def _certs(args: argparse.Namespace, model: Model | None) -> Path | None:
+    given: Path | None = args.certs
+    return given or (model.certs if model else ROOT / ".state" / "certs")
 
 
 def show(results: Sequence[Result]) -> str:

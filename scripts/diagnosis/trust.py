@@ -38,9 +38,8 @@ def check_trust(certs: Path | None, model: Model | None, names: list[str]) -> It
         return
     found = facts["findings"]
     for item in found:
-        remedy = item["remedy"].replace("pki.py ", "certs/pki.py ").replace(_INSIDE, str(certs))
-        path = item["path"].replace(_INSIDE, str(certs), 1)
-        yield finding("certificates", f"{path} {item['cause']}", remedy)
+        remedy = item["remedy"].replace("pki.py ", "certs/pki.py ", 1)
+        yield finding("certificates", f"{item['path']} {item['cause']}", remedy)
     if not found:
         soonest = min(facts["certificates"], key=lambda c: int(c["days-left"]))
         yield fine("certificates", f"valid and matching; {soonest['days-left']} days left")
@@ -53,14 +52,21 @@ def _inspect(certs: Path, image: str) -> dict[str, Any] | Result:
         why = f"neither Python's cryptography nor the image {image} is here (make setup)"
         return skipped("certificates", why)
     answer = ask(command)
+    if command[-1] == _INSIDE:
+        answer = Answer(answer.code, _outside(answer.out, certs), _outside(answer.err, certs))
     facts = _facts(answer)
     if facts is not None:
         return facts
     if answer.code is None:
         return skipped("certificates", answer.last_line())
     cause, _, remedy = answer.err.partition("\n  what to do: ")
-    text = cause.removeprefix("pki.py: error: ").replace(_INSIDE, str(certs))
-    return finding("certificates", text.strip() or "cannot be read", remedy.strip() or "make certs")
+    text = cause.removeprefix("pki.py: error: ").strip()
+    return finding("certificates", text or "cannot be read", remedy.strip() or "make certs")
+
+
+def _outside(text: str, certs: Path) -> str:
+    """Translate what the container calls the folder into its name on the host."""
+    return re.sub(rf"(?<![\w./-]){_INSIDE}(?![\w.-])", lambda _: str(certs), text)
 
 
 def _facts(answer: Answer) -> dict[str, Any] | None:
