@@ -33,8 +33,9 @@ _UNUSED: Final = (
     *("*.dist-info/direct_url.json", "*.dist-info/top_level.txt"),
     *("alembic/testing", "alembic/templates", "sqlalchemy/testing"),
     *("sqlalchemy/dialects/mssql", "sqlalchemy/dialects/mysql", "sqlalchemy/dialects/oracle"),
-    *("numpy/f2py", "numpy/distutils", "numpy/_core/include", "numpy/_core/lib"),
 )
+# Apps use all of it, and extensions are built against it: only its tests go.
+_WHOLE: Final = "numpy"
 
 
 def install(pip: Sequence[str], root: Path, what: Sequence[str]) -> Path:
@@ -56,7 +57,9 @@ def prune(packages: Path) -> None:
     """Delete what no program loads."""
     for pattern in _UNUSED:
         for path in sorted(packages.glob(pattern)):
-            _remove(path)
+            is_whole = path.relative_to(packages).parts[0] == _WHOLE
+            if not is_whole or path.name == "tests":
+                _remove(path)
 
 
 def strip(packages: Path) -> None:
