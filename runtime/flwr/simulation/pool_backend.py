@@ -161,12 +161,13 @@ class PoolBackend:
             raise _WorkerDiedError(lost) from lost
 
     def _await_answer(self, worker: WorkerProcess, job: Job) -> Answer:
-        try:
-            answer = worker.receive(min(max(self._life_left(job), 0.0), _LONGEST_WAIT_S))
-        except ValueError as error:
-            return _failure(str(error))
-        if answer is not None:
-            return answer
+        while (left := self._life_left(job)) > 0:
+            try:
+                answer = worker.receive(min(left, _LONGEST_WAIT_S))
+            except ValueError as error:
+                return _failure(str(error))
+            if answer is not None:
+                return answer
         worker.kill()
         raise WorkerLostError("was stopped: its message expired while it was at work")
 
