@@ -36,12 +36,14 @@ from scripts.federation import (
 from scripts.progress import Progress, StepError
 
 LOGS: Final = ROOT / ".state" / "demo" / "logs"
+RUN_LOG: Final = LOGS / "run.log"
 CERTS: Final = ROOT / ".state" / "certs"
 APP: Final = "examples/digits"
 WANTED_ACCURACY: Final = 0.90
 NEEDED_MB: Final = 3000  # bases, images and wheels take about two thirds of it
 OURS: Final = "# Written by `make demo`; yours as soon as you remove this line."
 PKI_RIGHTS: Final = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
+CHATTER: Final = "INFO :"  # how the strategy begins its many lines
 _ROUND: Final = re.compile(r"Round (\d+): loss [\d.]+, accuracy ([\d.]+)")
 
 
@@ -170,7 +172,7 @@ class Demo:
         federation.check()
         federation.remember()
         federation.retire()
-        step.run("up", federation.up(), federation.env)
+        step.run("up", federation.up(), env=federation.env, cwd=COMPOSE)
         containers = federation.containers()
         step.note(f"{len(containers)} containers healthy: {federation.name}")
 
@@ -202,8 +204,9 @@ class Demo:
             raise RunError(f"accuracy {self.outcome.accuracy:.3f} is not above {WANTED_ACCURACY}")
 
     def read(self, line: str) -> None:
-        """Show one line of the run and take what matters from it."""
-        print(f"      {line}", end="", flush=True)
+        """Show one line of the run, unless it is chatter, and take what matters from it."""
+        if not line.startswith(CHATTER) and line.strip():
+            print(f"      {line}", end="", flush=True)
         if found := _ROUND.search(line):
             self.outcome.accuracy = float(found[2])
             if self.outcome.first_round_s is None:
@@ -250,18 +253,22 @@ def advice(federation: Federation, settings: Path) -> str:
     }
     file = "" if settings == SETTINGS else f" --env-file {settings}"
     compose = f"docker compose{file}"
-    return f"""Listening: Fleet API {ports[9092]} (sites dial it), Control API {ports[9093]} (flwr).
-
-What to type next:
-  make demo NODES=5                            more sites
-  cd compose
-  {compose} run --rm cli ls              runs; also: log, stop, supernode list, --help
-  FLWR_APP=PATH {compose} run --rm cli run /app --stream
-                                               your app; its packages: make app-image APP=PATH
-  {compose} logs --follow superlink      or any other service of `{compose} ps`
-  less README.md                               servers, sites and features
-  make down                                    stop everything; state is kept, make up goes on
-  make clean                                   remove every trace"""
+    lines = (
+        ("make demo NODES=5", "more sites"),
+        ("cd compose", "here docker compose knows the federation"),
+        (f"{compose} run --rm cli ls", "runs; also: log, stop, supernode list, --help"),
+        (f"FLWR_APP=PATH {compose} run --rm cli run /app --stream", "an app of yours"),
+        ("make app-image APP=PATH", "images with its packages, when it needs some"),
+        (f"{compose} logs --follow superlink", "or of another service above"),
+        ("less README.md", "servers, sites, features"),
+        ("make down", "stop everything; state is kept, and make up goes on"),
+        ("make clean", "remove every trace"),
+    )
+    width = max(len(command) for command, _ in lines)
+    return (
+        f"Listening: Fleet API {ports[9092]} (sites dial it), Control API {ports[9093]} (flwr).\n\n"
+        "What to type next:\n" + "\n".join(f"  {command:<{width}}  {why}" for command, why in lines)
+    )
 
 
 def node_count(text: str) -> int:

@@ -18,6 +18,7 @@ from typing import IO, Final
 
 SHOWN_LINES: Final = 15  # of a failed command
 REPAINT_S: Final = 0.2
+SIGN_OF_LIFE_S: Final = 20.0  # where nothing can be repainted
 STOP_S: Final = 15.0
 _CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
 
@@ -55,14 +56,23 @@ class Progress:
         took = self.times[name] = time.monotonic() - started
         if streams:
             return
-        start = f"\r\x1b[K{title:<26}" if self._is_terminal else f"{'':<26}"
-        self._write(f"{start} {took:6.1f} s  {self._detail}\n")
+        if self._is_terminal:
+            self._write(f"\r\x1b[K{title:<26} {took:6.1f} s  {self._detail}\n")
+        else:
+            self._write(f"      {took:.1f} s  {self._detail}\n")
 
     def note(self, text: str) -> None:
         """Set what stands behind the step when it is done."""
         self._detail = text
 
-    def run(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> str:
+    def run(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> str:
         """Run a command of the present step; return its output.
 
         Raises:
@@ -79,6 +89,7 @@ class Progress:
                 text=True,
                 errors="replace",
                 env=env,
+                cwd=cwd,
             )
         except OSError as error:
             raise StepError(f"{command[0]} cannot be started: {error.strerror}") from error
@@ -96,15 +107,19 @@ class Progress:
         return "\n".join(lines)
 
     def _watch(self, process: subprocess.Popen[str], lines: deque[str], number: int) -> None:
-        started = time.monotonic()
+        """Wait for a command's end; meanwhile show how long it has run and what it printed last."""
+        started = said = time.monotonic()
         while process.poll() is None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(REPAINT_S)
+            now, last = time.monotonic(), lines[-1] if lines else ""
             if self._is_terminal:
-                last = lines[-1] if lines else ""
-                text = f"[{number}/{self._total}] {time.monotonic() - started:4.0f} s  {last}"
+                text = f"[{number}/{self._total}] {now - started:4.0f} s  {last}"
                 width = shutil.get_terminal_size().columns - 1
                 self._write(f"\r\x1b[K{text[:width]}")
+            elif now - said > SIGN_OF_LIFE_S:
+                said = now
+                self._write(f"      ... {now - started:.0f} s: {last}\n")
 
     def _write(self, text: str) -> None:
         self._out.write(text)
