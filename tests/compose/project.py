@@ -120,6 +120,14 @@ class Project:
         assert found, f"{name} has no container; there are {self.services()}"
         return found[0]
 
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Return all that ``docker inspect`` shows of the container."""
+        show = ["docker", "inspect", self.container(name).id]
+        shown = subprocess.run(show, check=True, capture_output=True, text=True).stdout
+        found = json.loads(shown)[0]
+        assert isinstance(found, dict)
+        return found
+
     def execute(self, name: str, *argv: str) -> str:
         """Run a command in the container, as its own user, and return what it printed."""
         said = self.docker.execute(self.container(name), list(argv))

@@ -1,0 +1,76 @@
+"""What an app can try in its container; every deed answers with something JSON can hold."""
+
+import importlib
+import os
+import threading
+from pathlib import Path
+
+
+def look(folders: str) -> dict[str, object]:
+    """Everything that lies open to an app: its own process, its neighbours', these folders."""
+    others = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            others[entry.name] = [_text(entry / "cmdline"), _text(entry / "environ")]
+    return {
+        "environment": dict(os.environ),
+        "processes": others,
+        "descriptors": sorted(_target(fd) for fd in Path("/proc/self/fd").iterdir()),
+        "written": write(folders),
+    }
+
+
+def import_(modules: str) -> dict[str, str]:
+    """Import modules and say where they came from."""
+    return {name: str(importlib.import_module(name).__file__) for name in modules.split()}
+
+
+def allocate(megabytes: str) -> int:
+    """Take memory and touch it."""
+    taken = [bytearray(os.urandom(1 << 20)) for _ in range(int(megabytes))]
+    return len(taken)
+
+
+def thread(_: str) -> int:
+    """Start threads until the kernel refuses, and say how many there were."""
+    enough = threading.Event()
+    started = []
+    try:
+        while len(started) < 5000:
+            thread = threading.Thread(target=enough.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        pass
+    finally:
+        enough.set()
+    return len(started)
+
+
+def write(paths: str) -> dict[str, str]:
+    """Try to create a file in each folder."""
+    met = {}
+    for folder in paths.split():
+        try:
+            Path(folder, "probe").write_text("was here")
+            met[folder] = "written"
+        except OSError as error:
+            met[folder] = str(error.strerror)
+    return met
+
+
+DEEDS = {"look": look, "import": import_, "allocate": allocate, "thread": thread}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().replace(b"\0", b"\n").decode(errors="replace")
+    except OSError as error:
+        return str(error.strerror)
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
