@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +16,14 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs.errors import PkiError
 from certs.layout import PairFiles
+
+# We make elliptic-curve keys; RSA is read, for authorities of other people.
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 AUTHORITY_LIFE: Final = timedelta(days=3650)
 SERVER_LIFE: Final = timedelta(days=397)  # the longest that TLS clients accept
@@ -32,7 +36,13 @@ class Pair:
     """A certificate and its private key."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey = field(repr=False)
+    key: PrivateKey = field(repr=False)
+    issuers: tuple[x509.Certificate, ...] = ()  # between it and an authority
+
+    @property
+    def chain(self) -> list[x509.Certificate]:
+        """The certificate, then its issuers'."""
+        return [self.certificate, *self.issuers]
 
     @property
     def certificate_pem(self) -> bytes:
@@ -101,7 +111,8 @@ def find_pair(files: PairFiles) -> Pair | None:
     """
     if not all(p.exists() and p.stat().st_size for p in (files.certificate, files.key)):
         return None
-    return Pair(load_certificates(files.certificate)[0], load_key(files.key))
+    certificate, *issuers = load_certificates(files.certificate)
+    return Pair(certificate, load_key(files.key), tuple(issuers))
 
 
 def load_certificates(path: Path) -> list[x509.Certificate]:
@@ -120,11 +131,11 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
         ) from cause
 
 
-def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
+def load_key(path: Path) -> PrivateKey:
     """Read a certificate's private key.
 
     Raises:
-        PkiError: it is none, encrypted, or not on an elliptic curve.
+        PkiError: it is none, encrypted, or of a kind that servers do not use.
     """
     try:
         key = ser.load_pem_private_key(path.read_bytes(), None)
@@ -133,22 +144,28 @@ def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
             f"{path} is no private key without passphrase",
             "move it away and run this again, or put the right file there",
         ) from cause
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
+    if not isinstance(key, PrivateKey):
         raise PkiError(
-            f"{path} is a {type(key).__name__}, not an elliptic-curve key",
+            f"{path} is a {type(key).__name__}; elliptic-curve and RSA keys work",
             "move it and its certificate away and run this again",
         )
     return key
 
 
-def is_issued_by(certificate: x509.Certificate, authorities: Sequence[x509.Certificate]) -> bool:
-    """Tell whether one of the authorities signed the certificate."""
-    for authority in authorities:
-        try:
-            certificate.verify_directly_issued_by(authority)
-        except (ValueError, TypeError, InvalidSignature):
-            continue
-        return True
+def is_issued_by(
+    chain: Sequence[x509.Certificate], authorities: Sequence[x509.Certificate]
+) -> bool:
+    """Tell whether a certificate, by way of those that follow it, leads to an authority.
+
+    Args:
+        chain: the certificate, then its issuers' up to one that an authority signed.
+        authorities: whom clients trust.
+    """
+    for certificate, issuer in zip_longest(chain, chain[1:]):
+        if any(_signed(certificate, authority) for authority in authorities):
+            return True
+        if issuer is None or not is_authority(issuer) or not _signed(certificate, issuer):
+            return False
     return False
 
 
@@ -179,11 +196,19 @@ def days_left(certificate: x509.Certificate, *, now: datetime) -> int:
     return (certificate.not_valid_after_utc - now) // timedelta(days=1)
 
 
+def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
 def _certificate(
     subject: x509.Name,
     issuer: x509.Name,
     key: ec.EllipticCurvePublicKey,
-    signer: ec.EllipticCurvePublicKey,
+    signer: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()

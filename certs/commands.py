@@ -114,7 +114,7 @@ def _renew(args: argparse.Namespace, now: datetime) -> Report:
     hosts = None if args.san is None else server_names(args.san)
     deployment = Deployment(args.out, now=now)
     deployment.renew(hosts)
-    text = "Running daemons take the new files up by themselves, within seconds.\n"
+    text = "Running daemons show the new ones from the next connection on, without a restart.\n"
     return _report(deployment, {}, text)
 
 

@@ -226,12 +226,17 @@ class Deployment:
     def _make_server(self, hosts: Sequence[str] | None, *, always: bool = False) -> None:
         files = self.layout.server
         present = authority.find_pair(files)
-        why = "renewed" if always and present else self._why_new(present, self._ca_certificates())
+        is_issuer = self.layout.ca.key.exists()
+        # Without the CA's key nothing can be done early: `check` warns, and what works is left alone.
+        margin = RENEW_AT if is_issuer else timedelta()
+        why = self._why_new(present, self._ca_certificates(), margin=margin)
+        if always and present:
+            why = "renewed"
         wanted = list(hosts or SERVER_NAMES)
         if present is not None:
             has = authority.hosts_of(present.certificate)
             if hosts is None:  # nobody named any: what an operator added earlier stays
-                wanted = list(dict.fromkeys([*wanted, *has]))
+                wanted = list(dict.fromkeys([*wanted, *has])) if is_issuer else has
             why = _describe_names(has, wanted) or why
         if why is not None:
             pair = authority.issue(
@@ -260,7 +265,11 @@ class Deployment:
         self._storage.sync(link.executor / SECRET, secret.read_bytes(), _COPY)
 
     def _why_new(
-        self, present: Pair | None, signers: Sequence[x509.Certificate] | None
+        self,
+        present: Pair | None,
+        signers: Sequence[x509.Certificate] | None,
+        *,
+        margin: timedelta = RENEW_AT,
     ) -> str | None:
         """Say why a pair has to be made; None: it is good.  ``signers`` None: signed by itself."""
         if present is None:
@@ -268,9 +277,9 @@ class Deployment:
         if not present.is_matching:
             return "key and certificate did not fit"
         certificate = present.certificate
-        if signers is not None and not authority.is_issued_by(certificate, signers):
+        if signers is not None and not authority.is_issued_by(present.chain, signers):
             return "of another CA"
-        if certificate.not_valid_after_utc - self._now < RENEW_AT:
+        if certificate.not_valid_after_utc - self._now < margin:
             return f"{authority.days_left(certificate, now=self._now)} days were left"
         return None
 

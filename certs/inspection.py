@@ -192,7 +192,7 @@ class _Inspector:
             self._broken(files.key, f"is not the key of {files.certificate.name}", self._repair)
 
     def _chain(self, path: Path, signers: list[x509.Certificate], trust: Path) -> None:
-        if signers and not authority.is_issued_by(authority.load_certificates(path)[0], signers):
+        if signers and not authority.is_issued_by(authority.load_certificates(path), signers):
             self._broken(path, f"was not issued by {trust}", self._repair)
 
     def _certificate(self, path: Path, *, is_ca: bool = False) -> list[x509.Certificate]:

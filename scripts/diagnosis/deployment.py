@@ -100,17 +100,31 @@ def _container(one: dict[str, Any], folder: Path) -> Result | None:
     labels = one["Config"].get("Labels") or {}
     if labels.get("com.docker.compose.oneoff") == "True":
         return None
-    state, service = one["State"], labels.get(_SERVICE, one["Name"].lstrip("/"))
-    status, health = state["Status"], state.get("Health") or {}
-    if status not in _ODD_STATES and health.get("Status") != "unhealthy":
+    service = labels.get(_SERVICE, one["Name"].lstrip("/"))
+    said = _illness(one)
+    if said is None:
         return None
-    said = f"{service} is {status}" if status in _ODD_STATES else f"{service} is unhealthy"
-    if status == "exited":
-        said += f" with code {state['ExitCode']}" + (" (memory)" if state.get("OOMKilled") else "")
     tail = ask(["docker", "logs", "--tail", "1", one["Id"]])
     last = (tail.out + tail.err).strip().splitlines()[-1:] if tail.is_good else []
-    text = said + (f"; last words: {last[0][:300]}" if last else "")
-    if status == "paused":
+    text = f"{service} {said}" + (f"; last words: {last[0][:300]}" if last else "")
+    if one["State"]["Status"] == "paused":
         return finding("containers", text, f"docker unpause {one['Name'].lstrip('/')}")
     where = f"docker compose --project-directory {folder} logs --tail 50 {service}"
     return finding("containers", text, where)
+
+
+def _illness(one: dict[str, Any]) -> str | None:
+    state, status = one["State"], one["State"]["Status"]
+    health = (state.get("Health") or {}).get("Status")
+    if status == "exited":
+        return f"is exited with code {state['ExitCode']}" + (
+            " (memory)" if state.get("OOMKilled") else ""
+        )
+    if status in _ODD_STATES:
+        return f"is {status}"
+    if health == "unhealthy":
+        return "is unhealthy"
+    restarts = int(one.get("RestartCount") or 0)
+    if restarts and health != "healthy":
+        return f"was restarted {restarts} times and is not healthy yet"
+    return None

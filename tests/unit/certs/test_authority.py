@@ -42,8 +42,9 @@ def test_a_server_certificate_is_one_and_lives_no_longer_than_clients_accept() -
     certificate = SERVER.certificate
     found = certificate.extensions
 
-    assert isinstance(certificate.public_key(), ec.EllipticCurvePublicKey)
-    assert SERVER.key.curve.name == "secp256r1"
+    key = certificate.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert key.curve.name == "secp256r1"
     assert list(found.get_extension_for_class(x509.ExtendedKeyUsage).value) == [
         ExtendedKeyUsageOID.SERVER_AUTH
     ]
@@ -99,8 +100,8 @@ def test_openssl_accepts_the_chain_and_our_programs_the_files(tmp_path: Path) ->
 def test_another_authority_did_not_issue_it() -> None:
     other = authority.new_authority("flwr-compose CA 00", now=NOW)  # same name, another key
 
-    assert authority.is_issued_by(SERVER.certificate, [other.certificate, CA.certificate])
-    assert not authority.is_issued_by(SERVER.certificate, [other.certificate])
+    assert authority.is_issued_by([SERVER.certificate], [other.certificate, CA.certificate])
+    assert not authority.is_issued_by([SERVER.certificate], [other.certificate])
 
 
 def test_days_are_counted_whole() -> None:

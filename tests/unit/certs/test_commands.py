@@ -93,7 +93,7 @@ def test_renewal_says_that_daemons_follow(capsys: pytest.CaptureFixture[str], ro
 
     assert code == 0
     assert "names added: hub.example" in out
-    assert "take the new files up" in out
+    assert "show the new ones" in out
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 import fcntl
 import os
 import subprocess
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from certs import authority
 from certs.deployment import Deployment
 from certs.errors import PkiError
+from certs.inspection import inspect_tree
 from certs.layout import Layout
 from certs.names import SERVER_NAMES, server_names
 from certs.storage import Storage
@@ -105,7 +106,7 @@ def test_both_ends_of_a_link_share_secret_and_trust(make: Make, root: Path) -> N
         )
         (leaf,) = authority.load_certificates(root / daemon / "appio.crt")
         trusted = authority.load_certificates(root / executor / "appio-ca.crt")
-        assert authority.is_issued_by(leaf, trusted)
+        assert authority.is_issued_by([leaf], trusted)
     secrets = {p.read_bytes() for p in root.rglob("superexec-secret")}
     assert len(secrets) == 3  # one a link
     assert all(len(secret) == 64 for secret in secrets)
@@ -115,7 +116,7 @@ def test_a_links_trust_is_good_for_that_link_alone(make: Make, root: Path) -> No
     make()
     (leaf,) = authority.load_certificates(root / "supernode-1" / "appio.crt")
     for other in ("user/ca.crt", "serverapp/appio-ca.crt", "clientapp-2/appio-ca.crt"):
-        assert not authority.is_issued_by(leaf, authority.load_certificates(root / other))
+        assert not authority.is_issued_by([leaf], authority.load_certificates(root / other))
 
 
 # -- names of the server certificate ----------------------------------------------------------
@@ -230,7 +231,7 @@ def assert_consistent(root: Path) -> None:
         pair = authority.find_pair(files)
         assert pair
         assert pair.is_matching
-    assert authority.is_issued_by(authority.load_certificates(layout.server.certificate)[0], ca)
+    assert authority.is_issued_by(authority.load_certificates(layout.server.certificate), ca)
     keys = [load_node_key(root / f"supernode-{n}" / "node.key").public_pem for n in (1, 2)]
     assert sorted(load_public_keys(layout.node_list)) == sorted(keys)
     copies = {p.read_bytes() for p in root.rglob("ca.crt")}
@@ -277,6 +278,36 @@ def test_without_the_cas_key_nodes_can_be_added_but_nothing_issued(make: Make, r
     with pytest.raises(PkiError, match="CA's key") as refused:
         make(hosts=server_names(["hub.example"]))
     assert "put the key back" in refused.value.hint
+
+
+def test_certificates_of_another_authority_are_used_as_they_are(make: Make, root: Path) -> None:
+    """RSA, by way of an intermediate authority, without our built-in names."""
+    for folder in ("ca", "superlink"):
+        (root / folder).mkdir(parents=True)
+    company = root.parent
+    request = "req -x509 -newkey rsa:2048 -nodes -days 9"
+    is_ca = "-addext basicConstraints=critical,CA:TRUE"
+    by_root = "-CA certs/ca/ca.crt -CAkey root.key"
+    for_hub = "-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:hub.example"
+    to_server = "-keyout certs/superlink/server.key -out certs/superlink/server.crt"
+    steps = (
+        f"{request} -subj /CN=company -keyout root.key -out certs/ca/ca.crt {is_ca}",
+        f"{request} -subj /CN=between -keyout mid.key -out mid.crt {is_ca} {by_root}",
+        f"{request} -subj /CN=hub {to_server} {for_hub} -CA mid.crt -CAkey mid.key",
+    )
+    for step in steps:
+        subprocess.run(["openssl", *step.split()], cwd=company, check=True, capture_output=True)
+    chain = root / "superlink" / "server.crt"
+    chain.write_bytes(chain.read_bytes() + (company / "mid.crt").read_bytes())
+    before = content(root)
+    now = datetime.now(UTC)
+
+    make(now=now)
+
+    assert {name: content(root)[name] for name in before} == before
+    with pytest.raises(PkiError, match="CA's key"):
+        make(now=now, hosts=["hub.example", "new.example"])
+    assert inspect_tree(root, now=now, warn_days=5).is_fine
 
 
 def test_a_lost_ca_certificate_is_never_replaced_behind_the_sites_backs(

@@ -431,6 +431,7 @@ def test_containers_that_are_not_well_say_their_last_words(docker: Docker, tmp_p
         container("supernode-1", "restarting"),
         container("clientapp-1", "paused"),
         container("clientapp-2", "exited", OOMKilled=True),
+        container("supernode-3", "running", Health={"Status": "starting"}) | {"RestartCount": 2},
     ]
     docker(
         {
@@ -446,6 +447,7 @@ def test_containers_that_are_not_well_say_their_last_words(docker: Docker, tmp_p
         "supernode-1 is restarting",
         "clientapp-1 is paused",
         "clientapp-2 is exited with code 3 (memory)",
+        "supernode-3 was restarted 2 times and is not healthy yet",
     ]
     assert results[0].text.endswith("last words: error: no such key")
     assert results[2].remedy == "docker unpause flwr-clientapp-1-1"
