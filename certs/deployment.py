@@ -227,7 +227,7 @@ class Deployment:
         files = self.layout.server
         present = authority.find_pair(files)
         is_issuer = self.layout.ca.key.exists()
-        # Without the CA's key nothing can be done early: `check` warns, and what works is left alone.
+        # Without the CA's key nothing is renewed early: `check` warns, what works is left alone.
         margin = RENEW_AT if is_issuer else timedelta()
         why = self._why_new(present, self._ca_certificates(), margin=margin)
         if always and present:
