@@ -74,7 +74,7 @@ def make(app: AppManifest, names: Sequence[Names], *, refresh: bool) -> list[str
     if missing := [
         each.role for each in names if build.ask("image", "inspect", each.parent) is None
     ]:
-        build.build(missing, force=False, verbose=False)
+        build.build(missing)
     folder = APPS / app_manifest.repository(app.name)
     wheels = fetch_wheels(app, names[0].parent, folder, refresh=refresh)
     built = []

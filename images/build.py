@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -25,13 +26,15 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from images import bases, inputs, sbom, wheelhouse
+from images import bases, debs, inputs, sbom, wheelhouse
 from scripts import engine_pieces
 from scripts.debian import SetupError
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 STATE: Final = ROOT / ".state" / "images"
 LOG: Final = STATE / "build.log"
+DEBS: Final = STATE / "debs" / "postgres"
+POSTGRES_PACKAGES: Final = ROOT / "images" / "postgres" / "packages.txt"
 INPUTS_LABEL: Final = "flwr-compose.inputs"
 PUBLIC_BASES: Final = ROOT / "images" / "versions.env"
 _STEP: Final = re.compile(r"^#\d+ \[(?:[a-z]+ )?(?P<stage>[a-z-]+) +(?P<step>\d+/\d+)\] RUN")
@@ -53,12 +56,15 @@ class Built:
     was_built: bool
 
 
-def build(roles: Sequence[str], *, force: bool, verbose: bool) -> list[Built]:
+def build(
+    roles: Sequence[str], *, force: bool = False, update: bool = False, verbose: bool = False
+) -> list[Built]:
     """Build what is not up to date.
 
     Args:
         roles: which images.
         force: take nothing from the build cache.
+        update: make the bases anew, with Debian's present packages.
         verbose: print everything that the builder prints.
 
     Raises:
@@ -67,22 +73,25 @@ def build(roles: Sequence[str], *, force: bool, verbose: bool) -> list[Built]:
     """
     if engine_pieces.server_version() is None:
         raise SetupError("no engine answers", "run: python3 scripts/engine.py up")
-    variables = bake_variables(os.environ, make_bases(os.environ))
+    if update:
+        shutil.rmtree(DEBS, ignore_errors=True)
+    variables = bake_variables(os.environ, make_bases(os.environ, update=update))
     wanted = {role: variables | {"INPUTS": input_digest(role, variables)} for role in roles}
     names = {role: image_name(role, variables) for role in roles}
     stale = [
         role
         for role in roles
-        if force or label(names[role], INPUTS_LABEL) != wanted[role]["INPUTS"]
+        if force or update or label(names[role], INPUTS_LABEL) != wanted[role]["INPUTS"]
     ]
     if stale:
         fetched = wheelhouse.fetch(wheelhouse.WHEELHOUSE, wheelhouse.machine())
         say(f"wheelhouse: {'complete' if not fetched else f'{fetched} wheels fetched'}")
+        fetch_debs(wanted_now="postgres" in stale, local=variables["POSTGRES_PACKAGES"] == "local")
         bake({role: wanted[role] for role in stale}, force=force, verbose=verbose)
     return [inspect(role, names[role], was_built=role in stale) for role in roles]
 
 
-def make_bases(environment: Mapping[str, str]) -> dict[str, str]:
+def make_bases(environment: Mapping[str, str], *, update: bool = False) -> dict[str, str]:
     """Return the bases to build on: those given, else our own, else the public ones.
 
     Raises:
@@ -97,7 +106,7 @@ def make_bases(environment: Mapping[str, str]) -> dict[str, str]:
         say(f"{reason}")
         return read_env_file(PUBLIC_BASES.read_text()) | given
     with contextlib.redirect_stdout(sys.stderr):  # results alone go to standard output
-        bases.make(bases.BASES, force=False, out=None)
+        bases.make(bases.BASES, force=update, out=None)
     own = {f"{base.role.upper()}_BASE": base.image for base in bases.BASES}
     return own | given
 
@@ -111,6 +120,7 @@ def bake_variables(environment: Mapping[str, str], chosen: Mapping[str, str]) ->
         "SOURCE_DATE_EPOCH": environment.get("SOURCE_DATE_EPOCH", str(bases.EPOCH)),
         "REVISION": environment.get("REVISION", ""),
         "RUN_PYTHON": environment.get("RUN_PYTHON", "/usr/bin/python3"),
+        "POSTGRES_PACKAGES": "local" if debs.can_fetch() else "network",
     }
     return variables | dict(chosen)
 
@@ -119,6 +129,18 @@ def input_digest(role: str, variables: Mapping[str, str]) -> str:
     """Return the digest of what a role's image is made of, down to the ids of its bases."""
     ids = {f"{name}_ID": image_id(variables[name]) for name in ("BUILD_BASE", "RUN_BASE")}
     return inputs.digest(ROOT, role, {**variables, **ids})
+
+
+def fetch_debs(*, wanted_now: bool, local: bool) -> None:
+    """Fetch the packages of the postgres image; bake wants the folder in any case.
+
+    Raises:
+        SetupError: a mirror does not answer.
+    """
+    DEBS.mkdir(parents=True, exist_ok=True)
+    if wanted_now and local:
+        packages = bases.read_packages(POSTGRES_PACKAGES.read_text())
+        say(f"postgres: {debs.fetch_alone(packages, DEBS)} Debian packages")
 
 
 def bake(images: Mapping[str, Mapping[str, str]], *, force: bool, verbose: bool) -> None:
@@ -252,6 +274,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("roles", nargs="*", metavar="ROLE", help=f"of {', '.join(inputs.ROLES)}")
     made.add_argument("--force", action="store_true", help="build anew, without the build cache")
+    made.add_argument("--update", action="store_true", help="take in Debian's updates")
     made.add_argument("--verbose", action="store_true", help="print all that the builder prints")
     made.add_argument("--sbom", action="store_true", help="also list what is in each image")
     made.add_argument("--format", choices=("text", "json"), default="text", help="of the summary")
@@ -266,7 +289,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         made.error(f"no image is called {', '.join(unknown)}; there are {', '.join(inputs.ROLES)}")
     started = time.monotonic()
     try:
-        images = build(args.roles or inputs.ROLES, force=args.force, verbose=args.verbose)
+        images = build(
+            args.roles or inputs.ROLES, force=args.force, update=args.update, verbose=args.verbose
+        )
         if args.sbom:
             for built in images:
                 say(f"sbom: {sbom.write(built.image, STATE / 'sbom' / f'{built.role}.cdx.json')}")

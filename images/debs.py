@@ -30,41 +30,56 @@ def fetch(packages: Sequence[str], image: str, folder: Path) -> int:
     Raises:
         SetupError: apt knows no such package, or a mirror does not answer.
     """
-    status = installed(image)
-    key = hashlib.sha256("\n".join([*sorted(packages), status]).encode()).hexdigest()
+    options = ["--download-only", "--yes", "--no-install-recommends"]
+    command = ["apt-get", "-qq", "install", *options, *packages]
+    return _keep(command, installed(image), folder)
+
+
+def fetch_alone(packages: Sequence[str], folder: Path) -> int:
+    """Make ``folder`` hold just ``packages``, without what they need; return how many files.
+
+    Raises:
+        SetupError: apt knows no such package, or a mirror does not answer.
+    """
+    return _keep(["apt-get", "-qq", "download", *packages], "", folder)
+
+
+def _keep(command: Sequence[str], status: str, folder: Path) -> int:
+    key = hashlib.sha256("\n".join([*command, status]).encode()).hexdigest()
     if not (folder / _KEY).exists() or (folder / _KEY).read_text() != key:
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="debs-", dir=folder.parent) as name:
+        with tempfile.TemporaryDirectory(prefix="debs-", dir=folder.resolve().parent) as name:
             work = Path(name)
             work.chmod(0o755)  # apt's own account reads in it
-            download(packages, status, work)
-            found = work / "cache" / "archives"
-            shutil.rmtree(found / "partial")
-            (found / "lock").unlink(missing_ok=True)
-            (found / _KEY).write_text(key)
-            found.rename(folder)
+            archives = work / "cache" / "archives"
+            _ask_apt(command, status, work, archives)
+            shutil.rmtree(archives / "partial")
+            (archives / "lock").unlink(missing_ok=True)
+            (archives / _KEY).write_text(key)
+            archives.rename(folder)
     return len([*folder.glob("*.deb")])
 
 
-def download(packages: Sequence[str], status: str, work: Path) -> None:
-    """Fetch packages and what they need into ``work/cache/archives``.
+def _ask_apt(command: Sequence[str], status: str, work: Path, archives: Path) -> None:
+    """Have an apt of our own fetch packages into ``archives``.
 
     Args:
-        packages: names.
+        command: what to ask.
         status: dpkg's list of what is installed already.
-        work: an empty folder.
+        work: an empty folder for its state.
+        archives: where it keeps packages, below ``work``.
     """
-    for name in ("lists/partial", "cache/archives/partial"):
-        (work / name).mkdir(parents=True)
+    (work / "lists" / "partial").mkdir(parents=True)
+    (archives / "partial").mkdir(parents=True)
     (work / "status").write_text(status)
     (work / "sources.list").write_text(source_lines(debian.mirrors(), SUITE))
     config = work / "apt.conf"
     config.write_text(APT_CONFIG.format(work=work))
     env = {"APT_CONFIG": str(config)}
-    run_apt(["apt-get", "-qq", "update"], env=env)
-    options = ["--download-only", "--yes", "--no-install-recommends"]
-    run_apt(["apt-get", "-qq", "install", *options, *packages], env=env)
+    # without the option, apt calls an update done that could not fetch everything
+    run_apt(["apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update"], env=env)
+    run_apt(command, env=env, cwd=archives)
 
 
 def installed(image: str) -> str:

@@ -20,6 +20,12 @@ variable "RUN_PYTHON" { # where RUN_BASE keeps its interpreter
 variable "WHEELHOUSE" { # what images/wheelhouse.py fetch filled
   default = ".state/images/wheelhouse"
 }
+variable "DEBS" { # Debian packages of the postgres image
+  default = ".state/images/debs/postgres"
+}
+variable "POSTGRES_PACKAGES" { # local: from DEBS; network: straight from Debian
+  default = "local"
+}
 variable "SOURCE_DATE_EPOCH" { # date of every file and layer
   default = "1767225600"
 }
@@ -39,16 +45,17 @@ group "default" {
 
 target "roles" {
   name       = role
-  matrix     = { role = ["superlink", "supernode", "serverapp", "clientapp", "cli", "certs"] }
+  matrix     = { role = ["superlink", "supernode", "serverapp", "clientapp", "cli", "certs", "postgres"] }
   target     = role
   context    = "."
   dockerfile = "images/Dockerfile"
-  contexts   = { wheelhouse = WHEELHOUSE }
+  contexts   = { wheelhouse = WHEELHOUSE, debs = DEBS }
   tags       = ["${REGISTRY}/${role}:${VERSION}"]
   args = {
     BUILD_BASE        = BUILD_BASE
     RUN_BASE          = RUN_BASE
     RUN_PYTHON        = RUN_PYTHON
+    POSTGRES_PACKAGES = POSTGRES_PACKAGES
     SOURCE_DATE_EPOCH = SOURCE_DATE_EPOCH
     VERSION           = VERSION
     CONTRACT          = CONTRACT

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-ROLES: Final = ("superlink", "supernode", "serverapp", "clientapp", "cli", "certs")
+ROLES: Final = ("superlink", "supernode", "serverapp", "clientapp", "cli", "certs", "postgres")
 APP_ROLES: Final = ("serverapp", "clientapp")
 _RECIPE: Final = (".dockerignore", "images/Dockerfile", "images/docker-bake.hcl")
 _LAYERS: Final = (*_RECIPE, "images/layer.py", "images/requirements")
