@@ -1,0 +1,1 @@
+"""What befalls containers in the middle of a run: killed, frozen, unplugged, out of memory."""
