@@ -61,7 +61,7 @@ def test_the_crash_of_the_serverapps_container_ends_the_run_with_its_cause(
 def test_lost_executors_of_clientapps_are_error_replies_and_the_run_goes_on(
     federation: Deployment,
 ) -> None:
-    """One container is killed and one frozen for longer than its lease: whose late reply is void."""
+    """One container is killed, one frozen for longer than its lease: its late reply is void."""
     run_id = submit(federation, num_rounds=2, pause=4.0)
     await_round(federation, run_id, 1)
     for node in (1, 2):
