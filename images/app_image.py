@@ -36,6 +36,9 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 APPS: Final = ROOT / ".state" / "apps"
 DOCKERFILE: Final = ROOT / "images" / "app" / "Dockerfile"
 _LACKED: Final = re.compile(r"No matching distribution found for (?P<requirement>\S+)")
+_TOLD: Final = re.compile(
+    r"^#\d+ [\d.]+ +(?:ERROR: |E: |(?=The user requested))(?P<cause>.+)$", re.MULTILINE
+)
 _MOST_TRIES: Final = 10  # packages that only the images' Python needs are found one by one
 
 
@@ -199,16 +202,14 @@ def build_one(app: AppManifest, names: Names, folder: Path, digest: str, *, inst
 def fetch_debs(app: AppManifest, parent: str, folder: Path) -> str:
     """Fetch the app's Debian packages; return where the build is to take them from."""
     if app.debian_packages and debs.can_fetch():
-        debs.fetch(app.debian_packages, parent, folder)
-        return "local"
+        return "local" if debs.fetch(app.debian_packages, parent, folder) else "plain"
     folder.mkdir(parents=True, exist_ok=True)
     return "network" if app.debian_packages else "plain"
 
 
 def cause_of(log: str) -> str:
-    """Return the lines of a builder's log that say why it failed."""
-    errors = [line.partition("ERROR: ")[2] for line in log.splitlines() if " ERROR: " in line]
-    told = [line for line in errors if "did not complete successfully" not in line]
+    """Return the lines of a builder's log in which pip or apt says why it failed."""
+    told = [found["cause"] for found in _TOLD.finditer(log) if "Impossible" not in found["cause"]]
     return "; ".join(dict.fromkeys(told)) or log.strip()[-500:]
 
 

@@ -1,4 +1,4 @@
-"""Ask the server whether it takes connections, as a user that it knows: others it logs as failures."""
+"""Ask the server whether it takes connections, as a user that it knows: it logs all others."""
 
 import os
 
