@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import TypeVar
 
+from flwr.core.topics import EVERY_TOPIC
+
 T = TypeVar("T")
 
 
@@ -106,6 +108,6 @@ class Wakeups:
     def _deliver(self) -> None:
         with self._lock:
             topics, self._pending = self._pending, set()
-        for topic in topics:
+        for topic in self._bells if EVERY_TOPIC in topics else topics:
             for bell in self._bells.get(topic, ()):
                 bell.set()

@@ -1,5 +1,6 @@
 """From a URL or path to database engines: one that writes, one that only reads."""
 
+import re
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,15 @@ _WAL_KEPT_BYTES: Final = 67_108_864  # what a burst may leave of the write-ahead
 _IDLE_CONNECTIONS: Final = 8  # kept open; more are made while needed
 _IDLE_MS: Final = 60_000  # PostgreSQL frees the locks of a replica that hangs in a transaction
 _POSTGRES: Final = "postgresql+psycopg"
+_NETWORK: Final = {  # a server that is gone without a word is noticed within half a minute
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "application_name": "flwr",
+}
+_HOST: Final = re.compile(r"[A-Za-z0-9._:%-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,22 @@ class Engines:
         self.writing.dispose()
 
 
+class NoDriverError(InvalidError):
+    """This installation lacks the driver of PostgreSQL."""
+
+    def __init__(self, why: str) -> None:
+        """Keep the reason."""
+        super().__init__(
+            f"this installation cannot use PostgreSQL: {why}",
+            hint="install it with its driver: pip install 'flwr-compose[postgres]'",
+        )
+
+
+def shown(url: URL) -> str:
+    """Return where a database is, for people: no password, nor options that may hold one."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
 def parse_place(url_or_path: str) -> URL:
     """Return where the database is; anything without ``://`` is the path of an SQLite file.
 
@@ -42,13 +68,15 @@ def parse_place(url_or_path: str) -> URL:
         return URL.create("sqlite", database=str(Path(url_or_path).absolute()))
     try:
         url = make_url(url_or_path)
-    except ArgumentError as cause:
-        raise _unknown(url_or_path) from cause
+    except (ArgumentError, ValueError):
+        raise _unreadable(url_or_path) from None  # the cause may show a password
+    if not _HOST.fullmatch(url.host or "") or "@" in (url.database or ""):
+        raise _unreadable(url_or_path)
     if url.drivername in {"postgresql", "postgres", _POSTGRES}:
         return url.set(drivername=_POSTGRES)
     if url.get_backend_name() == "sqlite" and url.database and not url.query:
         return URL.create("sqlite", database=str(Path(url.database).absolute()))
-    raise _unknown(url.render_as_string(hide_password=True))
+    raise _unknown(shown(url))
 
 
 def make_sqlite_engines(path: Path, *, durable: bool = True) -> Engines:
@@ -65,14 +93,23 @@ def make_sqlite_engines(path: Path, *, durable: bool = True) -> Engines:
 
 
 def make_postgres_engines(url: URL) -> Engines:
-    """Return engines for a PostgreSQL database."""
-    engine = create_engine(
-        url,
-        pool_size=_IDLE_CONNECTIONS,
-        max_overflow=-1,
-        pool_use_lifo=True,
-        pool_pre_ping=True,  # the server may have restarted meanwhile
-    )
+    """Return engines for a PostgreSQL database.
+
+    Raises:
+        NoDriverError: this installation cannot speak to PostgreSQL.
+    """
+    try:
+        engine = create_engine(
+            url,
+            pool_size=_IDLE_CONNECTIONS,
+            max_overflow=-1,
+            pool_use_lifo=True,
+            hide_parameters=True,  # errors are logged
+            pool_pre_ping=True,  # the server may have restarted meanwhile
+            connect_args={name: v for name, v in _NETWORK.items() if name not in url.query},
+        )
+    except ImportError as cause:
+        raise NoDriverError(str(cause)) from cause
     event.listen(engine, "connect", _limit_waiting)
     return Engines(
         writing=engine,
@@ -126,8 +163,17 @@ def _limit_waiting(connection: Any, record: Any) -> None:
     connection.commit()
 
 
-def _unknown(shown: str) -> InvalidError:
+def _unreadable(text: str) -> InvalidError:
+    scheme = text.partition("://")[0]
     return InvalidError(
-        f"{shown!r} names no database this version can use",
+        f"the database URL {scheme}://... cannot be read; it is not shown, it may hold a password",
+        hint="write postgresql://user:password@host/database; in a password @ : / % are written "
+        "%40 %3A %2F %25",
+    )
+
+
+def _unknown(place: str) -> InvalidError:
+    return InvalidError(
+        f"{place!r} names no database this version can use",
         hint="give the path of an SQLite file, or postgresql+psycopg://user@host/database",
     )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from flwr.core.errors import (
     ConflictError,
@@ -35,6 +35,35 @@ _NOT_ALLOWED: Final = frozenset(
         errno.EEXIST,
     },
 )
+
+
+_WHO: Final = (
+    "check user and password in the database URL; characters such as @ : / in a password are "
+    "written %40 %3A %2F"
+)
+_NO_DATABASE: Final = "create the database, or name another one in the database URL"
+_NO_HOST: Final = "check the host in the database URL, and that its name is known here"
+_NOT_UP: Final = "check that the database server runs, and host and port in the database URL"
+_REMEDIES: Final = {  # by SQLSTATE
+    "28000": _WHO,
+    "28P01": _WHO,
+    "3D000": _NO_DATABASE,
+    "42501": "grant the database's user the rights to create and use tables in its schema",
+    "53300": "raise the server's max_connections, or let fewer programs use it",
+}
+_WORDS: Final = {  # libpq's, before there is a session
+    "authentication failed": _WHO,
+    "no password supplied": _WHO,
+    "role ": _WHO,
+    "no pg_hba.conf entry": "allow this machine in the server's pg_hba.conf",
+    "does not exist": _NO_DATABASE,
+    "too many clients": _REMEDIES["53300"],
+    "remaining connection slots": _REMEDIES["53300"],
+    "could not translate host name": _NO_HOST,
+    "failed to resolve host": _NO_HOST,
+    "Connection refused": _NOT_UP,
+    "timeout": _NOT_UP,
+}
 
 
 class StoreCorruptError(FailedPreconditionError):
@@ -93,6 +122,18 @@ class StoreUnavailableError(UnavailableError):
             hint="check that the database runs and that its storage is healthy",
         )
         self.where = where
+
+
+class DatabaseRefusedError(StoreUnavailableError):
+    """The database server answers, and refuses us or does not have what we ask for.
+
+    It counts as unavailable: peers wait until an operator has put it right.
+    """
+
+    def __init__(self, where: str, why: str, remedy: str) -> None:
+        """Name the database, the server's words, and what helps."""
+        super().__init__(where, why)
+        self.hint = remedy
 
 
 class ObjectDamagedError(FlwrError):
@@ -190,9 +231,24 @@ def _of_driver(where: str, cause: DBAPIError) -> FlwrError | None:
         return StoreFullError(where)
     if state in {"40001", "40P01"}:  # serialization failure, deadlock
         return ConflictError("another writer was faster", hint="try again")
-    if isinstance(cause, OperationalError):
-        return StoreUnavailableError(where, str(original).strip())
+    if state in _REMEDIES:
+        return DatabaseRefusedError(where, _first_line(original), _REMEDIES[state])
+    if isinstance(cause, (OperationalError, InterfaceError)) or cause.connection_invalidated:
+        return _of_connection(where, _first_line(original))
     return None
+
+
+def _of_connection(where: str, why: str) -> FlwrError:
+    """Tell by its words what is wrong with a connection that never was: it carries no state."""
+    for words, remedy in _WORDS.items():
+        if words in why:
+            return DatabaseRefusedError(where, why, remedy)
+    return StoreUnavailableError(where, why)
+
+
+def _first_line(error: BaseException | None) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _of_sqlite(where: str, cause: sqlite3.Error) -> FlwrError | None:

@@ -6,7 +6,7 @@ Synchronous, and safe to use from many threads.  It knows no rules: operations d
 import logging
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from flwr.core.ids import ObjectId
 from flwr.core.limits import INLINE_OBJECT_BYTES
 from flwr.store.contexts import Contexts
 from flwr.store.dialect import is_sqlite, serialize
-from flwr.store.engine import MEMORY, Engines, make_postgres_engines, parse_place
+from flwr.store.engine import MEMORY, Engines, make_postgres_engines, parse_place, shown
 from flwr.store.errors import NestedTransactionError, driver_errors, system_errors
 from flwr.store.events import Events
 from flwr.store.fabs import Fabs
@@ -29,6 +29,7 @@ from flwr.store.messages import Messages
 from flwr.store.meta import Meta
 from flwr.store.migration import migrate
 from flwr.store.nodes import Nodes
+from flwr.store.notify import Notifications
 from flwr.store.objects import Objects, ObjectState, require_match
 from flwr.store.opening import closing_on_error, open_sqlite, sweep, take_lock
 from flwr.store.payloads import PayloadChanges, Payloads
@@ -72,6 +73,7 @@ class Store:
         *,
         turn: AbstractContextManager[object],
         cleanup: ExitStack,
+        is_shared: bool = False,
     ) -> None:
         """Take over open parts.
 
@@ -82,6 +84,7 @@ class Store:
             turn: held during each writing transaction; a lock for SQLite, where threads would
                 otherwise wait for each other by polling.
             cleanup: what to undo in ``close``.
+            is_shared: other programs may have the database open, and are told of our commits.
         """
         self._where = where
         self._engines = engines
@@ -90,9 +93,16 @@ class Store:
         self._cleanup = cleanup
         self._listeners: tuple[Listener, ...] = ()
         self._open_here = threading.local()
+        self._notifications: Notifications | None = None
+        if is_shared:
+            self._notifications = Notifications(engines.writing, self._tell)
+            cleanup.callback(self._notifications.close)
 
     def subscribe(self, listener: Listener) -> None:
-        """Call ``listener`` with the topics of every commit, in the committing thread."""
+        """Call ``listener`` with the topics of every commit, in the committing thread.
+
+        Commits of other programs on the same database are told in a thread of their own.
+        """
         self._listeners = (*self._listeners, listener)
 
     @contextmanager
@@ -117,6 +127,8 @@ class Store:
                 serialize(connection)
                 yield tx
                 changes.seal()  # content is durable before the rows that name it
+                if self._notifications is not None and tx.topics:
+                    self._notifications.send(connection, tx.topics)
             except BaseException:
                 work.rollback()
                 changes.rolled_back()
@@ -148,14 +160,26 @@ class Store:
         ):
             yield Tx(connection, changes)
 
-    def put_object(self, object_id: ObjectId, content: bytes) -> bool:
+    def announce(self, topics: Iterable[str]) -> None:
+        """Tell listeners, here and in programs that share the database, without any change."""
+        if self._notifications is None:
+            self._tell(frozenset(topics))
+            return
+        with self.transaction() as tx:
+            tx.topics.update(topics)
+
+    def put_object(
+        self, object_id: ObjectId, content: bytes, *, topics: Iterable[str] = ()
+    ) -> bool:
         """Store the content of an announced object, as ``tx.objects.put`` in its own transaction.
 
         A large one is written to disk before the transaction, so other writers need not wait.
+        ``topics`` are told when it is stored.
         """
         require_match(object_id, content)
         if len(content) <= INLINE_OBJECT_BYTES:
             with self.transaction() as tx:
+                tx.topics.update(topics)
                 return tx.objects.put(object_id, content)
         with self.reading() as tx:
             state = tx.objects.state(object_id)
@@ -166,6 +190,7 @@ class Store:
         attached = False
         try:
             with self.transaction() as tx:
+                tx.topics.update(topics)
                 attached = tx.objects.attach(object_id, len(content), file)
                 return tx.objects.state(object_id) is ObjectState.PRESENT
         finally:
@@ -241,7 +266,7 @@ def _open_postgres(url: URL, payload_dir: Path | None, undo: ExitStack) -> Store
             "a PostgreSQL store needs a directory for large objects",
             hint="name one that all replicas share",
         )
-    where = url.render_as_string(hide_password=True)
+    where = shown(url)
     payloads = Payloads(payload_dir)
     with system_errors(where), driver_errors(where):
         lock = take_lock(payload_dir / "store.lock")
@@ -252,4 +277,6 @@ def _open_postgres(url: URL, payload_dir: Path | None, undo: ExitStack) -> Store
         if lock.is_alone:
             sweep(engines, payloads)
         lock.share()
-    return Store(where, engines, payloads, turn=nullcontext(), cleanup=undo.pop_all())
+    return Store(
+        where, engines, payloads, turn=nullcontext(), cleanup=undo.pop_all(), is_shared=True
+    )

@@ -121,7 +121,7 @@ def _build_operations(
         executors=Executors(clock),
         nodes=Nodes(store, clock, absences, is_open=not config.requires_node_auth),
         messages=MessageExchange(store, clock, traffic=traffic, uploads=uploads, absences=absences),
-        objects=Objects(store, traffic, uploads, wakeups.ring),
+        objects=Objects(store, traffic, uploads),
         logs=Logs(store, clock),
         wakeups=wakeups,
         clock=clock,

@@ -4,7 +4,6 @@ An id outside the caller's own messages looks exactly like one that does not exi
 """
 
 import logging
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from flwr.core.errors import InvalidError
@@ -53,14 +52,8 @@ class Pulled:
 class Objects:
     """Store and hand out the parts of messages."""
 
-    def __init__(
-        self,
-        store: Store,
-        traffic: Traffic,
-        uploads: Uploads,
-        ring: Callable[[Iterable[str]], None],
-    ) -> None:
-        self._store, self._ring = store, ring
+    def __init__(self, store: Store, traffic: Traffic, uploads: Uploads) -> None:
+        self._store = store
         self._traffic, self._uploads = traffic, uploads
 
     def put(
@@ -88,13 +81,13 @@ class Objects:
         if state is ObjectState.UNKNOWN:
             return False
         try:
-            stored = self._store.put_object(object_id, content)
+            bells = (topics.content(object_id),)
+            stored = self._store.put_object(object_id, content, topics=bells)
         except InvalidError:
             return False
         # Also when it was here already: somebody else may have brought it just now.
-        is_last = self._uploads.arrived(run_id, object_id)
-        bells = (topics.content(object_id), topics.run(run_id))
-        self._ring(bells if is_last else bells[:1])
+        if self._uploads.arrived(run_id, object_id):
+            self._store.announce((*bells, topics.run(run_id)))
         if node_id is not None:
             self._traffic.received(run_id, len(content))
         return stored

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from flwr.core.clock import Clock
+from flwr.core.errors import UnavailableError
 from flwr.shell.in_thread import in_thread
 from flwr.shell.wakeups import Wakeups
 from flwr.store.store import Store
@@ -56,9 +57,15 @@ class Reaper:
                 attempt = functools.partial(self._sweep_before, until)
                 await wakeups.until([topics.REAPER], attempt, timeout=pause)
                 until = self._next_look()
-            except Exception:
+            except Exception as error:
                 # Whatever it is (a full disk, a database away), the sweep must come again.
-                logger.exception("Sweep failed", extra={"event": "sweep-failed"})
+                level = logging.WARNING if isinstance(error, UnavailableError) else logging.ERROR
+                logger.log(
+                    level,
+                    "Sweep failed",
+                    extra={"event": "sweep-failed", "cause": str(error)},
+                    exc_info=level == logging.ERROR,
+                )
                 self._due, self._was_failing, until = None, True, self._clock.now()
                 await asyncio.sleep(_RETRY.total_seconds())
 

@@ -1,4 +1,8 @@
-"""Every test here runs on SQLite, and on PostgreSQL when FLWR_TEST_POSTGRES_URL names one."""
+"""Every test here runs on SQLite and on PostgreSQL.
+
+The server is that of FLWR_TEST_POSTGRES_URL, else one started here from the system's programs; with
+neither, the tests on PostgreSQL are skipped.
+"""
 
 import os
 import secrets
@@ -9,9 +13,22 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from flwr.store.store import Store, open_store
+from tests.harness.postgres import PostgresServer, why_no_postgres
 
 OpenStore = Callable[[], Store]
 _POSTGRES = "FLWR_TEST_POSTGRES_URL"
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A database of a PostgreSQL server, which tests share."""
+    if given := os.environ.get(_POSTGRES):
+        yield given
+        return
+    if why := why_no_postgres():
+        pytest.skip(f"{why}, or {_POSTGRES}")
+    with PostgresServer() as server:
+        yield server.url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -20,9 +37,13 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield str(tmp_path / "store.db")
         return
-    if _POSTGRES not in os.environ:
-        pytest.skip(f"{_POSTGRES} is not set")
-    url = make_url(os.environ[_POSTGRES])
+    yield request.getfixturevalue("postgres_place")
+
+
+@pytest.fixture
+def postgres_place(postgres_url: str) -> Iterator[str]:
+    """A schema of its own in a PostgreSQL database."""
+    url = make_url(postgres_url)
     schema = f"test_{secrets.token_hex(6)}"
     engine = create_engine(url.set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:

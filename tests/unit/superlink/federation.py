@@ -60,7 +60,7 @@ class Link:
             uploads=self.uploads,
             absences=self.absences,
         )
-        self.objects = Objects(self.store, self.traffic, self.uploads, self.rung.extend)
+        self.objects = Objects(self.store, self.traffic, self.uploads)
         self.logs = Logs(self.store, self.clock)
         self.reaper = Reaper(
             self.store,

@@ -76,7 +76,7 @@ def with_token(token: str, *extra: tuple[str, str]) -> Any:
 async def serving(link: Link) -> AsyncIterator[Served]:
     wakeups = Wakeups()
     link.store.subscribe(wakeups.ring)
-    objects = Objects(link.store, link.traffic, link.uploads, wakeups.ring)
+    objects = Objects(link.store, link.traffic, link.uploads)
     operations = Operations(
         runs=link.runs,
         launches=link.launches,

@@ -237,7 +237,6 @@ def test_a_pulled_object_is_waited_for(link: Link) -> None:
         )
         held = node.call("PullObject", request)
         assert await is_held(held)
-        link.objects._ring = served.wakeups.ring
         await in_thread(link.objects.put, run.run_id, object_id, content)
         async with asyncio.timeout(SOON_S):
             assert (await held).object_content == content

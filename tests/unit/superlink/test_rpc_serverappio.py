@@ -122,7 +122,6 @@ def test_messages_go_out_and_answers_come_back(link: Link) -> None:
         for_any = served.appio.PullMessages(asked, metadata=any_header)
         assert await is_held(for_all)
         assert not for_any.done()
-        link.objects._ring = served.wakeups.ring
         first = await in_thread(link.answer, sent[0])
         async with asyncio.timeout(SOON_S):
             answers = (await for_any).messages_list
