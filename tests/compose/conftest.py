@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from tests.compose.project import Project, remove_leftovers
 from tests.harness.toolset import ROOT
 
 HERE: Final = Path(__file__).parent
+PACKAGE: Final = "package_of_a_test"
 ROLES: Final = ("superlink", "supernode", "serverapp", "clientapp", "cli")
 # Set where a missing engine must not go unnoticed: failures instead of skipped tests.
 REQUIRED: Final = bool(os.environ.get("FLWR_TEST_ENGINE_REQUIRED"))
@@ -82,21 +84,49 @@ def empty(tmp_path: Path) -> Iterator[Deployment]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def images_with_a_package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Images for apps that need a package: derived as users do, and gone afterwards."""
+    root, docker = tmp_path_factory.mktemp("images"), DockerClient()
+    (root / f"{PACKAGE}.py").write_text("")
+    made = {}
+    for role in ("serverapp", "clientapp"):
+        (root / "Dockerfile").write_text(
+            f"FROM flwr-compose/{role}:0.1.0\n"
+            f"COPY {PACKAGE}.py /opt/venv/lib/python3.13/site-packages/\n",
+        )
+        made[role] = f"flwr-test/{role}:{os.getpid()}"
+        build = ["docker", "build", "--quiet", "--network=none", "--tag", made[role], str(root)]
+        subprocess.run(build, check=True, capture_output=True)
+    yield made
+    docker.image.remove(list(made.values()), force=True)
+
+
+@pytest.fixture(scope="session")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, images_with_a_package: dict[str, str]
+) -> Iterator[Deployment]:
     """A server's project alone; sites of other projects dial it at its published port."""
+    image = {"FLWR_SERVERAPP_IMAGE": images_with_a_package["serverapp"]}
     root = tmp_path_factory.mktemp("server")
-    with Deployment(root, nodes=0, keys=3, files=["server.yaml"]) as alone:
+    with Deployment(root, nodes=0, keys=3, files=["server.yaml"], variables=image) as alone:
         alone.up()
         yield alone
 
 
 @pytest.fixture(scope="session")
-def sites(server: Deployment) -> Iterator[dict[int, Project]]:
+def sites(
+    server: Deployment, images_with_a_package: dict[str, str]
+) -> Iterator[dict[int, Project]]:
     """Two sites of other organisations, by the number of their keys."""
-    with server.site(1) as one, server.site(2) as two:
-        for site in (one, two):
-            site.up(wait=False)
+    image = {"FLWR_CLIENTAPP_IMAGE": images_with_a_package["clientapp"]}
+    with ExitStack() as stack:
+        made = {}
+        for number in (1, 2):
+            part = {"FLWR_NODE_1_CONFIG": f"partition-id={number - 1} num-partitions=2"}
+            site = server.site(number, variables={**image, **part})
+            made[number] = stack.enter_context(site)
+            made[number].up(wait=False)
         server.await_nodes(2)
-        for site in (one, two):
+        for site in made.values():
             site.up()
-        yield {1: one, 2: two}
+        yield made

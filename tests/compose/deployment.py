@@ -1,8 +1,8 @@
 """A federation whose programs are containers: the project's compose files, with its own keys."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -49,6 +49,7 @@ class Deployment(Federation):
         without = _sides(files, "without-tls") if not tls else []
         names = [f"overlays/{name}.yaml" for name in (*without, *overlays)]
         self.bridge = bridge
+        self.seconds_to_online: float | None = None  # from `up` until every node is seen
         self.project = Project(
             root,
             files=[*files, *names],
@@ -78,16 +79,17 @@ class Deployment(Federation):
 
     def up(self, timeout: int = 120) -> None:
         """``docker compose up --wait``, then wait until the SuperLink sees every node."""
+        begun = time.monotonic()
         self.project.up(timeout=timeout)
         self.await_nodes(self.project.nodes)
+        self.seconds_to_online = time.monotonic() - begun
 
     def cli(self, *args: str) -> str:
         """Run ``flwr`` in the project's own container; the tiny app is mounted at /app."""
         return self.project.run("cli", *args)
 
-    @contextmanager
-    def site(self, number: int, *, variables: Mapping[str, str] | None = None) -> Iterator[Project]:
-        """Bring up one more site, with networks of its own, that dials the published Fleet port.
+    def site(self, number: int, *, variables: Mapping[str, str] | None = None) -> Project:
+        """Return one more site, with networks of its own, that dials the published Fleet port.
 
         Args:
             number: whose keys it has: those of supernode-NUMBER.
@@ -98,11 +100,9 @@ class Deployment(Federation):
             "FLWR_NODE_1_NUMBER": str(number),
             "FLWR_NODE_1_NAME": f"site-{number}",
             "FLWR_SUPERLINK": f"{self.bridge}:{self.fleet.split(':')[1]}",
+            **(variables or {}),
         }
-        with Project(
-            self.root, files=["site.yaml"], nodes=1, variables={**own, **(variables or {})}
-        ) as project:
-            yield project
+        return Project(self.root, files=["site.yaml"], nodes=1, variables=own)
 
 
 def bridge_address() -> str:

@@ -144,9 +144,11 @@ class Project:
 
     def reach_all(self, name: str, addresses: Sequence[tuple[str, int]]) -> list[str]:
         """Return what the container meets at each address, asked all at the same time."""
-        script = Path(reach.__file__).read_text("utf-8")
-        answer: list[str] = json.loads(self.python(name, script, json.dumps(addresses)))
-        return answer
+        return self._ask(name, "reach", addresses)
+
+    def identify_all(self, name: str, addresses: Sequence[tuple[str, int]]) -> list[str]:
+        """Return the digest of the certificate that each address shows to the container."""
+        return self._ask(name, "identify", addresses)
 
     def logs(self, name: str, since: datetime | None = None) -> str:
         """Return what the container printed, both streams."""
@@ -204,6 +206,16 @@ class Project:
             otherwise=lambda: f"{name} does not end:\n{self.logs(name)[-3000:]}",
         )
         return int(self.container(name).state.exit_code or 0)
+
+    def await_restart(self, name: str, before: int, timeout: float = 60) -> None:
+        """Wait until the engine restarted the container and it is healthy again."""
+        eventually(
+            lambda: (self.container(name).restart_count or 0) > before,
+            timeout=timeout,
+            step=0.1,
+            otherwise=lambda: f"{name} was not restarted",
+        )
+        self.await_health(name, timeout=timeout)
 
     # -- what befalls containers --------------------------------------------------------------
 
@@ -267,6 +279,12 @@ class Project:
             compose_profiles=[f"nodes-{self.nodes}"],
             compose_project_name=self.project,
         )
+
+    def _ask(self, name: str, question: str, addresses: Sequence[tuple[str, int]]) -> list[str]:
+        script = Path(reach.__file__).read_text("utf-8")
+        answer = self.python(name, script, question, json.dumps(addresses))
+        found: list[str] = json.loads(answer)
+        return found
 
     def _containers(self, *labels: str) -> list[Container]:
         wanted = (f"{_PROJECT}={self.project}", *labels)
