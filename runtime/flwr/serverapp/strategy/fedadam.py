@@ -66,7 +66,10 @@ class FedAdam(FedOpt):
         )
 
     def step(self, server_round: int, m: NDArray[Any], v: NDArray[Any]) -> NDArray[Any]:
-        """Return ``eta_n * m / (sqrt(v) + tau)``, eta corrected for moments that began at 0."""
+        """Return ``eta_n * m / (sqrt(v) + tau)``, eta corrected for moments that began at 0.
+
+        ``eta_n = eta * sqrt(1 - beta_2^(t+1)) / (1 - beta_1^(t+1))`` in round t.
+        """
         exponent = server_round + 1.0
         # numpy's power, not Python's: they differ in the last bit, and upstream's results count.
         left_1, left_2 = np.power(self.beta_1, exponent), np.power(self.beta_2, exponent)

@@ -1,6 +1,8 @@
 """FedAvgM: federated averaging with momentum on the server.
 
-Source: Hsu et al., 2019, arXiv:1909.06335.
+Kept between rounds: the model sent and one momentum of its size.
+
+Source: Hsu et al., 2019, arXiv:1909.06335, section 4.2.
 """
 
 from collections.abc import Iterable
@@ -15,7 +17,7 @@ from flwr.app.message import Message
 from flwr.app.metricrecord import MetricRecord
 from flwr.serverapp.exception import AggregationError
 from flwr.serverapp.grid import Grid
-from flwr.serverapp.strategy.aggregate import NamedArrays, to_ndarrays, to_record
+from flwr.serverapp.strategy.aggregate import to_ndarrays, to_record
 from flwr.serverapp.strategy.fedavg import FedAvg, MetricsAggregation
 from flwr.serverapp.strategy.fedopt import changes
 
@@ -60,7 +62,7 @@ class FedAvgM(FedAvg):
         self.server_learning_rate = server_learning_rate
         self.server_momentum = server_momentum
         self.server_opt = server_momentum != 0.0 or server_learning_rate != 1.0
-        self.current_arrays: NamedArrays | None = None
+        self.current_arrays: ArrayRecord | None = None
         self.momentum_vector: list[NDArray[Any]] | None = None
 
     def summary(self) -> None:
@@ -80,7 +82,7 @@ class FedAvgM(FedAvg):
     ) -> Iterable[Message]:
         """Keep the model, against which the change is measured, and send it."""
         if self.server_opt:
-            self.current_arrays = to_ndarrays(arrays)
+            self.current_arrays = arrays
         return super().configure_train(server_round, arrays, config, grid)
 
     def aggregate_train(
@@ -102,7 +104,7 @@ class FedAvgM(FedAvg):
                 "there is no present model to step from: configure_train comes before "
                 "aggregate_train",
             )
-        old = self.current_arrays
+        old = to_ndarrays(self.current_arrays)
         gradients = [-change for change in changes(old, mean).values()]
         if self.server_momentum > 0.0:
             gradients = self._with_momentum(gradients)

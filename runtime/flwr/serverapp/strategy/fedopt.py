@@ -1,6 +1,8 @@
 """FedOpt: the mean change of the clients' models is a gradient for an optimizer on the server.
 
-Source: Reddi et al., ICLR 2021, arXiv:2003.00295.
+Kept between rounds: three models, namely the one sent and the two moments.
+
+Source: Reddi et al., ICLR 2021, arXiv:2003.00295, Algorithm 2.
 """
 
 from abc import abstractmethod
@@ -27,9 +29,9 @@ class FedOpt(FedAvg):
     Args:
         eta: learning rate of the server.
         eta_l: learning rate of the clients, for information.
-        beta_1: how slowly the first moment moves.
-        beta_2: how slowly the second moment moves.
-        tau: keeps the step finite where the second moment is 0.
+        beta_1: how slowly the first moment moves, in [0, 1).
+        beta_2: how slowly the second moment moves, in [0, 1).
+        tau: keeps the step finite where the second moment is 0; in the unit of the weights.
 
     The others are those of ``FedAvg``.
     """
@@ -126,9 +128,14 @@ class FedOpt(FedAvg):
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the moments of one array after seeing the change ``delta``; all of one shape."""
 
-    @abstractmethod
-    def step(self, server_round: int, m: NDArray[Any], v: NDArray[Any]) -> NDArray[Any]:
-        """Return what to add to an array whose moments are ``m`` and ``v``."""
+    def step(
+        self,
+        server_round: int,  # noqa: ARG002  FedAdam corrects for it
+        m: NDArray[Any],
+        v: NDArray[Any],
+    ) -> NDArray[Any]:
+        """Return ``eta * m / (sqrt(v) + tau)``, to be added to an array of these moments."""
+        return np.asarray(self.eta * m / (np.sqrt(v) + self.tau))
 
     def _require_current(self) -> NamedArrays:
         if self.current_arrays is None:

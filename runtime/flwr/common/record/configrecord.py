@@ -1,0 +1,5 @@
+"""Legacy home of ``ConfigRecord``."""
+
+from flwr.app.configrecord import ConfigRecord
+
+__all__ = ["ConfigRecord"]

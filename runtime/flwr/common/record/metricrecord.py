@@ -1,0 +1,5 @@
+"""Legacy home of ``MetricRecord``."""
+
+from flwr.app.metricrecord import MetricRecord
+
+__all__ = ["MetricRecord"]

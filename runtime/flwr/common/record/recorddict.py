@@ -1,0 +1,5 @@
+"""Legacy home of ``RecordDict``."""
+
+from flwr.app.recorddict import RecordDict
+
+__all__ = ["RecordDict"]
