@@ -1,37 +1,30 @@
-"""The command ``flower-superlink``: read the configuration, then serve."""
+"""The command ``flower-superlink``."""
 
-import asyncio
-import os
 import sys
-from collections.abc import Sequence
+from typing import Final
 
-from flwr.shell import logs
-from flwr.shell.exits import ExitCode, run_program
-from flwr.shell.settings import show_settings
-from flwr.superlink.config import PROGRAM, SETTINGS, load_config
+from flwr.shell.startup import Daemon, Work, main_of
+from flwr.superlink.config import PROGRAM, SETTINGS, SuperLinkConfig, load_config
+
+
+def _load_work() -> Work[SuperLinkConfig]:
+    from flwr.superlink import daemon  # noqa: PLC0415 - after the environment of gRPC is set
+
+    return Work(daemon.check, daemon.serve)
+
+
+SUPERLINK: Final = Daemon(
+    program=PROGRAM,
+    settings=SETTINGS,
+    load_config=load_config,
+    load_work=_load_work,
+    grpc_verbosity="ERROR",
+)
 
 
 def main() -> int:
     """Run the program; the result is its exit status."""
-    return run_program(PROGRAM, lambda: run(sys.argv[1:]))
-
-
-def run(argv: Sequence[str]) -> int:
-    """Serve, or only check the configuration, as ``argv`` says."""
-    config, values = load_config(argv)
-    say = config.reporting
-    logs.configure(program=PROGRAM, as_json=say.log_as_json, level=say.log_level)
-    # Read by gRPC when it is imported: quiet, and no hooks around the start of the SuperExec.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    from flwr.superlink import daemon  # noqa: PLC0415 - after the environment of gRPC is set
-
-    if values["check_config"]:
-        daemon.check(config)
-        sys.stdout.write(show_settings(SETTINGS, values) + "\n")
-        return ExitCode.DONE
-    asyncio.run(daemon.serve(config))
-    return ExitCode.DONE
+    return main_of(SUPERLINK)
 
 
 if __name__ == "__main__":

@@ -1,38 +1,30 @@
-"""The command ``flower-supernode``: read the configuration, then work."""
+"""The command ``flower-supernode``."""
 
-import asyncio
-import os
 import sys
-from collections.abc import Sequence
+from typing import Final
 
-from flwr.shell import logs
-from flwr.shell.exits import ExitCode, run_program
-from flwr.shell.settings import show_settings
-from flwr.supernode.config import PROGRAM, SETTINGS, load_config
+from flwr.shell.startup import Daemon, Work, main_of
+from flwr.supernode.config import PROGRAM, SETTINGS, SuperNodeConfig, load_config
+
+
+def _load_work() -> Work[SuperNodeConfig]:
+    from flwr.supernode import daemon  # noqa: PLC0415 - after the environment of gRPC is set
+
+    return Work(daemon.check, daemon.work)
+
+
+SUPERNODE: Final = Daemon(
+    program=PROGRAM,
+    settings=SETTINGS,
+    load_config=load_config,
+    load_work=_load_work,
+    grpc_verbosity="NONE",  # we tell its failures in our own words
+)
 
 
 def main() -> int:
     """Run the program; the result is its exit status."""
-    return run_program(PROGRAM, lambda: run(sys.argv[1:]))
-
-
-def run(argv: Sequence[str]) -> int:
-    """Work, or only check the configuration, as ``argv`` says."""
-    config, values = load_config(argv)
-    say = config.reporting
-    logs.configure(program=PROGRAM, as_json=say.log_as_json, level=say.log_level)
-    # Read by gRPC when it is imported: quiet (we tell its failures in our own words), and no hooks
-    # around the start of the SuperExec.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    from flwr.supernode import daemon  # noqa: PLC0415 - after the environment of gRPC is set
-
-    if values["check_config"]:
-        daemon.check(config)
-        sys.stdout.write(show_settings(SETTINGS, values) + "\n")
-        return ExitCode.DONE
-    asyncio.run(daemon.work(config))
-    return ExitCode.DONE
+    return main_of(SUPERNODE)
 
 
 if __name__ == "__main__":
