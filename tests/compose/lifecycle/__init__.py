@@ -1,0 +1,1 @@
+"""Stopping, starting again and losing power: state and identities outlive containers."""
