@@ -8,7 +8,6 @@ import typer
 from flwr.cli.options import FormatOpt
 from flwr.cli.report import Output, reporting
 from flwr.core.errors import InvalidError
-from flwr.fab.build import build_fab
 
 AppOpt = Annotated[Path, typer.Option("--app", metavar="PATH", help="Folder of the app.")]
 
@@ -18,6 +17,8 @@ def build(app: AppOpt = Path(), output: FormatOpt = Output.TEXT) -> None:
 
     The file is written to the current folder.  The same files give the same hash.
     """
+    from flwr.fab.build import build_fab  # noqa: PLC0415 - 38 ms that other commands need not wait
+
     with reporting(output) as report:
         if not app.is_dir():
             raise InvalidError(f"there is no folder {str(app)!r}")

@@ -10,13 +10,14 @@ from flwr.cli.options import FormatOpt
 from flwr.cli.report import Output, reporting
 from flwr.core.errors import InvalidError
 from flwr.core.limits import MAX_FAB_BYTES
-from flwr.fab.install import install_fab
 
 SourceArg = Annotated[Path, typer.Argument(metavar="FILE.fab", help="The bundle.")]
 
 
 def install(ctx: typer.Context, source: SourceArg, output: FormatOpt = Output.TEXT) -> None:
     """Install a bundle after checking every file of it."""
+    from flwr.fab.install import install_fab  # noqa: PLC0415 - 38 ms that other commands need not wait
+
     environment = environment_of(ctx)
     with reporting(output) as report:
         if source.suffix != ".fab" or not source.is_file():
