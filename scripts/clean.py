@@ -26,7 +26,7 @@ FILES: Final = (
     *(".venv", ".state", ".interop", ".mypy_cache", ".ruff_cache", ".pytest_cache"),
     *(".hypothesis", ".import_linter_cache", "runtime/flwr_compose.egg-info"),
 )
-IMAGE_LABELS: Final = ("flwr-compose.inputs", "flwr-compose.base.key")
+IMAGES: Final = {"images": "flwr-compose.inputs", "bases": "flwr-compose.base.key"}  # by label
 _PROJECT: Final = "com.docker.compose.project"
 _ENGINE: Final = ROOT / "scripts" / "engine.py"
 
@@ -46,9 +46,9 @@ class Cleaner:
             self._remove(f"networks of {name}", ("network", "rm"), of_project("network", name))
             self._remove(f"volumes of {name}", ("volume", "rm"), of_project("volume", name))
         self._unlock_files()
-        for label in IMAGE_LABELS:
+        for what, label in IMAGES.items():
             rows = docker("image", "ls", "--quiet", "--no-trunc", "--filter", f"label={label}")
-            self._remove("images", ("image", "rm", "--force"), dict.fromkeys(rows.split()))
+            self._remove(what, ("image", "rm", "--force"), dict.fromkeys(rows.split()))
         if engine_is_ours():
             self._say("build cache, and the engine: it was started from here")
             if not self._dry_run:
@@ -91,7 +91,7 @@ class Cleaner:
             except StepError as error:
                 self.failed.append(f"{what}: {error}")
         if removed:
-            self._say(f"{removed} {what}")
+            self._say(f"{what}: {removed}")
 
     def _unlock_files(self) -> None:
         """Remove keys that the certs image owns; only root may, and we need not be root."""

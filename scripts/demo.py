@@ -209,7 +209,7 @@ class Demo:
             print(f"      {line}", end="", flush=True)
         if found := _ROUND.search(line):
             self.outcome.accuracy = float(found[2])
-            if self.outcome.first_round_s is None:
+            if self.outcome.first_round_s is None and found[1] != "0":
                 self.outcome.first_round_s = time.monotonic() - self.begun
 
     def look(self, federation: Federation) -> list[Container]:

@@ -129,8 +129,8 @@ class Progress:
 def _copy(process: subprocess.Popen[str], log: Path, lines: deque[str]) -> None:
     """Keep what a command prints: all of it in the log, the end of it in memory."""
     assert process.stdout is not None
-    with log.open("w", encoding="utf-8") as file:
-        for line in process.stdout:
+    with process.stdout as lines_of_it, log.open("w", encoding="utf-8") as file:
+        for line in lines_of_it:
             file.write(line)
             file.flush()
             if text := _CONTROL.sub("", line).rstrip():
