@@ -194,18 +194,20 @@ class Project:
 
     def await_exit(self, name: str, timeout: float = 60) -> int:
         """Wait until the program ended by itself and return its exit code, restarted or not."""
+        codes: list[int] = []
 
         def has_ended() -> bool:
-            container = self.container(name)
-            return bool(container.restart_count) or container.state.status == "exited"
+            state = self.inspect(name)["State"]
+            if state["Status"] in {"exited", "restarting"}:
+                codes.append(int(state["ExitCode"]))
+            return bool(codes)
 
         eventually(
             has_ended,
             timeout=timeout,
-            step=0.2,
             otherwise=lambda: f"{name} does not end:\n{self.logs(name)[-3000:]}",
         )
-        return int(self.container(name).state.exit_code or 0)
+        return codes[0]
 
     def await_restart(self, name: str, before: int, timeout: float = 60) -> None:
         """Wait until the engine restarted the container and it is healthy again."""
