@@ -1,0 +1,1 @@
+"""Images of apps with packages of their own, and executors that ``docker run`` adds and removes."""
