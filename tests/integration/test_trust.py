@@ -274,3 +274,25 @@ def test_payloads_and_tokens_never_cross_the_wire_in_clear(secured: Federation) 
             plain.settimeout(5)
             answer = plain.recv(100)
         assert b"\0\0" not in answer[:3] or answer[:1] == b"\x15", "no HTTP/2 in clear text"
+
+
+@pytest.mark.row("F19")
+def test_every_port_shows_a_renewed_certificate_without_a_restart(secured: Federation) -> None:
+    secured.start_superlink()
+    reissue(secured.certs)
+    renewed = (secured.certs / "superlink" / "server.crt").read_text()
+    for address in (secured.fleet, secured.control):
+        eventually(lambda at=address: shown_at(at) == renewed, timeout=15)
+
+
+def shown_at(address: str) -> str:
+    """Return the certificate that a port shows, as PEM."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    host, port = address.split(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname=host) as tls,
+    ):
+        return ssl.DER_cert_to_PEM_cert(tls.getpeercert(binary_form=True) or b"")

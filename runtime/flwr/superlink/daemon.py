@@ -50,7 +50,7 @@ from flwr.superlink.uploads import Uploads
 from flwr.wire.channel import client_address
 from flwr.wire.health import Health
 from flwr.wire.listening import until_resolvable
-from flwr.wire.server import RpcServer
+from flwr.wire.server import RenewedTls, RpcServer
 
 logger = logging.getLogger(__name__)
 
@@ -144,8 +144,6 @@ def _bind(
     config: SuperLinkConfig, operations: Operations, security: AppIoSecurity, clock: Clock
 ) -> list[RpcServer]:
     """Bind every port, ServerAppIo first."""
-    tls, watch = _main_tls(config.tls, clock)
-    renewed = watch.renewed if watch is not None else None
     servers = [
         make_appio(
             config.appio.address,
@@ -158,19 +156,20 @@ def _bind(
         ),
     ]
     if not config.is_simulation:
+        tls, renewed = _public_tls(config.tls, clock)
         fleet = partial(make_fleet, config.fleet_address, operations, clock=clock)
         servers.append(fleet(tls=tls, renewed_tls=renewed))
+    tls, renewed = _public_tls(config.tls, clock)
     servers.append(make_control(config.control_address, operations, tls=tls, renewed_tls=renewed))
     return servers
 
 
-def _main_tls(
-    files: TlsFiles | None, clock: Clock
-) -> tuple[ServerTls | None, CertificateWatch | None]:
+def _public_tls(files: TlsFiles | None, clock: Clock) -> tuple[ServerTls | None, RenewedTls | None]:
+    """Return what one port shows, and its own watch: a watch tells of a renewal only once."""
     if files is None:
         return None, None
     watch = CertificateWatch(files, clock)
-    return watch.load(), watch
+    return watch.load(), watch.renewed
 
 
 def _keeper(
