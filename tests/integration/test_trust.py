@@ -281,8 +281,8 @@ def test_every_port_shows_a_renewed_certificate_without_a_restart(secured: Feder
     secured.start_superlink()
     reissue(secured.certs)
     renewed = (secured.certs / "superlink" / "server.crt").read_text()
-    for address in (secured.fleet, secured.control):
-        eventually(lambda at=address: shown_at(at) == renewed, timeout=15)
+    ports = (secured.fleet, secured.control)
+    eventually(lambda: all([shown_at(port) == renewed for port in ports]), timeout=15)
 
 
 def shown_at(address: str) -> str:
