@@ -2,7 +2,7 @@
 
 Kept between rounds: the model sent and one momentum of its size.
 
-Source: Hsu et al., 2019, arXiv:1909.06335, section 4.2.
+Source: Hsu et al., 2019, arXiv:1909.06335.
 """
 
 from collections.abc import Iterable

@@ -152,14 +152,23 @@ def changes(old: NamedArrays, mean: ArrayRecord) -> NamedArrays:
     Raises:
         AggregationError: names or shapes differ.
     """
-    if old.keys() != mean.keys():
+    require_fit(old, mean)
+    return {name: array.numpy() - old[name] for name, array in mean.items()}
+
+
+def require_fit(old: NamedArrays, new: ArrayRecord) -> None:
+    """Check that a model is one like that sent.
+
+    Raises:
+        AggregationError: names or shapes differ.
+    """
+    if old.keys() != new.keys():
         raise AggregationError(
-            f"the replies have the arrays {sorted(mean)}, the model sent has {sorted(old)}",
+            f"the replies have the arrays {sorted(new)}, the model sent has {sorted(old)}",
         )
-    for name, array in mean.items():
+    for name, array in new.items():
         if array.shape != old[name].shape:
             raise AggregationError(
                 f"array '{name}' has shape {array.shape} in the replies and {old[name].shape} in "
                 "the model sent",
             )
-    return {name: array.numpy() - old[name] for name, array in mean.items()}
