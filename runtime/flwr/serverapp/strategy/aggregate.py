@@ -1,7 +1,7 @@
 """Pure mathematics of aggregation; no logging, no messages, no node ids."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,21 @@ from flwr.serverapp.exception import AggregationError, InconsistentMessageReplie
 NamedArrays = dict[str, NDArray[Any]]
 
 
+class NoWeightError(AggregationError, ZeroDivisionError):
+    """All weights of a round are 0; apps written for upstream may expect the ZeroDivisionError."""
+
+    exit_code: ClassVar[int] = AggregationError.exit_code
+
+
 def shares(weights: Sequence[float]) -> list[float]:
     """Return each weight divided by their sum.
 
     Raises:
-        AggregationError: the sum is 0.
+        NoWeightError: the sum is 0.
     """
     total = sum(weights)
     if total == 0:
-        raise AggregationError(
+        raise NoWeightError(
             "the weights of all replies add up to 0, so there is no weighted mean; "
             "make every ClientApp report how many examples it used",
         )
@@ -54,18 +60,33 @@ def weighted_sum(weighted: Iterable[tuple[ArrayRecord, float]]) -> NamedArrays:
 def median(records: Sequence[ArrayRecord]) -> NamedArrays:
     """Return the element-wise median per name; every reply counts the same.
 
+    One array of all replies is decoded at a time.
+
     Raises:
         InconsistentMessageReplies: shapes differ.
 
     Source: Yin et al., ICML 2018, arXiv:1803.01498.
     """
-    medians: NamedArrays = {}
-    for name in records[0]:
-        arrays = [record[name].numpy() for record in records]
-        for array in arrays[1:]:
-            _require_shape(name, array, arrays[0].shape)
-        medians[name] = np.asarray(np.median(np.stack(arrays), axis=0))
-    return medians
+    return {
+        name: np.asarray(np.median(stacked(records, name), axis=0, overwrite_input=True))
+        for name in records[0]
+    }
+
+
+def stacked(records: Sequence[ArrayRecord], name: str) -> NDArray[Any]:
+    """Return array ``name`` of n records as one fresh array of shape ``(n, *shape)``.
+
+    Raises:
+        InconsistentMessageReplies: shapes differ.
+    """
+    shape = records[0][name].shape
+    dtype = np.result_type(*(record[name].dtype for record in records))
+    stack = np.empty((len(records), *shape), dtype)
+    for index, record in enumerate(records):
+        array = record[name].numpy()
+        _require_shape(name, array, shape)
+        stack[index] = array
+    return stack
 
 
 def aggregate_arrayrecords(
@@ -75,7 +96,7 @@ def aggregate_arrayrecords(
     """Return the mean of the only ArrayRecord of each reply, weighted by one of its metrics.
 
     Raises:
-        AggregationError: the weights add up to 0.
+        NoWeightError: the weights add up to 0.
         InconsistentMessageReplies: shapes differ.
     """
     pairs = zip(map(only_arrays, records), _shares_of(records, weighting_metric_name), strict=True)
@@ -89,7 +110,7 @@ def aggregate_metricrecords(
     """Return the weighted mean of every other metric, lists element by element.
 
     Raises:
-        AggregationError: the weights add up to 0.
+        NoWeightError: the weights add up to 0.
         InconsistentMessageReplies: a metric is a list of another length, or no list, elsewhere.
     """
     all_shares = _shares_of(records, weighting_metric_name)
