@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.harness.apps import TINY, config
+from tests.harness.apps import TINY, config, quick
 from tests.harness.federation import CONNECTION, Federation
 from tests.harness.program import eventually
 from tests.harness.tap import Tap
@@ -225,7 +225,7 @@ def test_nodes_are_registered_and_unregistered_while_everything_runs(
     nodes = [secured.start_node(n, keyed=True) for n in (1, 2)]
     secured.await_nodes(2)
     run_id = secured.submit(TINY, *config(num_rounds=50, pause=0.5))
-    eventually(lambda: "[ROUND 2/" in secured.log_of(run_id), timeout=60, step=0.2)
+    secured.await_log(run_id, "[ROUND 2/")
 
     secured.flwr("supernode", "unregister", str(ids[1]), CONNECTION)
 
@@ -254,7 +254,7 @@ def test_what_a_tap_on_the_wire_sees_is_what_was_chosen(tmp_path: Path, tls: boo
             federation.start_node(1)
             federation.start_node(2)
             federation.await_nodes(2)
-            run_id = federation.submit(TINY, *config(num_rounds=1, marker="WIRE-MARK"))
+            run_id = federation.submit(TINY, *quick(marker="WIRE-MARK"))
             assert federation.await_end(run_id)["status"] == "finished:completed"
             captured = tap.captured
 
@@ -282,7 +282,7 @@ def test_every_port_shows_a_renewed_certificate_without_a_restart(secured: Feder
     reissue(secured.certs)
     renewed = (secured.certs / "superlink" / "server.crt").read_text()
     ports = (secured.fleet, secured.control)
-    eventually(lambda: all([shown_at(port) == renewed for port in ports]), timeout=15)
+    eventually(lambda: {shown_at(port) for port in ports} == {renewed}, timeout=15)
 
 
 def shown_at(address: str) -> str:
