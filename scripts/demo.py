@@ -37,13 +37,14 @@ from scripts.progress import Progress, StepError
 
 LOGS: Final = ROOT / ".state" / "demo" / "logs"
 RUN_LOG: Final = LOGS / "run.log"
-CERTS: Final = ROOT / ".state" / "certs"
+PKI: Final = ROOT / "scripts" / "pki.sh"
 APP: Final = "examples/digits"
 WANTED_ACCURACY: Final = 0.90
 NEEDED_MB: Final = 3000  # bases, images and wheels take about two thirds of it
 OURS: Final = "# Written by `make demo`; yours as soon as you remove this line."
-PKI_RIGHTS: Final = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
+MIN_NODES: Final = 2  # FedAvg's own minimum
 CHATTER: Final = "INFO :"  # how the strategy begins its many lines
+_KEPT: Final = re.compile(r"^(FLWR_(?:NODES|SERVERAPP_IMAGE|CLIENTAPP_IMAGE))=(.+)$", re.MULTILINE)
 _ROUND: Final = re.compile(r"Round (\d+): loss [\d.]+, accuracy ([\d.]+)")
 
 
@@ -93,6 +94,7 @@ class Demo:
         """
         with self.progress.step("engine") as step:
             self.engine(step)
+            self.settle({}).check_ports()
         with self.progress.step("images") as step:
             step.run("images", [sys.executable, str(ROOT / "images" / "build.py")])
             step.note("superlink, supernode, serverapp, clientapp, cli, certs")
@@ -100,7 +102,7 @@ class Demo:
             images = self.app_images(step)
         federation = self.settle(images)
         with self.progress.step("certificates") as step:
-            self.certificates(step, self.nodes_of(federation))
+            self.certificates(step, federation)
         with self.progress.step("federation") as step:
             self.start(step, federation)
         with self.progress.step(f"flwr run {APP} --stream --wait", streams=True):
@@ -134,42 +136,44 @@ class Demo:
         return found
 
     def settle(self, images: dict[str, str]) -> Federation:
-        """Return the federation that the settings describe, with the app's images in it."""
+        """Return the federation that the settings describe, with the app's images in it.
+
+        Raises:
+            StepError: the settings start too few nodes for the app.
+        """
         wanted = dict(images)
         if self._nodes is not None:
             wanted["FLWR_NODES"] = str(self._nodes)
         if is_ours(self.settings):
-            old = re.search(r"^FLWR_NODES=(\d+)", self._written(), re.MULTILINE)
-            if old and self._nodes is None:
-                wanted["FLWR_NODES"] = old[1]
+            text = self.settings.read_text("utf-8") if self.settings.exists() else ""
+            wanted = dict(_KEPT.findall(text)) | wanted
             self.settings.write_text(settings_text(EXAMPLE.read_text("utf-8"), wanted), "utf-8")
             wanted = {}
         elif self._nodes is not None:
             wanted["COMPOSE_PROFILES"] = f"nodes-{self._nodes}"
-        return Federation(self.settings, wanted)
-
-    def _written(self) -> str:
-        return self.settings.read_text("utf-8") if self.settings.exists() else ""
-
-    @staticmethod
-    def nodes_of(federation: Federation) -> int:
-        """Return how many nodes the settings start."""
-        services = federation.model["services"]
-        return sum(name.startswith("supernode-") for name in services)
+        federation = Federation(self.settings, wanted)
+        nodes = sum(name.startswith("supernode-") for name in federation.model["services"])
+        if nodes < MIN_NODES:
+            raise StepError(
+                f"{self.settings} starts {nodes} node; {APP} averages {MIN_NODES} or more\n"
+                "  what to do: make demo NODES=3"
+            )
+        return federation
 
     @staticmethod
-    def certificates(step: Progress, nodes: int) -> None:
-        """Make what is missing of keys and certificates, by the tool's own image."""
-        CERTS.mkdir(parents=True, exist_ok=True)
-        command = ["docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL"]
-        command += [part for right in PKI_RIGHTS for part in ("--cap-add", right)]
-        command += ["--volume", f"{CERTS}:/certs", "flwr-compose/certs:0.1.0"]
-        step.run("certificates", [*command, "all", "--nodes", str(nodes)])
-        step.note(f"authority, server, {nodes} node keys: {CERTS.relative_to(ROOT)}")
+    def certificates(step: Progress, federation: Federation) -> None:
+        """Make what is missing of keys and certificates, where the settings expect them."""
+        nodes = sum(name.startswith("supernode-") for name in federation.model["services"])
+        mounts = federation.model["services"]["superlink"]["volumes"]
+        folder = next(Path(m["source"]).parent for m in mounts if m["target"] == "/run/secrets")
+        env = {**os.environ, "FLWR_CERTS_DIR": str(folder)}
+        step.run("certificates", [str(PKI), "all", "--nodes", str(nodes)], env=env)
+        shown = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
+        step.note(f"authority, server, {nodes} node keys: {shown}")
 
     def start(self, step: Progress, federation: Federation) -> None:
         """Start all containers and wait until each says that it works."""
-        federation.check()
+        federation.check_parts()
         federation.remember()
         federation.retire()
         step.run("up", federation.up(), env=federation.env, cwd=COMPOSE)
@@ -273,8 +277,10 @@ def advice(federation: Federation, settings: Path) -> str:
 
 def node_count(text: str) -> int:
     """Read a number of nodes."""
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_NODES:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_NODES}")
+    if not text.isdecimal() or not MIN_NODES <= int(text) <= MAX_NODES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number from {MIN_NODES} to {MAX_NODES}"
+        )
     return int(text)
 
 

@@ -105,11 +105,11 @@ class Federation:
         found = [Container(r["Service"], r["State"], r["Health"]) for r in rows]
         return sorted(found, key=lambda c: (not c.service.startswith("super"), c.service))
 
-    def check(self) -> None:
-        """Look for what would make ``up`` fail.
+    def check_parts(self) -> None:
+        """Look for images and folders that ``up`` would miss.
 
         Raises:
-            StepError: naming it and what to do.
+            StepError: naming one and how to make it.
         """
         for service, spec in self.model["services"].items():
             if spec.get("scale") == 0:
@@ -121,10 +121,17 @@ class Federation:
                 )
             for mount in spec.get("volumes", []):
                 self._check_mount(service, mount)
-        taken = published_ports(self.name)
+
+    def check_ports(self) -> None:
+        """Look for ports that somebody else has.
+
+        Raises:
+            StepError: naming the variable that changes it.
+        """
+        own = published_ports(self.name)
         for spec in self.model["services"].values():
             for port in spec.get("ports", []):
-                if int(port["published"]) not in taken:
+                if int(port["published"]) not in own:
                     self._check_port(port)
 
     def up(self) -> list[str]:
@@ -241,7 +248,8 @@ def require_engine() -> None:
 
 def up(federation: Federation) -> None:
     """Start the federation and wait until all of it is healthy."""
-    federation.check()
+    federation.check_parts()
+    federation.check_ports()
     federation.remember()
     federation.retire()
     if (

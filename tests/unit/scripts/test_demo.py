@@ -11,7 +11,10 @@ from scripts.progress import Progress, StepError
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return where settings would be, in a world where Compose finds two nodes."""
     monkeypatch.setattr(demo, "LOGS", tmp_path / "logs")
+    nodes: dict[str, object] = {"services": {"supernode-1": {}, "supernode-2": {}}}
+    monkeypatch.setattr(Federation, "model", nodes)
     return tmp_path / ".env"
 
 
@@ -48,6 +51,14 @@ def test_a_number_of_nodes_is_kept_until_another_is_asked_for(settings: Path) ->
     assert "\nFLWR_NODES=2\n" in settings.read_text()
 
 
+def test_too_few_nodes_for_the_app_are_told_with_the_remedy(
+    settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Federation, "model", {"services": {"supernode-1": {}}})
+    with pytest.raises(StepError, match=r"starts 1 node(?s:.*)make demo NODES=3"):
+        Demo(settings, None, 5).settle({})
+
+
 def test_settings_of_a_person_are_not_touched(settings: Path) -> None:
     settings.write_text("FLWR_NODES=4\n")
     federation = Demo(settings, 2, 5).settle({"FLWR_CLIENTAPP_IMAGE": "app:1"})
@@ -74,14 +85,14 @@ def test_an_untrained_model_is_no_first_round(settings: Path) -> None:
     assert walk.outcome.first_round_s is None
 
 
-@pytest.mark.parametrize("text", ["0", "17", "-1", "three", ""])
+@pytest.mark.parametrize("text", ["0", "1", "17", "-1", "three", ""])
 def test_a_number_of_nodes_that_cannot_be_is_wrong_usage(
     text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         demo.main([f"--nodes={text}"])
     assert caught.value.code == 2
-    assert "is not a number from 1 to 16" in capsys.readouterr().err
+    assert "is not a number from 2 to 16" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -42,11 +42,13 @@ def known(docker: FakeDocker, model: str, **more: str | None) -> Federation:
 def test_a_missing_image_of_ours_is_told_with_how_to_make_it(docker: FakeDocker) -> None:
     found = known(docker, model(), **{"image inspect": None})
     with pytest.raises(StepError, match=r"no image flwr-compose/superlink:0.1.0(?s:.*)make images"):
-        found.check()
+        found.check_parts()
 
 
 def test_an_image_of_a_registry_is_left_to_the_engine(docker: FakeDocker) -> None:
-    known(docker, model(image="registry.example/superlink:1"), **{"image inspect": None}).check()
+    known(
+        docker, model(image="registry.example/superlink:1"), **{"image inspect": None}
+    ).check_parts()
 
 
 @pytest.mark.parametrize(
@@ -63,13 +65,13 @@ def test_a_missing_folder_is_told_with_how_to_make_it(
 ) -> None:
     mount = {"type": "bind", "source": str(tmp_path / folder), "target": target}
     with pytest.raises(StepError, match=f"{folder}, which is missing(?s:.*){remedy}"):
-        known(docker, model(volumes=[mount])).check()
+        known(docker, model(volumes=[mount])).check_parts()
 
 
 def test_a_taken_port_names_the_variable(docker: FakeDocker, taken_port: int) -> None:
     port = {"target": 9093, "published": str(taken_port), "host_ip": "127.0.0.1"}
     with pytest.raises(StepError, match=r"FLWR_CONTROL_PORT in compose/\.env"):
-        known(docker, model(ports=[port])).check()
+        known(docker, model(ports=[port])).check_ports()
 
 
 def test_a_port_that_the_federation_holds_itself_is_free_to_it(
@@ -77,7 +79,7 @@ def test_a_port_that_the_federation_holds_itself_is_free_to_it(
 ) -> None:
     port = {"target": 9093, "published": str(taken_port), "host_ip": "127.0.0.1"}
     held = f"127.0.0.1:{taken_port}->9093/tcp, 9091/tcp"
-    known(docker, model(ports=[port]), ps=held).check()
+    known(docker, model(ports=[port]), ps=held).check_ports()
 
 
 def test_nodes_beyond_the_wanted_ones_are_ended_and_others_are_not(docker: FakeDocker) -> None:
