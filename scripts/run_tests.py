@@ -1,46 +1,102 @@
 #!/usr/bin/env python3
 """Run every suite as continuous integration does, and say at the end what ran and what did not.
 
-Fast suites share the cores; federations of processes run one after the other, since their tests
-assert bounds on real time.  With paths as arguments, runs just those.
+Fast suites share the cores; federations run one after the other, since their tests assert bounds on
+real time.  Containers come last: they need Docker Engine, and the images that `make demo` or
+`make images` made.  With paths as arguments, runs just those.
 """
 
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 NOT_RUN: Final = (
-    "upstream releases other than 1.29.0 (make interop-matrix)",
-    "the store on PostgreSQL (make test-postgres; set FLWR_TEST_POSTGRES_URL)",
+    "upstream releases other than 1.29.0: make interop-matrix",
+    "the store on a PostgreSQL of yours: make test-postgres",
 )
+IMAGES: Final = ("superlink", "supernode", "serverapp", "clientapp", "cli", "certs")
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Tests that run together."""
+
+    name: str
+    args: Sequence[str]
+    needs_engine: bool = False
+
+
 SUITES: Final = (
-    ("unit and contract", ["tests/unit", "tests/contract", "-q", "-n", "2"]),
-    ("simulation", ["tests/simulation", "-v"]),
-    ("integration", ["tests/integration", "-v", "--durations=10"]),
-    ("interop with upstream 1.29.0", ["tests/interop", "-v", "-m", "not matrix"]),
+    Suite("unit and contract", ["tests/unit", "tests/contract", "-q", "-n", "2"]),
+    Suite("integration", ["tests/integration", "-v", "--durations=10"]),
+    Suite("interop with upstream 1.29.0", ["tests/interop", "-v", "-m", "not matrix"]),
+    Suite("containers", ["tests/compose", "-v", "--durations=15"], needs_engine=True),
 )
+
+
+def why_no_containers() -> str | None:
+    """Return why federations in containers cannot be tested here; None when they can."""
+    if not succeeds("docker", "version"):
+        if os.geteuid() != 0:
+            return "no Docker Engine answers, and only root may start one: sudo make engine"
+        if not succeeds(sys.executable, "scripts/engine.py", "up"):
+            return "no Docker Engine is installed here: make engine"
+    if not succeeds("docker", "compose", "version"):
+        return "docker has no Compose here: make engine"
+    missing = [
+        role
+        for role in IMAGES
+        if not succeeds("docker", "image", "inspect", f"flwr-compose/{role}:0.1.0")
+    ]
+    return (
+        f"there are no images of {', '.join(missing)}: make demo, or make images"
+        if missing
+        else None
+    )
+
+
+def succeeds(*command: str) -> bool:
+    """Tell whether a command can be run and ends well."""
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def run(suite: Suite, extra: Sequence[str]) -> tuple[int, str]:
+    """Run one suite; return its exit code and its line of the summary."""
+    print(f"\n=== {suite.name} ===", flush=True)
+    if suite.needs_engine and (reason := why_no_containers()):
+        print(f"NOT RUN: {reason}", flush=True)
+        return 0, f"NOT RUN {suite.name}  ({reason})"
+    started = time.monotonic()
+    pytest = [sys.executable, "-m", "pytest", *suite.args, *extra]
+    code = subprocess.run(pytest, cwd=ROOT, check=False).returncode
+    took = time.monotonic() - started
+    return code, f"{'passed ' if code == 0 else 'FAILED '} {suite.name}  ({took:.0f} s)"
 
 
 def main(argv: list[str]) -> int:
     """Run the suites; return the first failing exit code, 0 when all passed."""
-    chosen = [("chosen tests", argv)] if any(not a.startswith("-") for a in argv) else SUITES
-    extra = [] if chosen is not SUITES else argv
-    results: list[tuple[str, int, float]] = []
-    for name, args in chosen:
-        print(f"\n=== {name} ===", flush=True)
-        started = time.monotonic()
-        pytest = [sys.executable, "-m", "pytest", *args, *extra]
-        code = subprocess.run(pytest, cwd=ROOT, check=False).returncode
-        results.append((name, code, time.monotonic() - started))
+    if any(argument in {"-h", "--help"} for argument in argv):
+        print(f"{__doc__}\nUsage: run_tests.py [PATH...] [PYTEST-OPTION...]")
+        return 0
+    is_chosen = any(not argument.startswith("-") for argument in argv)
+    suites = [Suite("chosen tests", argv)] if is_chosen else SUITES
+    results = [run(suite, [] if is_chosen else argv) for suite in suites]
     print("\n=== summary ===")
-    for name, code, seconds in results:
-        print(f"{'passed' if code == 0 else 'FAILED'}  {name}  ({seconds:.0f} s)")
-    for what in NOT_RUN if chosen is SUITES else ():
-        print(f"not run  {what}")
-    return next((code for _, code, _ in results if code), 0)
+    for _, line in results:
+        print(line)
+    for what in () if is_chosen else NOT_RUN:
+        print(f"NOT RUN {what}")
+    return next((code for code, _ in results if code), 0)
 
 
 if __name__ == "__main__":

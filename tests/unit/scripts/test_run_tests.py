@@ -1,0 +1,41 @@
+"""The summary of all suites tells what did not run, and why."""
+
+from pathlib import Path
+
+import pytest
+
+from scripts import run_tests
+from tests.unit.scripts.fake_docker import FakeDocker
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
+    return FakeDocker.install(tmp_path, monkeypatch)
+
+
+def test_with_engine_and_images_containers_are_tested(docker: FakeDocker) -> None:
+    assert run_tests.why_no_containers() is None
+
+
+def test_missing_images_are_named(docker: FakeDocker) -> None:
+    docker.answer(
+        {"image inspect flwr-compose/cli": None, "image inspect flwr-compose/certs": None}
+    )
+    assert run_tests.why_no_containers() == (
+        "there are no images of cli, certs: make demo, or make images"
+    )
+
+
+def test_only_root_may_start_an_engine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker.answer({"version": None})
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert "only root may start one" in str(run_tests.why_no_containers())
+
+
+def test_a_suite_without_an_engine_is_reported_and_no_failure(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker.answer({"compose version": None})
+    code, line = run_tests.run(run_tests.SUITES[-1], [])
+    assert code == 0
+    assert line == "NOT RUN containers  (docker has no Compose here: make engine)"
