@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-
 from scripts import run_tests
+
 from tests.unit.scripts.fake_docker import FakeDocker
 
 
@@ -19,7 +19,7 @@ def test_with_engine_and_images_containers_are_tested(docker: FakeDocker) -> Non
 
 def test_missing_images_are_named(docker: FakeDocker) -> None:
     docker.answer(
-        {"image inspect flwr-compose/cli": None, "image inspect flwr-compose/certs": None}
+        {"image inspect flwr-compose/cli:": None, "image inspect flwr-compose/certs": None}
     )
     assert run_tests.why_no_containers() == (
         "there are no images of cli, certs: make demo, or make images"
