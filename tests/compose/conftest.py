@@ -40,15 +40,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _missing_engine() -> str | None:
-    if _does("docker", "info") or _prepare("scripts/engine.py", "up"):
-        return None
-    return "no Docker engine answers here: make engine (as root), or start yours"
+    if not _has_engine() and _prepare("scripts/engine.py", "up") and not _has_engine():
+        return "scripts/engine.py started an engine, and `docker info` fails: try make doctor"
+    return None if _has_engine() else "no Docker engine answers: make engine, or start yours"
 
 
 def _missing_images() -> str | None:
-    if all(_does("docker", "image", "inspect", f"flwr-compose/{role}:0.1.0") for role in ROLES):
-        return None
-    return None if _prepare("images/build.py") else "the images are not built: make images"
+    if not _has_images() and _prepare("images/build.py") and not _has_images():
+        return "images/build.py made images that are not here: docker image ls"
+    return None if _has_images() else "the images are not built: make images"
+
+
+def _has_engine() -> bool:
+    return _does("docker", "info")
+
+
+def _has_images() -> bool:
+    return _does("docker", "image", "inspect", *(f"flwr-compose/{r}:0.1.0" for r in ROLES))
 
 
 def _prepare(script: str, *args: str) -> bool:

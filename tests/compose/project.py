@@ -205,6 +205,7 @@ class Project:
         eventually(
             has_ended,
             timeout=timeout,
+            step=0.25,
             otherwise=lambda: f"{name} does not end:\n{self.logs(name)[-3000:]}",
         )
         return codes[0]

@@ -11,7 +11,7 @@ from tests.harness.apps import TINY, config, digest_in
 from tests.harness.federation import CONNECTION
 
 
-@pytest.mark.row("S53")
+@pytest.mark.row("S1", "S53")
 def test_nodes_are_online_within_half_a_minute(deployment: Deployment) -> None:
     assert deployment.seconds_to_online is not None
     assert deployment.seconds_to_online < 30
@@ -43,7 +43,7 @@ def test_every_service_is_healthy_and_its_endpoints_are_listed_and_answer(
 
 @pytest.mark.row("S43", "S53")
 def test_a_run_uses_every_node_with_its_own_partition(deployment: Deployment) -> None:
-    run = deployment.await_end(deployment.submit(TINY, *config(nodes=3)))
+    run = deployment.await_end(deployment.submit(TINY, *config(nodes=3, num_rounds=1)))
 
     assert run["status"] == "finished:completed"
     log = deployment.log_of(run["run-id"])

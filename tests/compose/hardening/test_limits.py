@@ -66,7 +66,7 @@ def strained(deployment: Deployment) -> Iterator[dict[str, Any]]:
         assert project.inspect(name)["State"]["StartedAt"] == before[name], f"{name} restarted"
 
 
-@pytest.mark.row("S54", "F12")
+@pytest.mark.row("S54", "F5")
 def test_an_app_that_takes_too_much_memory_is_killed_and_its_end_explained(
     strained: dict[str, Any],
 ) -> None:

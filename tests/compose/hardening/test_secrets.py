@@ -122,9 +122,10 @@ def test_an_app_finds_no_secret_in_what_its_processes_show_it(
 
 
 def test_no_image_contains_a_key(deployment: Deployment) -> None:
-    own = ROOT / ".state" / "certs"
-    folders = [deployment.certs, *([own] if own.exists() else [])]
-    wanted = {middle_line(file) for folder in folders for file in private_files(folder)}
+    own = [folder for folder in (ROOT / ".state" / "certs",) if folder.exists()]
+    files = [f for folder in (deployment.certs, *own) for f in folder.glob("*/superexec-secret")]
+    keys = [deployment.certs / "ca" / "ca.key", deployment.certs / "supernode-1" / "node.key"]
+    wanted = {middle_line(file) for file in (*files, *keys)}
     authorities = 0
     for chunk in saved([f"flwr-compose/{role}:0.1.0" for role in (*ROLES, "certs")]):
         assert not KEY_BLOCK.search(chunk)

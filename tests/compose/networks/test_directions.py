@@ -60,7 +60,7 @@ def walled(server: Deployment, sites: dict[int, Project]) -> Iterator[Walled]:
     out = ["OUTPUT", "!", "-o", "lo", "-p", "tcp", "--syn", "-j", "DROP"]
     rule(link, "superlink", "-A", *out)
     server.await_nodes(2)
-    run = server.await_end(server.submit(TINY, *config(num_rounds=1)))
+    run = server.await_end(server.submit(TINY, *config(num_rounds=1, evaluate=False)))
     counted = link.in_network_of("superlink", "iptables", "-nvxL", "OUTPUT").splitlines()[2]
     yield Walled(run, {str(n): a for n, a in answers.items()}, int(counted.split()[0]))
     rule(link, "superlink", "-D", *out)

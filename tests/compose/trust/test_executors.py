@@ -88,7 +88,7 @@ def started(
     docker.remove(container, force=True)
 
 
-@pytest.mark.row("S28", "S29", "F22")
+@pytest.mark.row("S28")
 @pytest.mark.parametrize("started", EXECUTORS, indirect=True)
 def test_an_executor_with_what_is_not_its_own_is_refused(
     started: tuple[Wrong, Container], deployment: Deployment
@@ -105,7 +105,7 @@ def test_an_executor_with_what_is_not_its_own_is_refused(
     assert container.state.health.status != "healthy"
 
 
-@pytest.mark.row("S28", "F23")
+@pytest.mark.row("S28")
 @pytest.mark.parametrize(
     ("caller", "host", "port", "daemon"),
     [

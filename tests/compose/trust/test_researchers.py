@@ -11,7 +11,7 @@ from tests.compose.deployment import Deployment
 from tests.harness.toolset import ROOT
 
 
-@pytest.mark.row("S29", "S58")
+@pytest.mark.row("S29")
 def test_the_wrong_authority_is_named(deployment: Deployment, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "certs" / "pki.py"), "all", "--out", str(tmp_path)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -25,7 +25,7 @@ def test_the_wrong_authority_is_named(deployment: Deployment, tmp_path: Path) ->
     assert "--root-certificates" in str(refused.value)
 
 
-@pytest.mark.row("S31", "S58")
+@pytest.mark.row("S31")
 def test_clear_text_is_refused_with_the_remedy(deployment: Deployment) -> None:
     with pytest.raises(DockerException) as refused:
         deployment.cli("ls", "--superlink", "control:9093", "--insecure")
