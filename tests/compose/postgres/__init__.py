@@ -1,0 +1,1 @@
+"""The SuperLink on a PostgreSQL of ours, in containers."""
