@@ -26,6 +26,11 @@ def config(**values: object) -> tuple[str, str]:
     return "--run-config", " ".join(pairs)
 
 
+def quick(**values: object) -> tuple[str, str]:
+    """Return the configuration of the shortest run that trains: one round, nothing evaluated."""
+    return config(**{"num_rounds": 1, "evaluate": False, **values})
+
+
 def _literal(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()

@@ -1,22 +1,30 @@
 """A whole federation as processes on loopback."""
 
+import atexit
+import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from flwr.auth.tls import ClientTls
+from flwr.cli.terminal import LogText
+from flwr.core.errors import FlwrError
 from flwr.core.ids import RunId
 from flwr.core.node import NodeStatus
 from flwr.core.run import FINAL, RunStatus
 from flwr.wire.clients.control import ControlClient, open_control
-from tests.harness.program import Program, eventually
+from tests.harness.program import Program, end_all, eventually
 from tests.harness.toolset import OURS, ROOT, Toolset
 
 CONNECTION: Final = "test"
@@ -29,6 +37,22 @@ _QUIET: Final = {
     "NO_COLOR": "1",
     "COLUMNS": "200",
 }
+
+
+def make_certificates(where: Path, nodes: int, hosts: Sequence[str] = ()) -> None:
+    """Make keys and certificates of a federation."""
+    pki = [sys.executable, str(ROOT / "certs" / "pki.py"), "all", "--nodes", str(nodes)]
+    pki += ["--out", str(where), *(["--san", ",".join(hosts)] if hosts else [])]
+    subprocess.run(pki, check=True, stdout=subprocess.DEVNULL)
+
+
+@cache
+def certificates_for(nodes: int) -> Path:
+    """Return the certificates of this test session, for every federation to copy."""
+    made = Path(tempfile.mkdtemp(prefix="flwr-test-certs-"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    make_certificates(made / "certs", nodes)
+    return made / "certs"
 
 
 def free_address() -> str:
@@ -52,11 +76,14 @@ class Federation:
         self.programs: list[Program] = []
         self.superlink: Program | None = None
         self.nodes: list[Program] = []
+        # Of its own, since killed programs leave things; its path is short, for sockets.
+        self._temporary = tempfile.mkdtemp(prefix="flwr-")
         self.certs = root / "certs"
         self.ca = self.certs / "user" / "ca.crt"
-        pki = [sys.executable, str(ROOT / "certs" / "pki.py"), "all", "--nodes", str(nodes)]
-        pki += ["--out", str(self.certs), *(["--san", ",".join(hosts)] if hosts else [])]
-        subprocess.run(pki, check=True, stdout=subprocess.DEVNULL)
+        if hosts:
+            make_certificates(self.certs, nodes, hosts)
+        elif tls:
+            shutil.copytree(certificates_for(nodes), self.certs)
 
     def __enter__(self) -> Self:
         return self
@@ -70,8 +97,8 @@ class Federation:
         if error is not None:
             for program in self.programs:
                 sys.stderr.write(f"--- {program.name} ---\n{program.output[-3000:]}\n")
-        for program in reversed(self.programs):
-            program.end()
+        end_all(self.programs)
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
     # -- programs -------------------------------------------------------------------------
 
@@ -211,8 +238,32 @@ class Federation:
             )
 
     def log_of(self, run_id: str) -> str:
-        """Return the run's log as ``flwr log --show`` prints it."""
+        """Return the run's log so far, as ``flwr log --show`` prints it."""
+        with self.open_control() as control:
+            (run,), _ = control.list_runs(RunId(int(run_id)))
+            if run.is_final:  # then the stream ends by itself
+                text = LogText(colours=False)
+                return "".join(text.feed(part) for part, _ in control.stream_logs(run.run_id))
         return self.flwr("log", run_id, CONNECTION, "--show").stdout
+
+    def await_log(self, run_id: str, wanted: str, timeout: float = 60) -> None:
+        """Wait until ``wanted`` is in the log of a running run."""
+        seen: list[str] = []
+
+        def read() -> None:
+            with contextlib.suppress(FlwrError, ValueError):  # the channel is closed under it
+                for part, _ in control.stream_logs(RunId(int(run_id))):
+                    seen.append(part)
+
+        with self.open_control() as control:
+            reading = threading.Thread(target=read, daemon=True)
+            reading.start()
+            eventually(
+                lambda: wanted in "".join(seen),
+                timeout=timeout,
+                otherwise=lambda: f"{wanted!r} never came:\n{''.join(seen)[-3000:]}",
+            )
+        reading.join(10)
 
     # -- how programs find and trust each other ---------------------------------------------
 
@@ -246,7 +297,8 @@ class Federation:
         home.mkdir(parents=True, exist_ok=True)
         path = os.pathsep.join([str(tools.bin), os.environ.get("PATH", "")])
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("FLWR_", "VIRTUAL_ENV"))}
-        return {**kept, **_QUIET, "PATH": path, "FLWR_HOME": str(home), "HOME": str(home)}
+        own = {"FLWR_HOME": str(home), "HOME": str(home), "TMPDIR": self._temporary}
+        return {**kept, **_QUIET, "PATH": path, **own}
 
     def _write_connection(self, tools: Toolset) -> None:
         home = Path(self.environment(tools, "cli")["FLWR_HOME"])

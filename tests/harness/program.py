@@ -58,16 +58,7 @@ class Program:
 
     def end(self) -> None:
         """Leave nothing behind: the whole session is killed, and what is made to outlive it."""
-        below = descendants(self.pid)
-        if self.is_alive:
-            self._process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(5)
-        for pid in (*below, *descendants(self.pid)):
-            _kill(pid)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait(10)
+        end_all([self])
 
     def await_port(self, address: str, timeout: float = 30) -> None:
         """Wait until ``address`` accepts connections; fail with the log when the program ends."""
@@ -86,6 +77,21 @@ class Program:
                 return True
         except OSError:
             return False
+
+
+def end_all(programs: Sequence[Program]) -> None:
+    """End programs at once, with everything below them.
+
+    Nobody is asked politely: how programs stop is what some tests are about, not their clean-up.
+    """
+    below = {pid for program in programs for pid in descendants(program.pid)}
+    for program in programs:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+    for pid in below:
+        _kill(pid)
+    for program in programs:
+        program.wait(10)
 
 
 def eventually(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.apps import TINY, config
+from tests.harness.apps import TINY, config, quick
 from tests.harness.federation import CONNECTION, Federation, free_address
 from tests.harness.program import Program, eventually
 from tests.harness.toolset import OURS
@@ -98,7 +98,7 @@ def test_a_client_app_that_fails_on_import_is_an_error_reply(
     link.start_node(2)
     link.await_nodes(2)
 
-    run_id = link.submit(app, *config(num_rounds=1))
+    run_id = link.submit(app, *quick())
     eventually(
         lambda: (
             "missing_module_xyz" in link.log_of(run_id)

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.harness.apps import TINY, config, digest_in
+from tests.harness.apps import TINY, digest_in, quick
 from tests.harness.contained import INSIDE, Confinement, bare
 from tests.harness.federation import Federation
 from tests.harness.program import Program, descendants, eventually
@@ -113,7 +113,7 @@ def test_a_federation_of_hardened_containers_completes_a_run_and_stops(
             otherwise=lambda program=program: f"{program.name}:\n{program.output[-3000:]}",  # type: ignore[misc]
         )
 
-    run = federation.await_end(federation.submit(TINY, *config(nodes=1)))
+    run = federation.await_end(federation.submit(TINY, *quick(nodes=1)))
 
     assert run["status"] == "finished:completed", federation.log_of(run["run-id"])
     digest_in(federation.log_of(run["run-id"]))

@@ -11,12 +11,12 @@ from tests.harness.apps import TINY, config, digest_in
 from tests.harness.federation import Federation
 from tests.harness.program import Program, descendants, eventually, processes
 
-ROUNDS = 5
+ROUNDS = 4
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The final model of the five-round run when nothing dies."""
+    """The final model of the run when nothing dies."""
     with Federation(tmp_path_factory.mktemp("undisturbed"), tls=False) as federation:
         start(federation)
         run_id = submit(federation)
@@ -40,12 +40,7 @@ def submit(federation: Federation, **settings: object) -> str:
 
 
 def await_round(federation: Federation, run_id: str, number: int) -> None:
-    eventually(
-        lambda: f"[ROUND {number}/" in federation.log_of(run_id),
-        timeout=60,
-        step=0.1,
-        otherwise=lambda: f"round {number} never began:\n{federation.log_of(run_id)}",
-    )
+    federation.await_log(run_id, f"[ROUND {number}/")
 
 
 def child_running(parent: Program, command: str) -> int:

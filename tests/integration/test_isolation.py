@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.apps import TINY, config, digest_in
+from tests.harness.apps import TINY, config, digest_in, quick
 from tests.harness.federation import Federation, free_address
 from tests.harness.program import Program, descendants, eventually, processes
 from tests.harness.toolset import OURS
@@ -66,7 +66,7 @@ def test_link_and_nodes_alone_complete_a_run(federation: Federation) -> None:
     for program in (superlink, *nodes):
         assert any("superexec" in c for c in commands_below(program)), "SuperExec is a child"
 
-    run = federation.await_end(federation.submit(TINY, *config(nodes=3)))
+    run = federation.await_end(federation.submit(TINY, *quick(nodes=3)))
 
     assert run["status"] == "finished:completed"
     eventually(
@@ -95,7 +95,7 @@ def test_modes_mix_per_component(federation: Federation, link_mode: str, node_mo
         assert not commands_below(superlink)
         superexec(federation, "serverapp", federation.serverappio, "executor")
 
-    run = federation.await_end(federation.submit(TINY))
+    run = federation.await_end(federation.submit(TINY, *quick()))
 
     assert run["status"] == "finished:completed", federation.log_of(run["run-id"])
     digest_in(federation.log_of(run["run-id"]))
@@ -109,7 +109,7 @@ def test_a_run_waits_visibly_for_an_executor_and_a_new_one_takes_over(
     federation.start_node(1)
     federation.start_node(2)
     federation.await_nodes(2)
-    first = federation.submit(TINY, *config(num_rounds=1))
+    first = federation.submit(TINY, *quick())
     waiting = federation.run_status(first)
     assert waiting["status"] == "pending"
     assert "SuperExec" in waiting["details"]
@@ -117,7 +117,7 @@ def test_a_run_waits_visibly_for_an_executor_and_a_new_one_takes_over(
     executor = superexec(federation, "serverapp", federation.serverappio, "executor-1")
     assert federation.await_end(first)["status"] == "finished:completed"
     executor.kill()
-    second = federation.submit(TINY, *config(num_rounds=1))
+    second = federation.submit(TINY, *quick())
     assert federation.run_status(second)["status"] == "pending"
     superexec(federation, "serverapp", federation.serverappio, "executor-2")
     assert federation.await_end(second)["status"] == "finished:completed"
@@ -131,14 +131,14 @@ def test_a_sites_executor_may_be_replaced_between_runs(federation: Federation) -
         _, address = node_in_process_mode(federation, number)
         executors.append((superexec(federation, "clientapp", address, f"ex-{number}"), address))
     federation.await_nodes(2)
-    run = federation.await_end(federation.submit(TINY, *config(num_rounds=1)))
+    run = federation.await_end(federation.submit(TINY, *quick()))
     assert run["status"] == "finished:completed"
     for executor, _ in executors:
         executor.kill()
     for number, (_, address) in enumerate(executors, start=1):
         superexec(federation, "clientapp", address, f"ex-{number}-again")
 
-    run = federation.await_end(federation.submit(TINY, *config(num_rounds=1)))
+    run = federation.await_end(federation.submit(TINY, *quick()))
 
     assert run["status"] == "finished:completed"
 
@@ -151,7 +151,7 @@ def test_one_serverapp_process_per_run_each_reaped(federation: Federation) -> No
     federation.await_nodes(2)
     assert not apps_below(superlink), "no ServerApp before there is a run"
 
-    runs = [federation.submit(TINY, *config(num_rounds=1, marker=f"m{i}")) for i in range(3)]
+    runs = [federation.submit(TINY, *quick(marker=f"m{i}")) for i in range(3)]
     for run_id in runs:
         assert federation.await_end(run_id)["status"] == "finished:completed"
 
@@ -187,7 +187,8 @@ def test_two_runs_share_the_nodes_at_the_same_time(federation: Federation) -> No
     federation.start_node(1)
     federation.start_node(2)
     federation.await_nodes(2)
-    settings = [{"seed": 1, "size": 50}, {"seed": 2, "size": 80}]
+    pace = {"num_rounds": 2, "evaluate": False}
+    settings = [{"seed": 1, "size": 50, **pace}, {"seed": 2, "size": 80, **pace}]
     alone = []
     for setting in settings:
         run = federation.await_end(federation.submit(TINY, *config(**setting)))

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from tests.harness.apps import TINY
+from tests.harness.apps import TINY, quick
 from tests.harness.federation import Federation, free_address
 from tests.harness.program import Program, descendants
 from tests.harness.sockets import Socket, sockets
@@ -51,7 +51,7 @@ def test_nodes_only_dial_out_and_never_to_each_other(federation: Federation) -> 
     superlink = federation.start_superlink()
     nodes = [federation.start_node(n, of=3) for n in (1, 2, 3)]
     federation.await_nodes(3)
-    federation.await_end(federation.submit(TINY))
+    federation.await_end(federation.submit(TINY, *quick()))
     fleet_port = int(federation.fleet.split(":")[1])
 
     owned = {n.name: of([n]) for n in nodes}
@@ -100,5 +100,5 @@ def test_two_nodes_on_one_host_both_serve(federation: Federation) -> None:
     for number in (1, 2):
         federation.start_node(number)
     federation.await_nodes(2)
-    run = federation.await_end(federation.submit(TINY))
+    run = federation.await_end(federation.submit(TINY, *quick()))
     assert "partitions: [0, 1]" in federation.log_of(run["run-id"])

@@ -8,7 +8,6 @@ import pytest
 from tests.harness.apps import TINY, config, digest_in
 from tests.harness.federation import Federation, free_address
 from tests.harness.postgres import PostgresServer, why_no_postgres
-from tests.harness.program import eventually
 from tests.harness.toolset import OURS
 
 pytestmark = pytest.mark.postgres
@@ -38,7 +37,7 @@ def test_a_run_survives_a_restart_of_its_database(
     undisturbed = federation.submit(TINY, *settings())
     federation.await_end(undisturbed)
     run_id = federation.submit(TINY, *settings())
-    eventually(lambda: "[ROUND 2/" in federation.log_of(run_id), timeout=60, step=0.1)
+    federation.await_log(run_id, "[ROUND 2/")
 
     server.stop()
     time.sleep(2)

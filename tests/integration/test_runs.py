@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.apps import DIGITS, TINY, config, digest_in
+from tests.harness.apps import DIGITS, TINY, config, digest_in, quick
 from tests.harness.federation import CONNECTION, Federation
 from tests.harness.program import descendants, eventually, processes
 from tests.harness.toolset import OURS
@@ -29,7 +29,7 @@ def test_link_and_node_serve_many_runs_without_growing(running: Federation) -> N
     daemons = [running.superlink, *running.nodes]
     settled: list[int] = []
     for number in range(count):
-        run = running.await_end(running.submit(TINY, *config(num_rounds=1, marker=f"n{number}")))
+        run = running.await_end(running.submit(TINY, *quick(marker=f"n{number}")))
         assert run["status"] == "finished:completed"
         if number == count // 2:
             settled = [rss_bytes(d.pid) for d in daemons]
@@ -60,8 +60,8 @@ def test_a_run_for_one_node_leaves_the_other_alone(running: Federation) -> None:
 
 @pytest.mark.row("S40")
 def test_markers_of_one_run_never_show_in_another(running: Federation) -> None:
-    first = running.await_end(running.submit(TINY, *config(num_rounds=1, marker="AAA-MARK")))
-    second = running.await_end(running.submit(TINY, *config(num_rounds=1, marker="BBB-MARK")))
+    first = running.await_end(running.submit(TINY, *quick(marker="AAA-MARK")))
+    second = running.await_end(running.submit(TINY, *quick(marker="BBB-MARK")))
 
     logs = {run["run-id"]: running.log_of(run["run-id"]) for run in (first, second)}
     assert "AAA-MARK" in logs[first["run-id"]]
@@ -92,7 +92,7 @@ def test_building_twice_gives_the_same_bundle_and_lists_what_it_kept(
 
 @pytest.mark.row("S48")
 def test_overrides_are_seen_and_unknown_keys_are_refused(running: Federation) -> None:
-    run = running.await_end(running.submit(TINY, *config(num_rounds=1, marker="seen by the app")))
+    run = running.await_end(running.submit(TINY, *quick(marker="seen by the app")))
     assert "marker: seen by the app" in running.log_of(run["run-id"])
 
     done = running.flwr("run", str(TINY), CONNECTION, "--run-config", "rounds=1", check=False)
@@ -104,10 +104,10 @@ def test_overrides_are_seen_and_unknown_keys_are_refused(running: Federation) ->
 @pytest.mark.row("S56")
 def test_submitting_is_quick_and_the_same_key_is_the_same_run(running: Federation) -> None:
     begun = time.monotonic()
-    first = running.submit(TINY, *config(num_rounds=1), "--submit-key", "job-17")
+    first = running.submit(TINY, *quick(), "--submit-key", "job-17")
     assert time.monotonic() - begun < 5
-    second = running.submit(TINY, *config(num_rounds=1), "--submit-key", "job-17")
-    other = running.submit(TINY, *config(num_rounds=1), "--submit-key", "job-18")
+    second = running.submit(TINY, *quick(), "--submit-key", "job-17")
+    other = running.submit(TINY, *quick(), "--submit-key", "job-18")
 
     assert first == second
     assert other != first
@@ -117,7 +117,7 @@ def test_submitting_is_quick_and_the_same_key_is_the_same_run(running: Federatio
 
 @pytest.mark.row("S57")
 def test_waiting_follows_the_run_to_its_end(running: Federation) -> None:
-    good = running.flwr("run", str(TINY), CONNECTION, "--wait", *config(num_rounds=1), check=False)
+    good = running.flwr("run", str(TINY), CONNECTION, "--wait", *quick(), check=False)
     bad = running.flwr(
         "run", str(TINY), CONNECTION, "--wait", *config(fail="server-raises"), check=False
     )
@@ -145,7 +145,7 @@ def test_endpoint_and_certificate_as_flags_need_no_config_file(running: Federati
 @pytest.mark.row("S60")
 def test_every_state_is_seen_in_order(federation: Federation) -> None:
     federation.start_superlink()
-    run_id = federation.submit(TINY, *config(num_rounds=1))
+    run_id = federation.submit(TINY, *quick())
     seen = [federation.run_status(run_id)["status"]]
     federation.start_node(1)
     federation.start_node(2)
@@ -164,7 +164,7 @@ def test_every_state_is_seen_in_order(federation: Federation) -> None:
 
 @pytest.mark.row("S61")
 def test_runs_are_listed_newest_first_and_limited(running: Federation) -> None:
-    ids = [running.submit(TINY, *config(num_rounds=1, marker=f"l{i}")) for i in range(3)]
+    ids = [running.submit(TINY, *quick(marker=f"l{i}")) for i in range(3)]
     for run_id in ids:
         running.await_end(run_id)
 
@@ -194,7 +194,7 @@ def test_stopping_ends_every_process_of_the_run_and_no_other(running: Federation
         pids = [p for d in everywhere for p in descendants(d.pid)]
         return sum("runner.child" in alive.get(p, (0, ""))[1] for p in pids)
 
-    eventually(lambda: "[ROUND 1/50]" in running.log_of(doomed), timeout=60, step=0.2)
+    running.await_log(doomed, "[ROUND 1/50]")
     eventually(lambda: apps() >= 3, timeout=60, step=0.2)
 
     running.flwr("stop", doomed, CONNECTION)
@@ -248,7 +248,7 @@ def test_a_sites_policy_decides_whether_its_apps_logs_are_seen(
         federation.start_node(number, OURS, *policy)
     federation.await_nodes(2)
 
-    run = federation.await_end(federation.submit(TINY, *config(num_rounds=1)))
+    run = federation.await_end(federation.submit(TINY, *quick()))
 
     if shared:
         eventually(
@@ -266,7 +266,7 @@ def test_a_node_that_joins_in_mid_run_gets_the_code_and_is_sampled(
     federation.start_superlink()
     federation.start_node(1)
     federation.await_nodes(1)
-    run_id = federation.submit(TINY, *config(num_rounds=1))
+    run_id = federation.submit(TINY, *quick())
     eventually(lambda: federation.run_status(run_id)["status"] == "running", timeout=30, step=0.2)
 
     federation.start_node(2)
