@@ -1,0 +1,1 @@
+"""Upstream's programs on this host, against our containers through the published ports."""
