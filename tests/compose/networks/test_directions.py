@@ -61,8 +61,10 @@ def walled(server: Deployment, sites: dict[int, Project]) -> Iterator[Walled]:
     rule(link, "superlink", "-A", *out)
     server.await_nodes(2)
     run = server.await_end(server.submit(TINY, *config(num_rounds=1, evaluate=False)))
-    counted = link.in_network_of("superlink", "iptables", "-nvxL", "OUTPUT").splitlines()[2]
-    yield Walled(run, {str(n): a for n, a in answers.items()}, int(counted.split()[0]))
+    dialled = dropped(link)
+    link.reach("superlink", "203.0.113.80", 9)
+    assert dropped(link) > dialled, "the rule counts"
+    yield Walled(run, {str(n): a for n, a in answers.items()}, dialled)
     rule(link, "superlink", "-D", *out)
     for site in sites.values():
         rule(site, "supernode-1", "-F", "INPUT")
@@ -73,6 +75,12 @@ def rule(project: Project, name: str, *words: str) -> None:
         project.in_network_of(name, "iptables", *words)
     except subprocess.CalledProcessError as error:
         pytest.skip(f"this kernel refuses the rule: {error.stderr}")
+
+
+def dropped(project: Project) -> int:
+    """Return how many packets met the SuperLink's rule."""
+    table = project.in_network_of("superlink", "iptables", "-nvxL", "OUTPUT")
+    return int(table.splitlines()[2].split()[0])
 
 
 def interface_of(project: Project, name: str, network: str) -> str:
