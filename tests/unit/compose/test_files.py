@@ -50,7 +50,7 @@ def test_every_role_is_confined_and_limited(role: str) -> None:
     assert spec["read_only"] is True
     assert spec["cap_drop"] == ["ALL"]
     assert spec["security_opt"] == ["no-new-privileges:true"]
-    assert spec["user"] == "10001:10001"
+    assert spec["user"] in {"10001:10001", "${FLWR_POSTGRES_USER:-10001:10001}"}
     assert spec["init"] is True
     assert {"mem_limit", "cpus", "pids_limit"} <= set(spec)
     assert all("size=" in mount for mount in spec["tmpfs"])
