@@ -146,7 +146,10 @@ class DifferentialPrivacyWrapper(Strategy):
 
 
 class ServerSideClipping(DifferentialPrivacyWrapper):
-    """Clips each update on the server, against the model it sent."""
+    """Clips each update on the server, against the model it sent.
+
+    All arrays are clipped; upstream leaves those without dimensions as long as they are.
+    """
 
     def __init__(
         self,
