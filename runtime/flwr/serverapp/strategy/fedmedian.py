@@ -1,6 +1,9 @@
 """FedMedian: the element-wise median of the clients' models, which a minority cannot move far.
 
-Source: Yin et al., ICML 2018, arXiv:1803.01498.
+Needs all replies at once, as a median cannot be kept running; beside their bytes, one array of all
+of them is decoded at a time.
+
+Source: Yin et al., ICML 2018, arXiv:1803.01498, Definition 1.
 """
 
 from collections.abc import Iterable

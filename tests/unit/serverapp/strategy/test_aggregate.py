@@ -16,6 +16,7 @@ from flwr.serverapp.strategy.aggregate import (
     aggregate_metricrecords,
     median,
     shares,
+    stacked,
     weighted_sum,
 )
 from tests.unit.serverapp.strategy.given_replies import model, weighted
@@ -66,8 +67,22 @@ def test_the_mean_agrees_with_numpys(pairs: list[tuple[NDArray[Any], int]]) -> N
 
 
 def test_weights_that_add_up_to_zero_are_an_error_that_names_the_remedy() -> None:
-    with pytest.raises(AggregationError, match="how many examples"):
+    with pytest.raises(AggregationError, match="how many examples") as raised:
         shares([0, 0])
+    # What upstream raises, and apps may expect; the process ends as for any failed aggregation.
+    assert isinstance(raised.value, ZeroDivisionError)
+    assert raised.value.exit_code == AggregationError.exit_code
+
+
+def test_one_array_of_all_replies_is_stacked_in_a_type_that_holds_them() -> None:
+    records = [model(1, 2, dtype="int64"), model(3.5, 4, dtype="float32")]
+
+    stack = stacked(records, "0")
+
+    assert stack.tolist() == [[1, 2], [3.5, 4]]
+    assert stack.dtype == "float64"
+    with pytest.raises(InconsistentMessageReplies, match=r"'0'.*shape"):
+        stacked([model(1), model(1, 2)], "0")
 
 
 def test_differing_shapes_are_an_error_that_names_the_array() -> None:

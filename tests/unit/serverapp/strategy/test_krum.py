@@ -114,7 +114,7 @@ def test_all_arrays_count_and_go_by_their_names() -> None:
     def named(**values: list[float]) -> ArrayRecord:
         return ArrayRecord({name: Array(np.array(value)) for name, value in values.items()})
 
-    distances = compute_distances([named(a=[0, 1], b=[[2]]), named(b=[[4]], a=[3, 1])])
+    distances = compute_distances([named(a=[0, 1], b=[2]), named(b=[4], a=[3, 1])])
 
     assert distances.tolist() == [[0, 13], [13, 0]]
 
