@@ -303,10 +303,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     args = parser().parse_args(argv)
-    demo = Demo(args.env_file.absolute(), args.nodes, args.rounds)
     try:
         os.chdir(ROOT)
-        demo.walk()
+        Demo(args.env_file.absolute(), args.nodes, args.rounds).walk()
     except StepError as error:
         sys.stderr.write(f"\nmake demo: {error}\n")
         return 3
@@ -316,6 +315,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             "  what to do: cd compose && docker compose logs superlink serverapp clientapp-1\n"
         )
         return 1
+    except OSError as error:
+        sys.stderr.write(
+            f"\nmake demo: {error.filename}: {error.strerror}\n"
+            "  what to do: run it as the owner of this folder, with room on its disk\n"
+        )
+        return 3
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted.  make demo goes on from here; make down stops all.\n")
         return 130

@@ -243,7 +243,8 @@ def require_engine() -> None:
         docker("version", "--format", "{{.Server.Version}}")
         docker("compose", "version", "--short")
     except StepError as error:
-        raise StepError(f"{error}\n  what to do: make engine") from error
+        cause = str(error).partition("\n")[0]
+        raise StepError(f"{cause}\n  what to do: make engine") from error
 
 
 def up(federation: Federation) -> None:

@@ -79,6 +79,7 @@ class Progress:
             StepError: it failed; with the end of its output and where the rest is.
         """
         log = self._logs / f"{name}.log"
+        log.write_text("", "utf-8")  # fails here, not in the thread, where we may not write
         lines: deque[str] = deque(maxlen=2000)
         try:
             process = subprocess.Popen(
