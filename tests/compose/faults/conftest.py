@@ -9,9 +9,8 @@ from tests.compose.deployment import Deployment
 
 @pytest.fixture(scope="package")
 def struck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Two nodes with TLS and keys, whose ClientApps have little memory."""
-    variables = {"FLWR_CLIENTAPP_MEMORY": "384m"}
-    with Deployment(tmp_path_factory.mktemp("faults"), variables=variables) as deployment:
+    """Two nodes with TLS and keys."""
+    with Deployment(tmp_path_factory.mktemp("faults")) as deployment:
         deployment.up()
         yield deployment
 

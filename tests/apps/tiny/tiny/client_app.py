@@ -61,6 +61,3 @@ def _misbehave(how: str, partition: int, round_number: int) -> None:
         sys.exit(3)
     if how == "client-killed":
         os.kill(os.getpid(), 9)
-    if how == "client-hoards":  # until somebody's limit ends it
-        hoard = [b"x" * 2**24 for _ in range(128)]
-        print(f"hoarded {len(hoard)} pieces", flush=True)
