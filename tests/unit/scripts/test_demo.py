@@ -97,7 +97,12 @@ def test_a_number_of_nodes_that_cannot_be_is_wrong_usage(
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(StepError("no room"), 3), (RunError("too bad"), 1), (KeyboardInterrupt(), 130)],
+    [
+        (StepError("no room"), 3),
+        (RunError("too bad"), 1),
+        (PermissionError(13, "Permission denied", ".state"), 3),
+        (KeyboardInterrupt(), 130),
+    ],
 )
 def test_every_way_to_end_has_its_code_and_no_traceback(
     error: BaseException,
