@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,17 +19,21 @@ def copy_of(app: Path, target: Path) -> Path:
 
 
 def refused(federation: Federation, app: Path) -> str:
+    before = federation.runs()
     done = federation.flwr("run", str(app), CONNECTION, check=False)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert federation.runs() == []
+    assert federation.runs() == before
     return done.stdout + done.stderr
 
 
-@pytest.fixture
-def link(federation: Federation) -> Federation:
-    federation.superlink = federation.start_superlink()
-    return federation
+@pytest.fixture(scope="module")
+def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """A SuperLink that lives through everything it is asked here."""
+    with Federation(tmp_path_factory.mktemp("link"), tls=False) as federation:
+        federation.superlink = federation.start_superlink()
+        yield federation
+        assert federation.superlink.is_alive
 
 
 def test_a_broken_pyproject_names_every_problem(link: Federation, tmp_path: Path) -> None:

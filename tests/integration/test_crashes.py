@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,13 +16,19 @@ ROUNDS = 4
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """A federation for tests that kill no daemon; what they do kill is replaced."""
+    with Federation(tmp_path_factory.mktemp("calm"), tls=False) as federation:
+        federation.superlink, *federation.nodes = start(federation)
+        yield federation
+
+
+@pytest.fixture(scope="module")
+def undisturbed(calm: Federation) -> str:
     """The final model of the run when nothing dies."""
-    with Federation(tmp_path_factory.mktemp("undisturbed"), tls=False) as federation:
-        start(federation)
-        run_id = submit(federation)
-        federation.await_end(run_id)
-        return digest_in(federation.log_of(run_id))
+    run_id = submit(calm)
+    calm.await_end(run_id)
+    return digest_in(calm.log_of(run_id))
 
 
 def start(federation: Federation) -> tuple[Program, Program, Program]:
@@ -32,6 +39,11 @@ def start(federation: Federation) -> tuple[Program, Program, Program]:
     )
     federation.await_nodes(2)
     return programs
+
+
+def superlink_of(federation: Federation) -> Program:
+    assert federation.superlink is not None
+    return federation.superlink
 
 
 def submit(federation: Federation, **settings: object) -> str:
@@ -118,61 +130,53 @@ def test_a_run_survives_kill_9_of_a_supernode(federation: Federation, undisturbe
 
 
 @pytest.mark.row("F7")
-def test_a_run_survives_kill_9_of_the_clients_superexec(
-    federation: Federation, undisturbed: str
-) -> None:
-    _, node, _ = start(federation)
-    run_id = submit(federation)
-    await_round(federation, run_id, 2)
+def test_a_run_survives_kill_9_of_the_clients_superexec(calm: Federation, undisturbed: str) -> None:
+    run_id = submit(calm)
+    await_round(calm, run_id, 2)
 
-    kill(child_running(node, "superexec"))
+    kill(child_running(calm.nodes[0], "superexec"))
 
-    run = federation.await_end(run_id, timeout=120)
+    run = calm.await_end(run_id, timeout=120)
     assert run["status"] == "finished:completed", run
-    assert digest_in(federation.log_of(run_id)) == undisturbed
+    assert digest_in(calm.log_of(run_id)) == undisturbed
 
 
 @pytest.mark.row("F7")
-def test_a_run_survives_kill_9_of_the_servers_superexec(
-    federation: Federation, undisturbed: str
-) -> None:
-    superlink, *_ = start(federation)
-    run_id = submit(federation)
-    await_round(federation, run_id, 2)
+def test_a_run_survives_kill_9_of_the_servers_superexec(calm: Federation, undisturbed: str) -> None:
+    run_id = submit(calm)
+    await_round(calm, run_id, 2)
 
-    kill(child_running(superlink, "superexec"))
+    kill(child_running(superlink_of(calm), "superexec"))
 
-    run = federation.await_end(run_id, timeout=120)
+    run = calm.await_end(run_id, timeout=120)
     assert run["status"] == "finished:completed", run
-    assert digest_in(federation.log_of(run_id)) == undisturbed
-    again = federation.await_end(submit(federation, num_rounds=1))
+    assert digest_in(calm.log_of(run_id)) == undisturbed
+    again = calm.await_end(submit(calm, num_rounds=1))
     assert again["status"] == "finished:completed", "a new SuperExec must have taken over"
 
 
 @pytest.mark.row("F1")
-def test_kill_9_of_the_serverapp_fails_the_run_with_its_cause(federation: Federation) -> None:
-    superlink, *_ = start(federation)
-    run_id = submit(federation)
-    await_round(federation, run_id, 2)
+def test_kill_9_of_the_serverapp_fails_the_run_with_its_cause(calm: Federation) -> None:
+    run_id = submit(calm)
+    await_round(calm, run_id, 2)
 
-    kill(child_running(superlink, "runner.child"))
+    kill(child_running(superlink_of(calm), "runner.child"))
 
-    run = federation.await_end(run_id, timeout=15)
+    run = calm.await_end(run_id, timeout=15)
     assert run["status"] == "finished:failed"
     assert "SIGKILL" in run["details"]
 
 
 @pytest.mark.row("F1")
 def test_kill_9_of_the_serverapps_runner_fails_the_run_with_its_cause(
-    federation: Federation,
+    calm: Federation,
 ) -> None:
-    superlink, *_ = start(federation)
-    run_id = submit(federation)
-    await_round(federation, run_id, 2)
+    run_id = submit(calm)
+    await_round(calm, run_id, 2)
 
-    kill(child_running(superlink, "serverapp_main"))
+    kill(child_running(superlink_of(calm), "serverapp_main"))
 
-    run = federation.await_end(run_id, timeout=30)
+    run = calm.await_end(run_id, timeout=30)
     assert run["status"] == "finished:failed"
     assert "SIGKILL" in run["details"]
 
@@ -187,15 +191,14 @@ def test_kill_9_of_the_serverapps_runner_fails_the_run_with_its_cause(
     ],
 )
 def test_a_clientapp_that_dies_is_an_error_reply_and_others_go_on(
-    federation: Federation, how: str, cause: str
+    calm: Federation, how: str, cause: str
 ) -> None:
-    start(federation)
     begun = time.monotonic()
-    run_id = submit(federation, fail=how)
+    run_id = submit(calm, fail=how)
 
-    run = federation.await_end(run_id, timeout=60)
+    run = calm.await_end(run_id, timeout=60)
 
-    log = federation.log_of(run_id)
+    log = calm.log_of(run_id)
     assert run["status"] == "finished:completed", log
     received = re.findall(r"aggregate_train: Received (\d+) results and (\d+) failures", log)
     assert received == [("2", "0"), ("1", "1"), *[("2", "0")] * (ROUNDS - 2)]
@@ -204,16 +207,15 @@ def test_a_clientapp_that_dies_is_an_error_reply_and_others_go_on(
 
 
 @pytest.mark.row("F5")
-def test_kill_9_of_a_clientapps_runner_is_noticed(federation: Federation, undisturbed: str) -> None:
-    _, node, _ = start(federation)
-    run_id = submit(federation)
-    await_round(federation, run_id, 2)
+def test_kill_9_of_a_clientapps_runner_is_noticed(calm: Federation, undisturbed: str) -> None:
+    run_id = submit(calm)
+    await_round(calm, run_id, 2)
 
-    kill(child_running(node, "clientapp_main"))
+    kill(child_running(calm.nodes[0], "clientapp_main"))
 
-    run = federation.await_end(run_id, timeout=60)
+    run = calm.await_end(run_id, timeout=60)
     assert run["status"] == "finished:completed", run
-    received = re.findall(r"Received (\d+) results and (\d+) failures", federation.log_of(run_id))
+    received = re.findall(r"Received (\d+) results and (\d+) failures", calm.log_of(run_id))
     assert all(int(ok) + int(bad) == 2 for ok, bad in received), "every node must have answered"
 
 
