@@ -20,13 +20,13 @@ class ConsoleFormatter(logging.Formatter):
 
     def __init__(self, *, with_time: bool = False) -> None:
         super().__init__()
-        self._with_time = with_time
+        self.with_time = with_time
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of ``record``; a traceback follows on lines of its own."""
         level = record.levelname
         colour = _COLOURS.get(level, 0)
-        time = self.formatTime(record) if self._with_time else ""
+        time = self.formatTime(record) if self.with_time else ""
         padding = " " * (_LEVEL_WIDTH - len(level))
         text = record.getMessage()
         if record.exc_info:

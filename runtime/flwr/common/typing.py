@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,10 @@ import numpy.typing as npt
 from flwr.app.configrecord import ConfigRecordValues
 from flwr.app.metricrecord import MetricRecordValues
 from flwr.app.user_config import UserConfig, UserConfigValue
-from flwr.serverapp.exception import RunNotRunningException
-from flwr.serverapp.run_info import Run, RunStatus
+
+if TYPE_CHECKING:
+    from flwr.serverapp.exception import RunNotRunningException
+    from flwr.serverapp.run_info import Run, RunStatus
 
 __all__ = [
     "ClientMessage",
@@ -47,6 +50,20 @@ __all__ = [
     "UserConfig",
     "UserConfigValue",
 ]
+
+_OF_SERVERS: Final = {
+    "Run": "flwr.serverapp.run_info",
+    "RunNotRunningException": "flwr.serverapp.exception",
+    "RunStatus": "flwr.serverapp.run_info",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what only servers use when it is used: clients need no strategies."""
+    if name in _OF_SERVERS:
+        return getattr(import_module(_OF_SERVERS[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 NDArray = npt.NDArray[Any]
 NDArrayInt = npt.NDArray[np.int_]
