@@ -4,8 +4,7 @@ import pytest
 
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.app.metadata import stamp
-from flwr.clientapp import ClientApp, legacy_client
-from flwr.clientapp.exception import LoadClientAppError
+from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
 
@@ -164,18 +163,3 @@ def test_a_client_fn_excludes_functions_and_takes_one_parameter() -> None:
         ClientApp(client_fn=lambda _c: None).train()(answering(1))
     with pytest.raises(ValueError, match="one parameter"):
         ClientApp(client_fn=lambda _a, _b: None)  # type: ignore[arg-type, misc]
-
-
-def test_a_client_fn_runs_through_what_was_registered_for_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(legacy_client, "_registered", [])
-    seen: list[str] = []
-    app = ClientApp(client_fn=lambda _c: None, mods=[noting("m", seen)])
-
-    with pytest.raises(LoadClientAppError, match="client_fn"):
-        app(ask(), context())
-    legacy_client.register(lambda _client_fn: answering(9))
-
-    assert number_of(app(ask("get_parameters"), context())) == 9
-    assert seen == ["m in", "m out"]
