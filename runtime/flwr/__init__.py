@@ -11,7 +11,9 @@ from typing import Final
 __version__: Final = "1.29.0"
 """Release of the public contract (wire and app API) this package implements."""
 
-_PUBLIC: Final = frozenset({"app", "clientapp", "serverapp", "simulation"})
+_PUBLIC: Final = frozenset(
+    {"app", "client", "clientapp", "common", "server", "serverapp", "simulation"}
+)
 
 __all__ = ["__version__"]
 

@@ -1,15 +1,18 @@
-"""The seat of the legacy server loop: ``flwr.server`` registers here what can run it.
+"""The seat of the legacy server loop: what runs it is loaded by name, when an app needs it.
 
-The arrow stays down: this package never imports the legacy one.
+The arrow stays down: this package never imports the legacy one, and an app with a main function
+does not load it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import Any, Final
 
 from flwr.app.context import Context
-from flwr.serverapp.exception import LoadServerAppError
 from flwr.serverapp.grid import Grid
+
+_RUNS_THEM: Final = "flwr.server.compat.app"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,25 +32,17 @@ class LegacyParts:
         return any(part is not None for part in oldest)
 
 
-Loop = Callable[[Grid, Context, LegacyParts], None]
-"""Runs the rounds of a legacy app."""
-
-_registered: list[Loop] = []
-
-
-def register(loop: Loop) -> None:
-    """Use ``loop`` for every ServerApp without a main function from now on."""
-    _registered[:] = [loop]
-
-
 def run(grid: Grid, context: Context, parts: LegacyParts) -> None:
-    """Run the legacy loop.
+    """Run the legacy loop with ``parts``, or with those that ``server_fn`` makes.
 
     Raises:
-        LoadServerAppError: nothing that runs it has been imported.
+        TypeError: ``server_fn`` returned something that has no such parts.
     """
-    if not _registered:
-        raise LoadServerAppError(
-            "this ServerApp has no main function; register one with @app.main()",
+    made: Any = parts if parts.server_fn is None else parts.server_fn(context)
+    names = ("server", "config", "strategy", "client_manager")
+    if missing := [name for name in names if not hasattr(made, name)]:
+        raise TypeError(
+            f"server_fn returned {type(made).__name__}, which has no {', '.join(missing)}; it must "
+            "return flwr.server.ServerAppComponents"
         )
-    _registered[0](grid, context, parts)
+    import_module(_RUNS_THEM).start_grid(grid=grid, **{n: getattr(made, n) for n in names})

@@ -67,8 +67,8 @@ class ServerApp:
         def register(main: ServerAppCallable) -> ServerAppCallable:
             if self._parts.has_deprecated:
                 raise ValueError("@app.main() and the deprecated arguments exclude each other")
-            if next(iter(inspect.signature(main).parameters), None) == "driver":
-                _warn_deprecated("a parameter named `driver`", "`grid: Grid`")
+            if _takes_driver(main):
+                _warn_deprecated("a parameter named `driver`, or a Driver,", "`grid: Grid`")
             self._main = main
             return main
 
@@ -90,6 +90,15 @@ class ServerApp:
                 self._main(grid, context)
             else:
                 legacy_server.run(grid, context, self._parts)
+
+
+def _takes_driver(main: ServerAppCallable) -> bool:
+    """Tell whether the first parameter is what a Grid was once called."""
+    first = next(iter(inspect.signature(main).parameters.values()), None)
+    if first is None:
+        return False
+    annotation = getattr(first.annotation, "__name__", first.annotation)
+    return first.name == "driver" or annotation == "Driver"
 
 
 def _warn_deprecated(old: str, new: str) -> None:

@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 
 from flwr.app import Context, RecordDict
-from flwr.serverapp import Grid, ServerApp, legacy_server
-from flwr.serverapp.exception import LoadServerAppError
+from flwr.serverapp import Grid, ServerApp
 from tests.unit.serverapp.fake_grid import FakeGrid
 
 CONTEXT = Context(7, 1, {}, RecordDict(), {"rounds": 3})
@@ -35,25 +34,9 @@ def test_main_gets_grid_and_context_inside_the_lifespan() -> None:
     assert seen == ["set up", (the_grid, CONTEXT), "torn down"]
 
 
-def test_an_app_without_main_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(legacy_server, "_registered", [])
-
-    with pytest.raises(LoadServerAppError, match=r"@app\.main"):
-        ServerApp()(grid(), CONTEXT)
-
-
-def test_the_legacy_loop_runs_through_what_was_registered_for_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(legacy_server, "_registered", [])
-    seen: list[Any] = []
-    legacy_server.register(lambda _g, _c, parts: seen.append(parts.server_fn))
-
-    def server_fn(_: Context) -> None: ...
-
-    ServerApp(server_fn=server_fn)(grid(), CONTEXT)
-
-    assert seen == [server_fn]
+def test_a_server_fn_must_return_the_parts_of_an_app() -> None:
+    with pytest.raises(TypeError, match="ServerAppComponents"):
+        ServerApp(server_fn=lambda _c: 1)(grid(), CONTEXT)
 
 
 def test_deprecated_arguments_exclude_main_and_server_fn() -> None:
