@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flwr.app import Array, ArrayRecord
@@ -51,6 +51,7 @@ def test_floats_keep_their_type_and_do_not_overflow(dtype: str, wanted: str) -> 
     assert new["a"].numpy().tolist() == [2, 2]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=2), st.floats(0.01, 1e3))
 def test_scaling_to_a_norm_reaches_it(a: list[float], norm: float) -> None:
     new = record(a, 3)

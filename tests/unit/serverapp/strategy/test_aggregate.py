@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -57,6 +57,7 @@ SAME_SHAPE = hnp.array_shapes(max_dims=3).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(SAME_SHAPE)
 def test_the_mean_agrees_with_numpys(pairs: list[tuple[NDArray[Any], int]]) -> None:
     arrays, weights = zip(*pairs, strict=True)
@@ -130,6 +131,7 @@ def test_metrics_of_differing_form_are_an_error(one: Any, other: Any) -> None:
         )
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=7))
 def test_the_median_ignores_weights_and_order(values: list[float]) -> None:
     records = [model(value, dtype="float64") for value in values]

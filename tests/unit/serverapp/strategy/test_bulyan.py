@@ -3,7 +3,7 @@ from statistics import mean, median
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flwr.app import Message, MetricRecord, RecordDict
@@ -112,6 +112,7 @@ def test_metrics_are_folded_over_those_selected() -> None:
     assert strategy.aggregate_train(1, replies(SEVEN))[1] == {"num-examples": 5}
 
 
+@settings(deadline=None)
 @given(
     # Distinct whole numbers and a center off the grid: no two are equally close.
     st.lists(st.integers(-1000, 1000), min_size=1, max_size=9, unique=True),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -189,6 +189,7 @@ def test_the_next_round_uses_the_norm_that_moved() -> None:
     assert config["clipping_norm"] == pytest.approx(0.1 * math.exp(-0.75))
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 5), st.floats(0.01, 50))
 def test_model_and_count_together_are_as_private_as_the_model_alone(z: float, s: float) -> None:
     if z >= 2 * s:
@@ -348,6 +349,7 @@ def test_the_summary_and_repr_show_what_is_wrapped(
     assert repr(wrapper) == f"Differential Privacy Strategy Wrapper ({side[index]} Clipping)"
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(-100, 100), st.floats(-100, 100)), min_size=1, max_size=5),
     st.floats(0.01, 10),

@@ -6,7 +6,7 @@ from math import copysign, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flwr.app import ArrayRecord, ConfigRecord
@@ -55,6 +55,7 @@ def rounds(strategy: FedOpt, old: float, targets: list[float]) -> list[float]:
 @pytest.mark.parametrize(
     ("strategy", "rule"), [(FedAdagrad, adagrad), (FedAdam, adam), (FedYogi, yogi)]
 )
+@settings(deadline=None)
 @given(old=st.floats(-9, 9), targets=st.lists(st.floats(-9, 9), min_size=1, max_size=4))
 def test_each_round_is_one_step_of_the_optimizer(
     strategy: type[FedOpt], rule: Rule, old: float, targets: list[float]

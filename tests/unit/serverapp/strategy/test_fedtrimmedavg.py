@@ -2,7 +2,7 @@ import logging
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -90,6 +90,7 @@ ROWS = hnp.arrays(
 )
 
 
+@settings(deadline=None)
 @given(ROWS, st.floats(0, 0.49))
 def test_it_is_the_mean_of_the_sorted_middle_in_any_order(
     rows: NDArray[np.float64], beta: float

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message
@@ -117,6 +117,7 @@ def test_later_rounds_grow_what_is_sent() -> None:
     assert names(unpacked(sent)) == ["a1.0", "b1.0", "a2.0", "b2.0"]
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 3),
     st.lists(st.integers(1, 3), min_size=1, max_size=4),

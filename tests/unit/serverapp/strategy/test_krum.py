@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -136,6 +136,7 @@ def test_a_negative_number_of_malicious_nodes_is_refused(make: type[MultiKrum]) 
 COARSE = st.integers(-1000, 1000).map(lambda x: x / 8)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(COARSE, COARSE), min_size=1, max_size=7, unique=True),
     st.integers(0, 3),
@@ -152,6 +153,7 @@ def test_selection_agrees_with_plain_python(
     assert kept == [contents[i] for i in best_by_hand(models, f, keep)]
 
 
+@settings(deadline=None)
 @given(st.integers(2, 6).flatmap(lambda n: st.permutations(range(n))), st.integers(0, 99))
 def test_the_order_of_replies_does_not_matter(order: list[int], seed: int) -> None:
     models: NDArray[np.float64] = np.random.default_rng(seed).normal(size=(len(order), 3))

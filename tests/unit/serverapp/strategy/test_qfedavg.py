@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -73,6 +73,7 @@ CLIENTS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(WEIGHT, min_size=2, max_size=2), CLIENTS, st.floats(0.01, 1), st.floats(0, 3))
 def test_it_agrees_with_the_formula_in_any_order(
     old: list[float], clients: list[Client], lr: float, q: float
