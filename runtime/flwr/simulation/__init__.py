@@ -1,19 +1,23 @@
 """Simulation: the same app on many virtual nodes of one machine, messages in memory.
 
-``run_simulation`` is loaded on first use, so that workers do not pay for what only the run needs.
+What it offers is loaded on first use, so that workers do not pay for what only the run needs.
 """
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from flwr.simulation.run import run_simulation
 
-__all__ = ["run_simulation"]
+__all__ = ["run_simulation", "start_simulation"]
+
+_HOMES: Final = {
+    "run_simulation": "flwr.simulation.run",
+    "start_simulation": "flwr.server.compat.simulation",  # legacy, by name: the arrow stays down
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "run_simulation":
-        from flwr.simulation.run import run_simulation  # noqa: PLC0415  # see above
-
-        return run_simulation
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -57,7 +57,7 @@ def run_simulation(
     try:
         require_backend(backend_name)
         simulation = Simulation(
-            client_app=_pickled(client_app),
+            client_app=pickle_app(client_app),
             run=run,
             num_supernodes=num_supernodes,
             needs=_needs(backend_config or {}),
@@ -99,6 +99,23 @@ def describe_run(
     )
 
 
+def pickle_app(app: ClientApp) -> bytes:
+    """Return ``app`` as bytes that workers can load without importing the script it is from.
+
+    Raises:
+        FailedPreconditionError: the package for it is not installed.
+    """
+    try:
+        import cloudpickle  # noqa: PLC0415  # an optional dependency
+    except ImportError as cause:
+        raise FailedPreconditionError(
+            "a simulation from a script needs the package cloudpickle",
+            hint="pip install 'flwr-compose[simulation]', or run the app with flwr-simulation",
+        ) from cause
+    pickled: bytes = cloudpickle.dumps(app)
+    return pickled
+
+
 def _needs(config: Mapping[str, Any]) -> ClientNeeds:
     named = {key.replace("-", "_"): value for key, value in config.items()}
     if unknown := sorted(named.keys() - _BACKEND_KEYS):
@@ -107,15 +124,3 @@ def _needs(config: Mapping[str, Any]) -> ClientNeeds:
             hint=f"known keys: {', '.join(sorted(_BACKEND_KEYS))}",
         )
     return read_needs(named.get("client_resources", {}))
-
-
-def _pickled(app: ClientApp) -> bytes:
-    try:
-        import cloudpickle  # noqa: PLC0415  # an optional dependency
-    except ImportError as cause:
-        raise FailedPreconditionError(
-            "run_simulation needs the package cloudpickle",
-            hint="pip install 'flwr-compose[simulation]', or run the app with flwr-simulation",
-        ) from cause
-    pickled: bytes = cloudpickle.dumps(app)
-    return pickled
