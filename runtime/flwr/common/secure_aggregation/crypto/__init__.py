@@ -1,0 +1,1 @@
+"""Older spellings of ``flwr.crypto.shamir`` and ``flwr.crypto.symmetric``."""
