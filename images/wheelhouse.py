@@ -18,7 +18,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,9 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 REQUIREMENTS: Final = ROOT / "images" / "requirements"
 WHEELHOUSE: Final = ROOT / ".state" / "images" / "wheelhouse"
 PYTHON: Final = "3.13"  # of the bases, see images/bases.py
+# Layers below those of the other sets, which therefore leave out what these have: of two layers of an
+# image with the same file, the builder keeps now one and now both, and the id of the image changes.
+EVERYWHERE: Final = ("crypto", "wire")
 _OLDEST_GLIBC, _NEWEST_GLIBC = 17, 41  # manylinux levels; trixie has glibc 2.41
 _HEADER: Final = "# Made by `images/wheelhouse.py lock` from {name}.in and constraints.txt.\n"
 _PIN: Final = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)", re.MULTILINE)
@@ -183,14 +186,29 @@ def lock() -> list[str]:
         SetupError: uv is missing or finds no solution.
     """
     changed = []
-    for source in sorted(REQUIREMENTS.glob("*.in")):
-        text = _HEADER.format(name=source.stem) + _resolve(source)
-        target = source.with_suffix(".lock")
+    sources = {source.stem: source for source in REQUIREMENTS.glob("*.in")}
+    everywhere: set[str] = set()
+    for name in [*EVERYWHERE, *sorted(sources.keys() - set(EVERYWHERE))]:
+        text = _HEADER.format(name=name) + without(_resolve(sources[name]), everywhere)
+        if name in EVERYWHERE:
+            everywhere |= {pin.name for pin in read_lock(text)}
+        target = sources[name].with_suffix(".lock")
         if not target.exists() or target.read_text() != text:
             target.write_text(text)
             changed.append(target.name)
     merge_locks([*REQUIREMENTS.glob("*.lock")])
     return changed
+
+
+def without(lock_text: str, names: Collection[str]) -> str:
+    """Return a lock without some of its pins."""
+    starts = [match.start() for match in _PIN.finditer(lock_text)]
+    entries = [
+        lock_text[start:end]
+        for start, end in zip(starts, [*starts[1:], len(lock_text)], strict=True)
+    ]
+    kept = [entry for entry in entries if read_lock(entry)[0].name not in names]
+    return lock_text[: starts[0]] + "".join(kept) if starts else lock_text
 
 
 def _resolve(source: Path) -> str:

@@ -135,3 +135,21 @@ def test_the_committed_locks_agree_with_each_other_and_with_the_constraints() ->
     for pin in wheelhouse.merge_locks([*wheelhouse.REQUIREMENTS.glob("*.lock")]):
         name = pin.name.replace("_", "-")
         assert constrained.get(name, pin.version) == pin.version
+
+
+def test_no_image_has_a_package_in_two_layers() -> None:
+    names = {
+        lock.stem: {pin.name for pin in wheelhouse.read_lock(lock.read_text())}
+        for lock in wheelhouse.REQUIREMENTS.glob("*.lock")
+    }
+
+    for layers in (("crypto", "wire", "state", "postgres", "app"), ("crypto", "wire", "cli")):
+        together = [name for layer in layers for name in names[layer]]
+        assert sorted(together) == sorted(set(together))
+
+
+def test_a_package_is_left_out_with_its_hashes() -> None:
+    assert wheelhouse.without(LOCK, {"first_package"}) == (
+        f"# Made by a test\nsecond==2.0 --hash=sha256:{OTHER}\n"
+    )
+    assert wheelhouse.without(LOCK, {"none"}) == LOCK
