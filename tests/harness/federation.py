@@ -82,7 +82,7 @@ class Federation:
         self.ca = self.certs / "user" / "ca.crt"
         if hosts:
             make_certificates(self.certs, nodes, hosts)
-        elif tls:
+        else:
             shutil.copytree(certificates_for(nodes), self.certs)
 
     def __enter__(self) -> Self:
