@@ -195,6 +195,7 @@ __getattr__ = legacy_names(
         "parameter",
         "record",
         "recorddict_compat",
+        "secure_aggregation",
         "telemetry",
         "typing",
     },

@@ -9,7 +9,7 @@ from typing import Any
 
 def legacy_names(
     package: str,
-    names: Mapping[str, tuple[str, str]],
+    names: Mapping[str, tuple[str, str | None]],
     *,
     submodules: Collection[str] = (),
 ) -> Callable[[str], Any]:
@@ -17,7 +17,8 @@ def legacy_names(
 
     Args:
         package: its name.
-        names: of each public name, the module that has it and what to use instead.
+        names: of each public name, the module that has it and what to use instead; None: there is
+            nothing else yet, so no warning.
         submodules: reachable as attributes without an import of their own, and without a warning.
     """
 
@@ -29,9 +30,10 @@ def legacy_names(
         home, successor = names[name]
         value = getattr(import_module(home), name)
         # Stack: this function, then whoever wrote the name; the import system is not counted.
-        warnings.warn(
-            f"{package}.{name} is deprecated, use {successor}", DeprecationWarning, stacklevel=2
-        )
+        if successor is not None:
+            warnings.warn(
+                f"{package}.{name} is deprecated, use {successor}", DeprecationWarning, stacklevel=2
+            )
         setattr(sys.modules[package], name, value)  # found from now on, so this warns once
         return value
 

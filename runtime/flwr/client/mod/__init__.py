@@ -7,6 +7,7 @@ from flwr.common.legacy_names import legacy_names
 if TYPE_CHECKING:
     from flwr.client.mod.centraldp_mods import adaptiveclipping_mod, fixedclipping_mod
     from flwr.client.mod.localdp_mod import LocalDpMod
+    from flwr.client.mod.secure_aggregation import secagg_mod, secaggplus_mod
     from flwr.clientapp.chain import make_ffn
     from flwr.clientapp.mod import arrays_size_mod, message_size_mod
 
@@ -17,10 +18,13 @@ __all__ = [
     "fixedclipping_mod",
     "make_ffn",
     "message_size_mod",
+    "secagg_mod",
+    "secaggplus_mod",
 ]
 
 _NEW: Final = "flwr.clientapp.mod"
 _CENTRAL: Final = f"{__name__}.centraldp_mods"
+_SECURE: Final = f"{__name__}.secure_aggregation"
 
 __getattr__ = legacy_names(
     __name__,
@@ -31,6 +35,8 @@ __getattr__ = legacy_names(
         "fixedclipping_mod": (_CENTRAL, f"{_NEW}.fixedclipping_mod"),
         "make_ffn": ("flwr.clientapp.chain", "the argument mods of flwr.clientapp.ClientApp"),
         "message_size_mod": (_NEW, f"{_NEW}.message_size_mod"),
+        "secagg_mod": (_SECURE, None),
+        "secaggplus_mod": (_SECURE, None),
     },
-    submodules={"centraldp_mods", "localdp_mod"},
+    submodules={"centraldp_mods", "localdp_mod", "secure_aggregation"},
 )
