@@ -84,7 +84,9 @@ def make(app: AppManifest, names: Sequence[Names], *, refresh: bool) -> list[str
     for each in names:
         digest = digest_of(app, build.image_id(each.parent), wheels)
         if build.label(each.image, INPUTS_LABEL) != digest:
+            older = build.image_id_here(each.image)
             build_one(app, each, folder, digest, installer=names[0].parent)
+            build.forget([older])
             built.append(each.image)
     return built
 

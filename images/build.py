@@ -83,11 +83,13 @@ def build(
         for role in roles
         if force or update or label(names[role], INPUTS_LABEL) != wanted[role]["INPUTS"]
     ]
+    older = [image_id_here(names[role]) for role in stale]
     if stale:
         fetched = wheelhouse.fetch(wheelhouse.WHEELHOUSE, wheelhouse.machine())
         say(f"wheelhouse: {'complete' if not fetched else f'{fetched} wheels fetched'}")
         fetch_debs(wanted_now="postgres" in stale, local=variables["POSTGRES_PACKAGES"] == "local")
         bake({role: wanted[role] for role in stale}, force=force, verbose=verbose)
+        forget(older)
     return [inspect(role, names[role], was_built=role in stale) for role in roles]
 
 
@@ -219,9 +221,8 @@ def image_id(name: str) -> str:
     Raises:
         SetupError: it cannot be pulled either.
     """
-    asked = ("image", "inspect", "--format", "{{.Id}}", name)
-    found = ask(*asked)
-    if found is None:
+    found = image_id_here(name)
+    if not found:
         say(f"pulling {name}")
         if ask("pull", "--quiet", name) is None:
             raise SetupError(
@@ -229,8 +230,20 @@ def image_id(name: str) -> str:
                 "make it: images/bases.py make; or name another base: BUILD_BASE=, RUN_BASE=",
             )
         say(f"pulled {ask('image', 'inspect', '--format', '{{.RepoDigests}}', name)}")
-        found = ask(*asked)
-    return found or ""
+        found = image_id_here(name)
+    return found
+
+
+def image_id_here(name: str) -> str:
+    """Return the id of an image, empty when the engine does not have it."""
+    return ask("image", "inspect", "--format", "{{.Id}}", name) or ""
+
+
+def forget(ids: Iterable[str]) -> None:
+    """Remove images that lost their name to a newer one, unless a container uses them."""
+    for found in ids:
+        if found and ask("image", "inspect", "--format", "{{len .RepoTags}}", found) == "0":
+            ask("image", "rm", found)
 
 
 def label(name: str, key: str) -> str:

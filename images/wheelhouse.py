@@ -31,7 +31,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 REQUIREMENTS: Final = ROOT / "images" / "requirements"
 WHEELHOUSE: Final = ROOT / ".state" / "images" / "wheelhouse"
 PYTHON: Final = "3.13"  # of the bases, see images/bases.py
-# Layers below those of the other sets, which therefore leave out what these have: of two layers of an
+# Layers below those of the other sets, which leave out what these have: of two layers of an
 # image with the same file, the builder keeps now one and now both, and the id of the image changes.
 EVERYWHERE: Final = ("crypto", "wire")
 _OLDEST_GLIBC, _NEWEST_GLIBC = 17, 41  # manylinux levels; trixie has glibc 2.41
