@@ -1,6 +1,7 @@
 """What legacy clients are asked and answer, as records of a message, and back (app API §6.2).
 
-The names and the layout are those of upstream's releases: both sides must find what they expect.
+Names, layout and order are those of upstream's releases: both sides find what they expect, and
+equal contents have equal ids.
 """
 
 from typing import Final, TypeVar, cast
@@ -89,9 +90,9 @@ def fitres_to_recorddict(fitres: FitRes, keep_input: bool) -> RecordDict:
     """Return the content of a reply to ``train``."""
     return RecordDict(
         {
-            "fitres.parameters": parameters_to_arrayrecord(fitres.parameters, keep_input),
-            "fitres.num_examples": MetricRecord({"num_examples": fitres.num_examples}),
             "fitres.metrics": _record(fitres.metrics),
+            "fitres.num_examples": MetricRecord({"num_examples": fitres.num_examples}),
+            "fitres.parameters": parameters_to_arrayrecord(fitres.parameters, keep_input),
             "fitres.status": _from_status(fitres.status),
         }
     )

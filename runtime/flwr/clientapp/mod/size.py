@@ -2,6 +2,7 @@
 
 from math import prod
 
+from flwr.app.array import NUMPY_STYPE, Array
 from flwr.app.console_log import logger
 from flwr.app.context import Context
 from flwr.app.message import Message
@@ -34,7 +35,7 @@ def _log_arrays(direction: str, message: Message, *, done: str) -> None:
     records = message.content.array_records if message.has_content() else {}
     sizes = {
         name: {
-            "elements": sum(prod(array.shape) for array in record.values()),
+            "elements": sum(map(_count_elements, record.values())),
             "bytes": record.count_bytes(),
         }
         for name, record in records.items()
@@ -44,3 +45,9 @@ def _log_arrays(direction: str, message: Message, *, done: str) -> None:
         logger.info("%s", sizes)
     total_bytes = sum(size["bytes"] for size in sizes.values())
     logger.info("Total array elements %s: %i bytes", done, total_bytes)
+
+
+def _count_elements(array: Array) -> int:
+    if not array.dtype and array.stype == NUMPY_STYPE:  # of the legacy API: only the bytes know
+        return array.numpy().size
+    return prod(array.shape)

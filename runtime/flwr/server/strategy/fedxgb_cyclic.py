@@ -67,8 +67,9 @@ class FedXgbCyclic(FedAvg):
 def _in_turn(
     instructions: list[tuple[ClientProxy, Ins]], server_round: int
 ) -> list[tuple[ClientProxy, Ins]]:
-    """Return the one instruction of this round, clients in the order of their ids."""
-    if not instructions:
-        return []
-    in_order = sorted(instructions, key=lambda pair: pair[0].cid)
-    return [in_order[(server_round - 1) % len(in_order)]]
+    """Return the one instruction of this round.
+
+    As in upstream's releases, the order is that of this round's sample: equal seeds choose equally,
+    but a client may come twice.  ``flwr.serverapp.strategy.FedXgbCyclic`` visits each in turn.
+    """
+    return instructions[(server_round - 1) % len(instructions) :][:1] if instructions else []
