@@ -12,6 +12,7 @@ answer, 4 an image does not build.
 
 import argparse
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -19,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -93,6 +94,19 @@ def build(
     return [inspect(role, names[role], was_built=role in stale) for role in roles]
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other build of this repository is going on."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    with (STATE / "build.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another build to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def make_bases(environment: Mapping[str, str], *, update: bool = False) -> dict[str, str]:
     """Return the bases to build on: those given, else our own, else the public ones.
 
@@ -102,14 +116,16 @@ def make_bases(environment: Mapping[str, str], *, update: bool = False) -> dict[
     given = {name: environment[name] for name in ("BUILD_BASE", "RUN_BASE") if name in environment}
     if len(given) == len(("BUILD_BASE", "RUN_BASE")):
         return given
+    own = {f"{base.role.upper()}_BASE": base.image for base in bases.BASES}
     try:
         bases.check_machine()
     except SetupError as reason:
+        if all(image_id_here(name) for name in own.values()) and not update:
+            return own | given  # root made them earlier
         say(f"{reason}")
         return read_env_file(PUBLIC_BASES.read_text()) | given
     with contextlib.redirect_stdout(sys.stderr):  # results alone go to standard output
         bases.make(bases.BASES, force=update, out=None)
-    own = {f"{base.role.upper()}_BASE": base.image for base in bases.BASES}
     return own | given
 
 
@@ -302,9 +318,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         made.error(f"no image is called {', '.join(unknown)}; there are {', '.join(inputs.ROLES)}")
     started = time.monotonic()
     try:
-        images = build(
-            args.roles or inputs.ROLES, force=args.force, update=args.update, verbose=args.verbose
-        )
+        with alone():
+            images = build(
+                args.roles or inputs.ROLES,
+                force=args.force,
+                update=args.update,
+                verbose=args.verbose,
+            )
         if args.sbom:
             for built in images:
                 say(f"sbom: {sbom.write(built.image, STATE / 'sbom' / f'{built.role}.cdx.json')}")

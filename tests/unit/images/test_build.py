@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from images import build, inputs
+from images import bases, build, inputs
 from scripts import engine_pieces
+from scripts.debian import SetupError
 
 from tests.harness.toolset import ROOT
 
@@ -84,3 +85,15 @@ def test_bases_of_the_environment_are_used_as_they_are() -> None:
     given = {"BUILD_BASE": "python:3.13-slim", "RUN_BASE": "another"}
 
     assert build.make_bases(given) == given
+
+
+def test_without_root_the_bases_that_are_there_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise SetupError("making bases needs root", "run: sudo make bases")
+
+    monkeypatch.setattr(bases, "check_machine", refuse)
+    monkeypatch.setattr(build, "image_id_here", lambda name: f"id of {name}")
+    assert build.make_bases({})["RUN_BASE"] == "flwr-compose/base-run:trixie"
+
+    monkeypatch.setattr(build, "image_id_here", lambda _: "")
+    assert build.make_bases({}) == build.read_env_file(build.PUBLIC_BASES.read_text())
