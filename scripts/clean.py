@@ -2,9 +2,10 @@
 """Remove every trace of this checkout: federations with their state, images, keys, files.
 
 Removes the containers, networks and volumes of each federation started from here, the images and
-bases that were made here, the build cache and the engine itself if `make engine` or `make demo`
-started it, and what lies in the folder but not in version control.  Installed packages stay.
-compose/.env stays too, unless the demo wrote it.  ``--dry-run`` only lists.
+bases that were made here, and what lies in the folder but not in version control.  An engine that
+`make engine` or `make demo` started loses its build cache and is stopped, unless somebody else has
+containers on it.  Installed packages stay, and so does compose/.env, unless the demo wrote it.
+``--dry-run`` only lists.
 """
 
 import argparse
@@ -49,10 +50,14 @@ class Cleaner:
         for what, label in IMAGES.items():
             rows = docker("image", "ls", "--quiet", "--no-trunc", "--filter", f"label={label}")
             self._remove(what, ("image", "rm", "--force"), dict.fromkeys(rows.split()))
-        if engine_is_ours():
-            self._say("build cache, and the engine: it was started from here")
-            if not self._dry_run:
-                docker("builder", "prune", "--all", "--force")
+        if not engine_is_ours():
+            return
+        self._say("the build cache of the engine that was started from here")
+        if not self._dry_run:
+            docker("builder", "prune", "--all", "--force")
+            if docker("ps", "--quiet").split():
+                sys.stdout.write("left the engine running: it has containers of others\n")
+            else:
                 subprocess.run([sys.executable, str(_ENGINE), "down"], check=False)
 
     def clean_files(self) -> None:

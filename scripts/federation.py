@@ -248,7 +248,16 @@ def require_engine() -> None:
 
 
 def up(federation: Federation) -> None:
-    """Start the federation and wait until all of it is healthy."""
+    """Start the federation and wait until all of it is healthy.
+
+    Raises:
+        StepError: naming what is missing, taken or ill, and what to do.
+    """
+    if not federation.settings.exists():
+        raise StepError(
+            f"there are no settings: {federation.settings}\n"
+            "  what to do: cp compose/.env.example compose/.env, or make demo"
+        )
     federation.check_parts()
     federation.check_ports()
     federation.remember()

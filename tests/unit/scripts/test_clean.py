@@ -93,6 +93,27 @@ def test_what_cannot_be_removed_is_named_and_the_rest_goes(
     assert not (checkout / ".venv").exists()
 
 
+@pytest.mark.parametrize(("others", "stops"), [("", True), ("x1", False)])
+def test_an_engine_of_ours_is_stopped_unless_others_use_it(
+    docker: FakeDocker,
+    checkout: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    others: str,
+    stops: bool,
+) -> None:
+    tool = tmp_path / "engine.py"
+    tool.write_text(
+        f"import sys, pathlib; pathlib.Path({str(tmp_path / 'said')!r}).write_text(sys.argv[1])"
+    )
+    monkeypatch.setattr(clean, "_ENGINE", tool)
+    monkeypatch.setattr(clean, "engine_is_ours", lambda: True)
+    docker.answer({"ps --quiet": others})
+    assert clean.main([]) == 0
+    assert "builder prune --all --force" in docker.calls
+    assert (tmp_path / "said").exists() is stops
+
+
 def test_without_an_engine_nothing_is_forgotten(
     docker: FakeDocker, checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

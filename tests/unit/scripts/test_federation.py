@@ -110,6 +110,13 @@ def test_containers_are_shown_daemons_first(docker: FakeDocker) -> None:
     ]
 
 
+def test_without_settings_the_remedy_is_told(
+    docker: FakeDocker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert federation.main(["up", "--env-file", str(tmp_path / "none")]) == 3
+    assert "cp compose/.env.example compose/.env" in capsys.readouterr().err
+
+
 def test_without_an_engine_the_remedy_is_told(
     docker: FakeDocker, capsys: pytest.CaptureFixture[str]
 ) -> None:
