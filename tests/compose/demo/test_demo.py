@@ -69,6 +69,7 @@ class Terminal:
         return DockerClient(
             compose_files=[ROOT / "compose" / "compose.yaml"],
             compose_project_name=self.name,
+            compose_profiles=["*"],  # also nodes of an earlier, larger number
             compose_env_files=[self.settings],
         )
 

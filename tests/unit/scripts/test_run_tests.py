@@ -32,10 +32,12 @@ def test_only_root_may_start_an_engine(docker: FakeDocker, monkeypatch: pytest.M
     assert "only root may start one" in str(run_tests.why_no_containers())
 
 
-def test_a_suite_without_an_engine_is_reported_and_no_failure(
-    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("required", "expected"), [("", 0), ("1", 1)])
+def test_a_suite_without_an_engine_is_reported_and_fails_only_where_it_must_run(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, required: str, expected: int
 ) -> None:
     docker.answer({"compose version": None})
+    monkeypatch.setenv("FLWR_TEST_ENGINE_REQUIRED", required)
     code, line = run_tests.run(run_tests.SUITES[-1], [])
-    assert code == 0
+    assert code == expected
     assert line == "NOT RUN containers  (docker has no Compose here: make engine)"
