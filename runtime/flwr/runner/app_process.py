@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from flwr.core.lease import AppKind
@@ -21,12 +22,18 @@ class AppProcess:
         self.pipe = pipe
 
     @classmethod
-    async def start(cls, kind: AppKind) -> "AppProcess":
-        """Start the interpreter that will run the app; it asks for its work by itself."""
+    async def start(cls, kind: AppKind, *, withheld: Path | None = None) -> "AppProcess":
+        """Start the interpreter that will run the app; it asks for its work by itself.
+
+        Args:
+            kind: which half of the app.
+            withheld: a directory whose files it may not read.
+        """
         ours, theirs = socket.socketpair()
         try:
             argv = [sys.executable, "-P", "-m", "flwr.runner.child"]
             argv += ["--kind", str(kind), "--fd", str(theirs.fileno())]
+            argv += ["--withhold", str(withheld)] if withheld is not None else []
             child = await Child.start(
                 argv, env=app_environment(os.environ), capture=True, pass_fds=[theirs.fileno()]
             )

@@ -1,7 +1,8 @@
 """The app's own process: where user code runs, alone.
 
 It has one socket, to its runner, and nothing else: no token, no network, no gRPC, no store.  It
-ends with a report, or with a crash that the runner sees.
+confines itself before it loads anything of the app, and before numpy starts threads: a thread that
+already runs would stay as it is.  It ends with a report, or with a crash that the runner sees.
 """
 
 import argparse
@@ -13,10 +14,10 @@ import socket
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from flwr.app.console_log import configure_console
 from flwr.core.lease import AppKind
 from flwr.runner.outcome import (
     REPORT_METHOD,
@@ -26,6 +27,7 @@ from flwr.runner.outcome import (
     RunEndedError,
     describe_exception,
 )
+from flwr.shell.confinement import confine_app
 from flwr.shell.death_signal import die_with_parent
 from flwr.wire.pipe import PipeCaller, PipeClosedError
 
@@ -43,12 +45,13 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="flwr.runner.child")
     parser.add_argument("--kind", type=AppKind, required=True)
     parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--withhold", type=Path, metavar="DIR")
     said = parser.parse_args(argv)
     _share_output()
     die_with_parent()
     signal.signal(signal.SIGTERM, _stop)
     caller = PipeCaller(socket.socket(fileno=said.fd))
-    report = _run(said.kind, caller)
+    report = _run(said.kind, caller, said.withhold)
     sys.stdout.flush()
     sys.stderr.flush()
     try:
@@ -58,8 +61,11 @@ def main(argv: Sequence[str]) -> int:
     return _EXIT_OF[report.outcome]
 
 
-def _run(kind: AppKind, caller: PipeCaller) -> Report:
+def _run(kind: AppKind, caller: PipeCaller, withheld: Path | None) -> Report:
     try:
+        confine_app(withheld)
+        from flwr.app.console_log import configure_console  # noqa: PLC0415
+
         configure_console()
         return _flow(kind, caller)
     except RunEndedError as ended:

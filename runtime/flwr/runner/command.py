@@ -16,6 +16,7 @@ from flwr.runner.config import (
     settings_of,
     superexec_command,
 )
+from flwr.shell.confinement import forbid_inspection
 from flwr.shell.exits import ExitCode, run_program
 from flwr.shell.logs import configure
 from flwr.shell.settings import show_settings
@@ -29,6 +30,7 @@ def run_command(kind: AppKind) -> int:
 
 
 def _run(kind: AppKind) -> int:
+    forbid_inspection()  # of the launch token that we are about to read
     config, values = load_config(kind, sys.argv[1:])
     if values["check_config"]:
         sys.stdout.write(show_settings(settings_of(kind), values) + "\n")
@@ -44,7 +46,7 @@ def _run(kind: AppKind) -> int:
 
 
 async def _serve(config: RunnerConfig) -> int:
-    app = await AppProcess.start(config.kind)
+    app = await AppProcess.start(config.kind, withheld=config.withheld)
     try:
         # Imported while the app's interpreter starts: loading gRPC takes about as long.
         from flwr.runner.session import run_launch  # noqa: PLC0415

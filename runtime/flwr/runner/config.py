@@ -28,6 +28,7 @@ class RunnerConfig:
     root_certificates: Path | None  # None: clear text
     parent_pid: int | None
     allow_dependency_installation: bool
+    withheld: Path | None  # a directory whose files the app may not read
     log_level: str
 
     def __repr__(self) -> str:
@@ -67,6 +68,11 @@ def settings_of(kind: AppKind) -> tuple[Setting, ...]:
         ),
         Setting(flag="--parent-pid", help="stop when this process ends", read=int, metavar="PID"),
         Setting(
+            flag="--withhold-from-app",
+            help="directory whose files the app may not read; a SuperExec passes its secret's",
+            metavar="DIR",
+        ),
+        Setting(
             flag="--allow-runtime-dependency-installation",
             help="accepted for older SuperExecs; put dependencies into the app's image instead",
             is_switch=True,
@@ -96,6 +102,7 @@ def load_config(
     values = load_settings(
         program_of(kind), settings_of(kind), argv, description=description, env=env
     )
+    withheld = values["withhold_from_app"]
     config = RunnerConfig(
         kind=kind,
         address=values[f"{kind}io_api_address"],
@@ -105,6 +112,7 @@ def load_config(
         ),
         parent_pid=values["parent_pid"],
         allow_dependency_installation=values["allow_runtime_dependency_installation"],
+        withheld=Path(withheld) if withheld is not None else None,
         log_level=values["log_level"],
     )
     return config, values

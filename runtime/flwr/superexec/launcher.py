@@ -81,10 +81,12 @@ class ProcessLauncher:
         *,
         root_certificates: Path | None,
         allow_dependency_installation: bool = False,
+        withheld: Path | None = None,
     ) -> None:
         self._address = address
         self._root_certificates = root_certificates
         self._allow_dependency_installation = allow_dependency_installation
+        self._withheld = withheld
 
     def command(self, launch: Launch) -> Sequence[str]:
         """Return the argument list of the runner; it names no secret."""
@@ -96,6 +98,8 @@ class ProcessLauncher:
             argv += ["--root-certificates", str(self._root_certificates)]
         if self._allow_dependency_installation:
             argv += ["--allow-runtime-dependency-installation"]
+        if self._withheld is not None:
+            argv += ["--withhold-from-app", str(self._withheld)]
         if launch.kind is AppKind.CLIENTAPP:
             # A ServerApp outlives its SuperExec and reconnects; a ClientApp must not.
             argv += ["--parent-pid", str(os.getpid())]

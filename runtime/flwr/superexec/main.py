@@ -6,6 +6,7 @@ import os
 import sys
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from flwr.auth.certificates import load_client_tls
@@ -14,6 +15,7 @@ from flwr.auth.tls import ClientTls
 from flwr.core.clock import Clock, SystemClock
 from flwr.core.lease import AppKind
 from flwr.core.limits import STOP_GRACE
+from flwr.shell.confinement import forbid_inspection, plan
 from flwr.shell.exits import ExitCode, run_program
 from flwr.shell.health import take_away, told
 from flwr.shell.logs import configure
@@ -41,6 +43,7 @@ def main() -> int:
 
 
 def _run() -> int:
+    forbid_inspection()  # of the secret that we are about to read
     config, values = load_config(sys.argv[1:])
     if values["check_config"]:
         sys.stdout.write(show_settings(SETTINGS, values) + "\n")
@@ -69,6 +72,7 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
                 config.address,
                 root_certificates=config.root_certificates,
                 allow_dependency_installation=config.allow_dependency_installation,
+                withheld=_withheld(config),
             ),
             kind=config.kind,
             max_apps=config.max_apps,
@@ -149,6 +153,14 @@ def _leave_runners_alone() -> None:
     log.info("Daemon has ended, its ServerApps go on", extra={"event": "left"})
     logging.shutdown()
     os._exit(ExitCode.DONE)
+
+
+def _withheld(config: SuperExecConfig) -> Path | None:
+    """Return the directory that apps may not read; say once what they can read."""
+    planned = plan(config.secret_file)
+    if planned.warning is not None:
+        log.warning(planned.warning, extra={"event": "apps-unconfined"})
+    return planned.withheld
 
 
 def _patient(address: str, tls: ClientTls | None, clock: Clock) -> Retry:

@@ -5,6 +5,7 @@ import pytest
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
 from flwr.core.run import RunType
+from flwr.runner.config import load_config as load_runner_config
 from flwr.shell.settings import ConfigError
 from flwr.superexec.config import load_config
 from flwr.superexec.launcher import Launch, ProcessLauncher
@@ -67,3 +68,14 @@ def test_a_simulation_is_run_by_the_program_that_runs_serverapps() -> None:
     launcher = ProcessLauncher("127.0.0.1:9091", root_certificates=None)
     simulated = launcher.command(launch(AppKind.SERVERAPP, RunType.SIMULATION))
     assert list(simulated) == list(launcher.command(launch(AppKind.SERVERAPP)))
+
+
+def test_what_is_withheld_from_apps_goes_by_their_runners() -> None:
+    launcher = ProcessLauncher(
+        "127.0.0.1:9091", root_certificates=None, withheld=Path("/run/secrets")
+    )
+    command = launcher.command(launch(AppKind.CLIENTAPP))
+    flags = list(command[command.index("--clientappio-api-address") :])
+    flags[flags.index("--token-stdin")] = "--token=t"
+    runner, _ = load_runner_config(AppKind.CLIENTAPP, flags, env={})
+    assert runner.withheld == Path("/run/secrets")
