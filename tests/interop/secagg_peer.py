@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flwr.app import (
     Array,
@@ -151,7 +152,7 @@ def train_round(numbers: Any) -> None:
     grid = PipeGrid()
     for node_id in node_ids:
         context.client_manager.register(GridClientProxy(node_id, grid, 1))
-    model = [np.zeros((3, 4)), np.ones(5, np.float32)]
+    model: list[NDArray[Any]] = [np.zeros((3, 4)), np.ones(5, np.float32)]
     context.state["parameters"] = recorddict_compat.parameters_to_arrayrecord(
         ndarrays_to_parameters(model), keep_input=True
     )

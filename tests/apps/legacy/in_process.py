@@ -4,6 +4,7 @@
 and afterwards one line per message, so that two releases can be compared to the last byte.
 """
 
+import copy
 import hashlib
 import logging
 import random
@@ -61,7 +62,9 @@ class LocalGrid(Grid):
         vars(message.metadata).update(_run_id=7, _message_id=message_id, _src_node_id=1)
         self.wire.append(line_of("ask", message))
         try:
-            reply = self.app(message, self.contexts[message.metadata.dst_node_id])
+            # A copy, as over a wire: apps and mods may change what they are asked.
+            asked = copy.deepcopy(message)
+            reply = self.app(asked, self.contexts[message.metadata.dst_node_id])
         except Exception as error:  # noqa: BLE001  as every engine does
             reply = Message(Error(2, f"{type(error)}:<'{error}'>"), reply_to=message)
         self.wire.append(line_of("answer", reply))
