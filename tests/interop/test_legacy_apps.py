@@ -96,6 +96,7 @@ def test_our_simulation_gives_upstreams_results(
     assert results_in(output) == expected[name]
 
 
+@pytest.mark.parametrize("tls", [True], indirect=True, ids=["tls"])
 @pytest.mark.parametrize("name", NAMES)
 def test_our_deployment_gives_upstreams_results(
     our_federation: Federation, name: str, expected: dict[str, list[str]]

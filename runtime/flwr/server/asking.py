@@ -13,14 +13,14 @@ Judged = TypeVar("Judged", FitRes, EvaluateRes)
 
 
 def ask_all(
-    ask: Callable[[ClientProxy, Ins], Res],
+    ask: Callable[[ClientProxy, Ins], tuple[ClientProxy, Res]],
     instructions: Sequence[tuple[ClientProxy, Ins]],
     max_workers: int | None,
 ) -> tuple[list[tuple[ClientProxy, Res]], list[BaseException]]:
     """Call ``ask`` for every instruction.
 
     Args:
-        ask: waits for the client's answer.
+        ask: waits for the client's answer and returns it with the client.
         instructions: whom, and what.
         max_workers: how many are asked at the same time; None: all.
 
@@ -30,11 +30,11 @@ def ask_all(
     if not instructions:
         return [], []
     with ThreadPoolExecutor(max_workers or len(instructions)) as pool:
-        asked: list[tuple[ClientProxy, Future[Res]]] = [
-            (client, pool.submit(ask, client, ins)) for client, ins in instructions
+        asked: list[Future[tuple[ClientProxy, Res]]] = [
+            pool.submit(ask, client, ins) for client, ins in instructions
         ]
-    answers = [(client, done.result()) for client, done in asked if done.exception() is None]
-    raised = [cause for _, done in asked if (cause := done.exception()) is not None]
+    answers = [done.result() for done in asked if done.exception() is None]
+    raised = [cause for done in asked if (cause := done.exception()) is not None]
     for cause in raised:
         if not isinstance(cause, Exception):  # such as the end of the run: not a client's failure
             raise cause

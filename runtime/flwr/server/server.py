@@ -1,6 +1,7 @@
 """Server: the round loop of legacy apps."""
 
 import logging
+from functools import partial
 
 from flwr.app.console_log import log
 from flwr.common.typing import (
@@ -200,6 +201,27 @@ class Server:
         )
 
 
+def fit_client(
+    client: ClientProxy, ins: FitIns, timeout: float | None, group_id: int
+) -> tuple[ClientProxy, FitRes]:
+    """Have one client train."""
+    return client, client.fit(ins, timeout=timeout, group_id=group_id)
+
+
+def evaluate_client(
+    client: ClientProxy, ins: EvaluateIns, timeout: float | None, group_id: int
+) -> tuple[ClientProxy, EvaluateRes]:
+    """Have one client evaluate."""
+    return client, client.evaluate(ins, timeout=timeout, group_id=group_id)
+
+
+def reconnect_client(
+    client: ClientProxy, reconnect: ReconnectIns, timeout: float | None
+) -> tuple[ClientProxy, DisconnectRes]:
+    """Tell one client to leave."""
+    return client, client.reconnect(reconnect, timeout=timeout, group_id=None)
+
+
 def fit_clients(
     client_instructions: list[tuple[ClientProxy, FitIns]],
     max_workers: int | None,
@@ -208,9 +230,7 @@ def fit_clients(
 ) -> FitResultsAndFailures:
     """Have clients train at the same time; return what they did and who failed."""
     answers, raised = ask_all(
-        lambda client, ins: client.fit(ins, timeout=timeout, group_id=group_id),
-        client_instructions,
-        max_workers,
+        partial(fit_client, timeout=timeout, group_id=group_id), client_instructions, max_workers
     )
     results, refused = judge(answers)
     return results, [*refused, *raised]
@@ -224,7 +244,7 @@ def evaluate_clients(
 ) -> EvaluateResultsAndFailures:
     """Have clients evaluate at the same time; return what they did and who failed."""
     answers, raised = ask_all(
-        lambda client, ins: client.evaluate(ins, timeout=timeout, group_id=group_id),
+        partial(evaluate_client, timeout=timeout, group_id=group_id),
         client_instructions,
         max_workers,
     )
@@ -239,9 +259,7 @@ def reconnect_clients(
 ) -> ReconnectResultsAndFailures:
     """Tell clients to leave; return what they said and who failed."""
     answers, raised = ask_all(
-        lambda client, ins: client.reconnect(ins, timeout=timeout, group_id=None),
-        client_instructions,
-        max_workers,
+        partial(reconnect_client, timeout=timeout), client_instructions, max_workers
     )
     return answers, [*raised]
 
