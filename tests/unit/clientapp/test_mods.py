@@ -1,4 +1,6 @@
+import copy
 import logging
+import pickle
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from flwr.clientapp.mod import (
     LocalDpMod,
     adaptiveclipping_mod,
     arrays_size_mod,
+    dp_local,
     fixedclipping_mod,
     message_size_mod,
 )
@@ -118,6 +121,8 @@ def test_adaptive_clipping_tells_whether_it_was_needed(trained: list[float], nor
         ((arrays(1),), ()),
         ((arrays(1), ConfigRecord()), ()),
         ((arrays(1), ConfigRecord({"clipping_norm": "a"})), ()),
+        ((arrays(1), ConfigRecord({"clipping_norm": 0.0})), ()),
+        ((arrays(1), ConfigRecord({"clipping_norm": -1.0})), ()),
         ((arrays(1), CLIP_AT_1), ()),
         ((arrays(1), CLIP_AT_1), (arrays(1, 2), MetricRecord())),
         ((arrays([1]), CLIP_AT_1), (arrays([1, 2]), MetricRecord())),
@@ -147,9 +152,14 @@ def test_an_error_reply_passes_through(mod: Mod) -> None:
     assert reply.error == Error(2, "boom")
 
 
-def test_local_noise_has_the_wanted_spread() -> None:
+def seeded(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    generator = np.random.RandomState(seed)
+    monkeypatch.setattr(dp_local, "_new_generator", lambda: generator)
+
+
+def test_local_noise_has_the_wanted_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     mod = LocalDpMod(clipping_norm=1.0, sensitivity=2.0, epsilon=0.5, delta=0.125)
-    mod._random = np.random.default_rng(1)
+    seeded(monkeypatch, 1)
 
     reply = mod(ask(arrays(np.zeros(20_000))), CONTEXT, answer(arrays(np.zeros(20_000))))
 
@@ -158,6 +168,62 @@ def test_local_noise_has_the_wanted_spread() -> None:
     assert noise.std() == pytest.approx(spread, rel=0.03)
     assert noise.mean() == pytest.approx(0, abs=spread / 20)
     assert reply.content.array_records["0"]["0"].dtype == "float32"
+
+
+def test_local_noise_is_upstreams_for_the_same_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded(monkeypatch, 0)
+
+    reply = LocalDpMod(1.0, 1.0, 1.0, 1e-5)(
+        ask(arrays([1, 1], [1])), CONTEXT, answer(arrays([4, 1], [5]))
+    )
+
+    theirs: list[list[float]] = [[10.14649, 2.9386837], [6.541795]]  # release 1.29.0
+    for got, wanted in zip(values(reply), theirs, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+def test_copies_of_a_mod_make_different_noise() -> None:
+    """Workers of a simulation get copies: equal noise of all clients would not average out."""
+    mod = LocalDpMod(1.0, 1.0, 1.0, 1e-5)
+    np.random.seed(1)  # noqa: NPY002  what apps call; the noise must not follow from it
+
+    replies = []
+    for copied in (mod, pickle.loads(pickle.dumps(mod)), copy.deepcopy(mod)):  # noqa: S301  ours
+        np.random.seed(1)  # noqa: NPY002  as above
+        replies.append(values(copied(ask(arrays([1, 1])), CONTEXT, answer(arrays([1, 1])))))
+
+    assert replies[0] != replies[1] != replies[2] != replies[0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("mod", [fixedclipping_mod, adaptiveclipping_mod, LocalDpMod(1, 0, 1, 1)])
+def test_an_update_that_cannot_be_clipped_is_not_sent(mod: Mod, bad: float) -> None:
+    reply = mod(ask(arrays([1, 1]), CLIP_AT_1), CONTEXT, answer(arrays([1, bad]), MetricRecord()))
+
+    assert reply.error.code == 6
+    assert "NaN or infinite" in str(reply.error.reason)
+
+
+@pytest.mark.parametrize("mod", [fixedclipping_mod, adaptiveclipping_mod, LocalDpMod(1, 0, 1, 1)])
+def test_the_update_is_what_changed_even_if_the_app_changed_what_it_got(mod: Mod) -> None:
+    def train(message: Message, _: Context) -> Message:
+        record = message.content.array_records["0"]
+        record["0"].data = arrays([3, 4])["0"].data
+        return Message(content(record, MetricRecord()), reply_to=message)
+
+    reply = mod(ask(arrays([0, 0]), CLIP_AT_1), CONTEXT, train)
+
+    np.testing.assert_allclose(values(reply)[0], [0.6, 0.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mod", "what"), [(fixedclipping_mod, "parameters"), (adaptiveclipping_mod, "ndarrays")]
+)
+def test_clipping_is_logged(mod: Mod, what: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "flwr"):
+        mod(ask(arrays(1), CLIP_AT_1), CONTEXT, answer(arrays(1), MetricRecord()))
+
+    assert caplog.messages == [f"{mod.__name__}: {what} are clipped by value: 1.0000."]
 
 
 @pytest.mark.parametrize("numbers", [(0, 1, 1, 1), (1, -1, 1, 1), (1, 1, -1, 1), (1, 1, 1, -1)])

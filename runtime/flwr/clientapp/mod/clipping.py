@@ -1,16 +1,11 @@
-"""Clipping a client's update to a norm, and what the differential privacy mods demand of messages.
+"""What the differential privacy mods demand of messages, and the clipping they have in common."""
 
-Source of the clipping rule: McMahan et al., ICLR 2018, arXiv:1710.06963.
-"""
+import math
+from typing import TypeVar
 
-from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
-
-from flwr.app.array import Array
 from flwr.app.arrayrecord import ArrayRecord
 from flwr.app.checkeddict import CheckedDict
+from flwr.app.clipping import scale_update, update_norm
 from flwr.app.console_log import logger
 from flwr.app.error import Error
 from flwr.app.message import Message
@@ -42,6 +37,11 @@ def require_one(mod: str, kind: str, records: CheckedDict[str, R]) -> R:
     return next(iter(records.values()))
 
 
+def snapshot(received: ArrayRecord) -> ArrayRecord:
+    """Return the same arrays in objects of their own: the app may change or empty what it got."""
+    return ArrayRecord(dict(received))
+
+
 def require_update(mod: str, received: ArrayRecord, reply: Message) -> ArrayRecord:
     """Return the reply's arrays if they are the received ones with other values.
 
@@ -63,21 +63,19 @@ def require_update(mod: str, received: ArrayRecord, reply: Message) -> ArrayReco
     return trained
 
 
-def clip_update(received: ArrayRecord, trained: ArrayRecord, norm: float) -> bool:
-    """Replace, in ``trained``, each array x by r + (x - r) * min(1, norm / ||x - r||).
-
-    The norm is the L2 norm over all arrays together; r is the received array.
+def clip_update(mod: str, received: ArrayRecord, trained: ArrayRecord, norm: float) -> bool:
+    """Scale the update that is in ``trained`` down to ``norm``, in place.
 
     Returns:
-        True if the update was longer than ``norm`` and therefore scaled down.
+        True if it was longer, so that it had to be.
+
+    Raises:
+        PreconditionError: the update holds NaN or an infinite number, which no scaling tames.
     """
-    updates = {name: _difference(trained[name], received[name]) for name in trained}
-    length = float(np.sqrt(sum(float(np.linalg.norm(u)) ** 2 for u in updates.values())))
-    factor = min(1.0, norm / length) if length else 1.0
-    for name in trained:
-        trained[name] = Array(np.asarray(received[name].numpy() + updates.pop(name) * factor))
-    return factor < 1.0
-
-
-def _difference(new: Array, old: Array) -> NDArray[Any]:
-    return np.asarray(new.numpy() - old.numpy())
+    old = {name: array.numpy() for name, array in received.items()}
+    length = update_norm(old, trained)
+    if not math.isfinite(length):
+        raise PreconditionError(f"{mod} cannot clip an update that holds NaN or infinite numbers.")
+    if length > norm:
+        scale_update(old, trained, norm / length)
+    return length > norm

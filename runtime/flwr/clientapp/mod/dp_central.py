@@ -10,6 +10,7 @@ from flwr.clientapp.mod.clipping import (
     refusal,
     require_one,
     require_update,
+    snapshot,
 )
 from flwr.clientapp.typing import ClientAppCallable
 
@@ -53,10 +54,11 @@ def _clipping(
         trained = require_update(mod, received, reply)
         metrics = reply.content.metric_records
         metric_record = require_one(mod, "MetricRecord", metrics) if with_norm_bit else None
+        was_clipped = clip_update(mod, received, trained, norm)
     except PreconditionError as broken:
         return refusal(msg, broken)
-    was_clipped = clip_update(received, trained, norm)
-    logger.info("%s: parameters are clipped by value: %.4f.", mod, norm)
+    what = "ndarrays" if with_norm_bit else "parameters"
+    logger.info("%s: %s are clipped by value: %.4f.", mod, what, norm)
     if metric_record is not None:
         metric_record[NORM_BIT_KEY] = int(was_clipped)
     return reply
@@ -65,11 +67,14 @@ def _clipping(
 def _require_instruction(mod: str, msg: Message) -> tuple[ArrayRecord, float]:
     received = require_one(mod, "ArrayRecord", msg.content.array_records)
     config = require_one(mod, "ConfigRecord", msg.content.config_records)
-    norm = config.get(CLIPPING_NORM_KEY)
-    if not isinstance(norm, int | float):
+    if CLIPPING_NORM_KEY not in config:
         raise PreconditionError(
-            f"{mod} requires the number '{CLIPPING_NORM_KEY}' in the ConfigRecord, but it was not "
+            f"{mod} requires the key '{CLIPPING_NORM_KEY}' in the ConfigRecord, but it was not "
             "found. Wrap the strategy of the ServerApp for client-side clipping.",
         )
-    # A copy: the app may empty or change the record it was given.
-    return received.copy(), float(norm)
+    norm = config[CLIPPING_NORM_KEY]
+    if not isinstance(norm, int | float) or not norm > 0:
+        raise PreconditionError(
+            f"{mod} requires a positive number as '{CLIPPING_NORM_KEY}', but found {norm!r}.",
+        )
+    return snapshot(received), float(norm)

@@ -14,6 +14,7 @@ from flwr.clientapp.mod.clipping import (
     refusal,
     require_one,
     require_update,
+    snapshot,
 )
 from flwr.clientapp.typing import ClientAppCallable
 
@@ -51,25 +52,34 @@ class LocalDpMod:
         self.sensitivity = sensitivity
         self.epsilon = epsilon
         self.delta = delta
-        self._random = np.random.default_rng()
 
     def __call__(self, msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
         """Return the reply with its only ArrayRecord clipped and blurred."""
         mod = type(self).__name__
         try:
-            received = require_one(mod, "ArrayRecord", msg.content.array_records).copy()
+            received = snapshot(require_one(mod, "ArrayRecord", msg.content.array_records))
             reply = call_next(msg, ctxt)
             if reply.has_error():
                 return reply
             trained = require_update(mod, received, reply)
+            clip_update(mod, received, trained, self.clipping_norm)
         except PreconditionError as broken:
             return refusal(msg, broken)
-        clip_update(received, trained, self.clipping_norm)
         logger.info("%s: parameters are clipped by value: %.4f.", mod, self.clipping_norm)
         spread = self.sensitivity * math.sqrt(2 * math.log(1.25 / self.delta)) / self.epsilon
+        random = _new_generator()
         for name, array in trained.items():
             exact = array.numpy()
-            noise = self._random.normal(0.0, spread, exact.shape)
+            noise = random.normal(0.0, spread, exact.shape)
             trained[name] = Array(np.asarray(exact + noise, dtype=exact.dtype))
         logger.info("%s: local DP noise with %.4f stddev added to parameters", mod, spread)
         return reply
+
+
+def _new_generator() -> np.random.Generator | np.random.RandomState:
+    """Return a source of noise that nobody else has.
+
+    Not numpy's global one, whose noise follows from the app's seed, and none that is kept: workers
+    of a simulation are copies of one process, and equal noise of all clients does not average out.
+    """
+    return np.random.default_rng()
