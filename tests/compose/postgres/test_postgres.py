@@ -102,6 +102,7 @@ def await_serving(container: Container) -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.timeout(420)  # a whole suite, also on a busy machine
 def test_the_store_keeps_its_contract_on_this_server(database: Database) -> None:
     environment = {**os.environ, "FLWR_TEST_POSTGRES_URL": database.url(inside=False)}
     command = [sys.executable, "-m", "pytest", "-q", "tests/contract/store", "-k", "postgres"]
