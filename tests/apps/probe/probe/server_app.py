@@ -14,6 +14,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     config = context.run_config
     deed = str(config["deed"])
+    print(f"doing: {deed}", flush=True)
     while len(list(grid.get_node_ids())) < int(config["nodes"]):
         time.sleep(0.1)
     nodes = sorted(grid.get_node_ids())
