@@ -37,8 +37,11 @@ def main() -> None:
                 answer = RecordDict({"arrays": trained, "metrics": MetricRecord({"n": 1})})
                 reply = mod(message, context, lambda m, _, a=answer: Message(a, reply_to=m))
                 told[f"{name} {kind} {scale}"] = [
-                    [(a.dtype, a.numpy().tolist()) for a in reply.content["arrays"].values()],
-                    dict(reply.content["metrics"]),
+                    [
+                        (a.dtype, a.numpy().tolist())
+                        for a in reply.content.array_records["arrays"].values()
+                    ],
+                    dict(reply.content.metric_records["metrics"]),
                 ]
     json.dump(told, sys.stdout)
 
