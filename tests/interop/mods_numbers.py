@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,10 @@ def record(random: Any, scale: float, kind: str) -> ArrayRecord:
     return ArrayRecord([random.normal(0, scale, shape).astype(kind) for shape in SHAPES])
 
 
+def respond(answer: RecordDict, message: Message, _: Context) -> Message:
+    return Message(answer, reply_to=message)
+
+
 def main() -> None:
     random = np.random.RandomState(5)
     context = Context(1, 5, {}, RecordDict(), {})
@@ -35,7 +40,7 @@ def main() -> None:
                 message = Message(content, 5, "train")
                 vars(message.metadata).update(_message_id="a", _src_node_id=1)
                 answer = RecordDict({"arrays": trained, "metrics": MetricRecord({"n": 1})})
-                reply = mod(message, context, lambda m, _, a=answer: Message(a, reply_to=m))
+                reply = mod(message, context, partial(respond, answer))
                 told[f"{name} {kind} {scale}"] = [
                     [
                         (a.dtype, a.numpy().tolist())
