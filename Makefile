@@ -97,7 +97,7 @@ test-postgres: setup ## The store on PostgreSQL: FLWR_TEST_POSTGRES_URL=postgres
 	@test -n "$$FLWR_TEST_POSTGRES_URL" || { echo 'set FLWR_TEST_POSTGRES_URL to an empty database first'; exit 2; }
 	$(BIN)/pytest -q tests/unit/store tests/contract/store $(ARGS)
 
-interop-matrix: setup ## With every upstream release we promise to work with
+interop-matrix: setup ## With every upstream release we promise to work with, and what takes long
 	$(BIN)/python scripts/interop_venvs.py --matrix
 	$(BIN)/pytest tests/interop -m matrix $(ARGS)
 

@@ -17,7 +17,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 NOT_RUN: Final = (
-    "upstream releases other than 1.29.0: make interop-matrix",
+    "upstream releases other than 1.29.0, legacy apps in mixed federations: make interop-matrix",
     "the store on a PostgreSQL of yours: make test-postgres",
 )
 IMAGES: Final = ("superlink", "supernode", "serverapp", "clientapp", "cli", "certs")

@@ -96,6 +96,7 @@ def test_our_simulation_gives_upstreams_results(
     assert results_in(output) == expected[name]
 
 
+@pytest.mark.matrix  # a federation of processes for each app: long
 @pytest.mark.parametrize("tls", [True], indirect=True, ids=["tls"])
 @pytest.mark.parametrize("name", NAMES)
 def test_our_deployment_gives_upstreams_results(
@@ -107,6 +108,7 @@ def test_our_deployment_gives_upstreams_results(
     assert results_in(our_federation.log_of(run["run-id"])) == expected[name]
 
 
+@pytest.mark.matrix  # a federation of processes for each app: long
 @pytest.mark.parametrize("tls", [False], indirect=True, ids=["insecure"])
 @pytest.mark.parametrize("name", ["numpy_fedavg", "default_workflow"])
 def test_our_client_works_under_upstreams_server(
@@ -122,6 +124,7 @@ def test_our_client_works_under_upstreams_server(
     assert results_in(log) == results_in("\n".join(theirs))
 
 
+@pytest.mark.matrix  # a federation of processes for each app: long
 def test_upstreams_client_works_under_our_server(tmp_path: Path, peer: Toolset) -> None:
     name = "numpy_fedavg"
     theirs = in_process(peer, "in_process.py", str(APPS / name), "2", "num-rounds=1")
