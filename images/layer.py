@@ -60,6 +60,9 @@ def prune(packages: Path) -> None:
             is_whole = path.relative_to(packages).parts[0] == _WHOLE
             if not is_whole or path.name == "tests":
                 _remove(path)
+    for folder in sorted(packages.rglob("*"), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def strip(packages: Path) -> None:
@@ -117,6 +120,37 @@ def read_scripts(pyproject: Path, wanted: Sequence[str]) -> dict[str, str]:
     return {name: scripts[name] for name in wanted}
 
 
+def separate(root: Path, beside: Path) -> None:
+    """Move what could be packed in two orders from ``root`` to ``beside``, for a layer of its own.
+
+    Engines pack a layer either folder by folder or sorted by whole paths, as it happens. The two
+    differ for ``numpy/...`` and ``numpy-2.dist-info/...`` side by side, because "-" sorts before
+    "/"; an image would get another id by chance.
+    """
+    for path in sorted(root.rglob("*"), key=lambda path: path.parts):
+        if path.exists() and _sorts_in_two_ways(path):
+            target = beside / path.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+
+
+def check_order(root: Path) -> None:
+    """Make sure that ``root`` is packed in one order only.
+
+    Raises:
+        SystemExit: it is not.
+    """
+    for path in sorted(root.rglob("*")):
+        if _sorts_in_two_ways(path):
+            raise SystemExit(f"layer: error: {path} may be packed in two orders; see separate()")
+
+
+def _sorts_in_two_ways(path: Path) -> bool:
+    name = path.name
+    ends = (index for index, letter in enumerate(name) if index and letter < "/")
+    return any((path.parent / name[:end]).is_dir() for end in ends)
+
+
 def date_tree(root: Path, epoch: int) -> None:
     """Give everything below ``root``, and itself, the same date and plain permissions."""
     for path in (*sorted(root.rglob("*")), root):
@@ -142,6 +176,7 @@ def _remove(path: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("root", type=Path, help="folder that becomes / in the image")
+    parser.add_argument("--beside", type=Path, help="the same, for a second layer")
     parser.add_argument("--pip", default="pip", help="the pip to install with")
     parser.add_argument("--lock", type=Path, help="install what this lock names")
     parser.add_argument("--wheel", type=Path, action="append", default=[], help="install this")
@@ -152,6 +187,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--python", default="/usr/bin/python3", help="what those are run by")
     parser.add_argument("--owner", type=int, default=0, help="user and group of --owned")
     parser.add_argument("--owned", type=Path, help="folder below root that is the owner's")
+    parser.add_argument(
+        "--mode", type=lambda text: int(text, 8), default="755", help="its permissions"
+    )
     parser.add_argument("--epoch", type=int, default=0, help="date of every file, in seconds")
     return parser
 
@@ -172,9 +210,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.commands:
         scripts = read_scripts(args.scripts, args.command)
         write_commands(args.root / args.commands, args.python, scripts)
-    date_tree(args.root, args.epoch)
-    if args.owned:
-        give_away(args.root / args.owned, args.owner)
+    roots = [args.root]
+    if args.beside:
+        args.beside.mkdir()
+        separate(args.root, args.beside)
+        roots.append(args.beside)
+    for root in roots:
+        check_order(root)
+        date_tree(root, args.epoch)
+        if args.owned and (root / args.owned).exists():
+            give_away(root / args.owned, args.owner)
+            (root / args.owned).chmod(args.mode)
     return 0
 
 

@@ -42,6 +42,8 @@ places = (*os.environ["PATH"].split(":"), "/bin", "/sbin", "/usr/sbin")
 folders = {os.path.realpath(f) for f in places}
 print(*sorted({n for f in folders if os.path.isdir(f) for n in os.listdir(f)}))
 """
+pytestmark = pytest.mark.timeout(600)  # the first test may have to build
+
 SHELLS: Final = {"sh", "bash", "dash", "busybox", "ash", "zsh"}
 
 

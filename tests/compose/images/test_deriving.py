@@ -14,6 +14,8 @@ from images import wheelhouse
 from tests.compose.images.conftest import Images
 from tests.harness.toolset import ROOT
 
+pytestmark = pytest.mark.timeout(600)  # builds, downloads
+
 OTHER_NUMPY: Final = "2.3.5"
 TAG: Final = f"flwr-test/derived:{os.getpid()}"
 APP: Final = """

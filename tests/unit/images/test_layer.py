@@ -95,3 +95,25 @@ def test_users_are_held_to_what_the_runtime_requires() -> None:
         "flwr==1.29.0",
         "protobuf<7,>=6.31.1",
     ]
+
+
+def test_what_sorts_in_two_ways_goes_to_a_layer_of_its_own(tmp_path: Path) -> None:
+    out, beside = tmp_path / "out", tmp_path / "beside"
+    for name in ("lib/numpy/a.py", "lib/numpy-2.dist-info/METADATA", "lib/numpy.libs/x.so"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).touch()
+    (out / "lib" / "numpy_typing.py").touch()  # "_" sorts after "/": the same in both orders
+    with pytest.raises(SystemExit, match="packed in two orders"):
+        layer.check_order(out)
+
+    layer.separate(out, beside)
+
+    assert sorted(path.name for path in (out / "lib").iterdir()) == ["numpy", "numpy_typing.py"]
+    assert sorted(path.name for path in (beside / "lib").iterdir()) == [
+        "numpy-2.dist-info",
+        "numpy.libs",
+    ]
+    for root in (out, beside):
+        layer.check_order(root)
+        paths = [str(path.relative_to(root)) for path in root.rglob("*")]
+        assert sorted(paths) == sorted(paths, key=lambda path: path.split("/"))
