@@ -160,10 +160,10 @@ P384 = public_key(ec.generate_private_key(ec.SECP384R1()))
         (f"{P384} {'x' * 1000}", "no line of a key list"),
         (f'command="rm" {P384}', "no OpenSSH public key"),
     ],
-    ids=(
-        ["empty", "comment-only", "two-keys", "half-a-key", "cut-off", "no-key", "private"]
-        + ["ed25519", "p-521", "escape-in-comment", "long-comment", "with-options"]
-    ),
+    ids=[
+        *("empty", "comment-only", "two-keys", "half-a-key", "cut-off", "no-key", "private"),
+        *("ed25519", "p-521", "escape-in-comment", "long-comment", "with-options"),
+    ],
 )
 def test_what_is_no_nodes_public_key_is_refused(text: str, said: str) -> None:
     with pytest.raises(PkiError, match=said):
