@@ -18,7 +18,7 @@ KEYS = $(or $(NODES),$(shell sed -n 's/^FLWR_NODES=//p' compose/.env 2>/dev/null
 .PHONY: help demo up down clean engine bases images app-image certs certs-check database-secret \
 	doctor setup demo-local test test-unit test-integration test-interop test-postgres \
 	test-compose interop-matrix bench-rounds check lint types imports shell containers \
-	proto-check compose-check fmt proto compose
+	proto-check compose-check fmt proto compose compatibility compatibility-check
 
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
@@ -108,7 +108,7 @@ bench-rounds: setup ## Round times, CPU and memory of our own processes: NODES=2
 	$(BIN)/python -m tests.bench.round_times --nodes $(or $(NODES),2) $(ARGS)
 
 ##@ Check
-check: lint types imports shell containers proto-check compose-check ## Everything static, generated files included
+check: lint types imports shell containers proto-check compose-check compatibility-check ## Everything static, generated files included
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check $(SOURCES)
@@ -150,3 +150,9 @@ compose: ## compose/site.yaml and overlays of nodes from compose/templates
 
 compose-check: ## Fail when they and their templates differ
 	$(PYTHON) compose/generate.py --check
+
+compatibility: setup ## docs/compatibility.md from upstream's public names and ours
+	$(BIN)/python -m scripts.compatibility
+
+compatibility-check: setup ## Fail when the page and the names differ
+	$(BIN)/python -m scripts.compatibility --check

@@ -23,6 +23,12 @@ class Metadata:
         ValueError: ``message_type`` breaks the grammar.
     """
 
+    dst_node_id: int
+    group_id: str
+    created_at: float
+    ttl: float
+    delivered_at: str
+
     def __init__(
         self,
         run_id: int,
