@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from flwr.app.configrecord import ConfigRecordValues
-from flwr.app.metricrecord import MetricRecordValues
+from flwr.app.configrecord import ConfigRecordValues, ConfigScalar
+from flwr.app.metricrecord import MetricRecordValues, MetricScalar
 from flwr.app.user_config import UserConfig, UserConfigValue
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ __all__ = [
     "Code",
     "Config",
     "ConfigRecordValues",
+    "ConfigScalar",
+    "ConfigScalarList",
     "DisconnectRes",
     "EvaluateIns",
     "EvaluateRes",
@@ -32,6 +34,8 @@ __all__ = [
     "GetPropertiesIns",
     "GetPropertiesRes",
     "MetricRecordValues",
+    "MetricScalar",
+    "MetricScalarList",
     "Metrics",
     "MetricsAggregationFn",
     "NDArray",
@@ -49,6 +53,7 @@ __all__ = [
     "Status",
     "UserConfig",
     "UserConfigValue",
+    "Value",
 ]
 
 _OF_SERVERS: Final = {
@@ -72,6 +77,10 @@ NDArrays = list[NDArray]
 
 Scalar = bool | bytes | float | int | str
 """A value of a configuration or of metrics."""
+
+MetricScalarList = list[int] | list[float]
+ConfigScalarList = MetricScalarList | list[str] | list[bytes] | list[bool]
+Value = Scalar | ConfigScalarList
 
 Metrics = dict[str, Scalar]
 MetricsAggregationFn = Callable[[list[tuple[int, Metrics]]], Metrics]

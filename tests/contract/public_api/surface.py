@@ -103,7 +103,17 @@ def is_its_own(name: str, module: ModuleType) -> bool:
     value = vars(module)[name]
     if isinstance(value, PLAIN):
         return not hasattr(logging, name)
+    if is_alias(value):
+        homes = {"typing", "flwr.common.typing"} - {module.__name__}
+        return not any(hasattr(importlib.import_module(home), name) for home in homes)
     return getattr(value, "__module__", None) == module.__name__
+
+
+def is_alias(value: Any) -> bool:
+    """True for what stands for a type without being a class."""
+    return type(value).__module__ in {"typing", "types", "collections.abc"} and not (
+        isinstance(value, ModuleType) or inspect.isroutine(value)
+    )
 
 
 def describe(value: Any) -> Described:
@@ -116,7 +126,7 @@ def describe(value: Any) -> Described:
         return {"kind": "function", "signature": signature(value)}
     if isinstance(value, PLAIN):
         return {"kind": "value", "value": value}
-    if type(value).__module__ in {"typing", "types", "collections.abc"}:
+    if is_alias(value):
         return {"kind": "type"}
     return {"kind": "object"}
 
