@@ -36,7 +36,10 @@ SUITES: Final = (
     Suite("unit and contract", ["tests/unit", "tests/contract", "-q", "-n", "2"]),
     Suite("simulation", ["tests/simulation", "-q", "--durations=5"]),
     Suite("integration", ["tests/integration", "-v", "--durations=10"]),
-    Suite("interop with upstream 1.29.0", ["tests/interop", "-v", "-m", "not matrix"]),
+    Suite(
+        "interop with upstream 1.29.0",
+        ["tests/interop", "-v", "--durations=10", "-m", "not matrix"],
+    ),
     Suite("containers", ["tests/compose", "-v", "--durations=15"], needs_engine=True),
 )
 

@@ -65,7 +65,7 @@ def expected(peer: Toolset) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize("nodes", [2, 5])
+@pytest.mark.parametrize("nodes", [2, pytest.param(5, marks=pytest.mark.matrix)])
 @pytest.mark.parametrize("name", NAMES)
 def test_messages_logs_and_results_are_upstreams(peer: Toolset, name: str, nodes: int) -> None:
     args = (str(APPS / name), str(nodes), "num-rounds=3")
@@ -86,7 +86,9 @@ def test_strategies_give_upstreams_numbers(peer: Toolset) -> None:
     assert [name for name in ours if ours[name] != theirs[name]] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.matrix) for name in NAMES[1:])]
+)
 def test_our_simulation_gives_upstreams_results(
     tmp_path: Path, name: str, expected: dict[str, list[str]]
 ) -> None:
