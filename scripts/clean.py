@@ -74,7 +74,7 @@ class Cleaner:
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)  # a cache within a folder that is gone by now
             if path.exists():
                 self.failed.append(f"{path}: not all of it is yours")
 
