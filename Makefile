@@ -17,7 +17,7 @@ KEYS = $(or $(NODES),$(shell sed -n 's/^FLWR_NODES=//p' compose/.env 2>/dev/null
 
 .PHONY: help demo up down clean engine bases images app-image certs certs-check database-secret \
 	doctor setup demo-local test test-unit test-integration test-interop test-postgres \
-	test-compose interop-matrix bench-rounds check lint types imports shell containers \
+	test-compose test-long interop-matrix bench-rounds check lint types imports shell containers \
 	proto-check compose-check fmt proto compose compatibility compatibility-check
 
 help: ## This list
@@ -97,7 +97,10 @@ test-postgres: setup ## The store on PostgreSQL: FLWR_TEST_POSTGRES_URL=postgres
 	@test -n "$$FLWR_TEST_POSTGRES_URL" || { echo 'set FLWR_TEST_POSTGRES_URL to an empty database first'; exit 2; }
 	$(BIN)/pytest -q tests/unit/store tests/contract/store $(ARGS)
 
-interop-matrix: setup ## With every upstream release we promise to work with, and what takes long
+test-long: setup .interop/flwr-1.29.0/complete ## What `make test` leaves out for time: more of the same, at length
+	$(BIN)/pytest $(or $(T),tests) -m "long and not matrix" $(ARGS)
+
+interop-matrix: setup ## With every upstream release we promise to work with
 	$(BIN)/python scripts/interop_venvs.py --matrix
 	$(BIN)/pytest tests/interop -m matrix $(ARGS)
 

@@ -17,9 +17,11 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 NOT_RUN: Final = (
-    "upstream releases other than 1.29.0, legacy apps in mixed federations: make interop-matrix",
+    "upstream releases other than 1.29.0: make interop-matrix",
+    "what repeats at length what shorter tests prove: make test-long",
     "the store on a PostgreSQL of yours: make test-postgres",
 )
+SHORT: Final = ("-m", "not matrix and not long")
 IMAGES: Final = ("superlink", "supernode", "serverapp", "clientapp", "cli", "certs")
 
 
@@ -35,12 +37,12 @@ class Suite:
 SUITES: Final = (
     Suite("unit and contract", ["tests/unit", "tests/contract", "-q", "-n", "2"]),
     Suite("simulation", ["tests/simulation", "-q", "--durations=5"]),
-    Suite("integration", ["tests/integration", "-v", "--durations=10"]),
+    Suite("integration", ["tests/integration", "-v", "--durations=10", *SHORT]),
     Suite(
         "interop with upstream 1.29.0",
-        ["tests/interop", "-v", "--durations=10", "-m", "not matrix"],
+        ["tests/interop", "-v", "--durations=10", *SHORT],
     ),
-    Suite("containers", ["tests/compose", "-v", "--durations=15"], needs_engine=True),
+    Suite("containers", ["tests/compose", "-v", "--durations=15", *SHORT], needs_engine=True),
 )
 
 

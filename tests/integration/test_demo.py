@@ -11,6 +11,7 @@ from tests.harness.federation import Federation
 from tests.harness.toolset import OURS, ROOT
 
 
+@pytest.mark.long
 def test_the_local_demo_trains_a_model_above_ninety_percent() -> None:
     demo = [sys.executable, str(ROOT / "scripts" / "demo_local.py"), "--nodes", "2"]
     done = subprocess.run(demo, capture_output=True, text=True, timeout=150, check=False)

@@ -79,7 +79,11 @@ def test_link_and_nodes_alone_complete_a_run(federation: Federation) -> None:
 @pytest.mark.row("S24", "S25", "S26", "S6")
 @pytest.mark.parametrize(
     ("link_mode", "node_mode"),
-    [("process", "process"), ("process", "subprocess"), ("subprocess", "process")],
+    [
+        ("process", "process"),
+        pytest.param("process", "subprocess", marks=pytest.mark.long),
+        pytest.param("subprocess", "process", marks=pytest.mark.long),
+    ],
 )
 def test_modes_mix_per_component(federation: Federation, link_mode: str, node_mode: str) -> None:
     link_flags = ["--isolation", "process", "--appio-insecure"] if link_mode == "process" else []

@@ -21,6 +21,7 @@ def rss_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.long
 @pytest.mark.row("S2", "S3")
 def test_link_and_node_serve_many_runs_without_growing(running: Federation) -> None:
     """Scaled: FLWR_TEST_RUNS=50 is the full-strength form."""
@@ -276,6 +277,7 @@ def test_a_node_that_joins_in_mid_run_gets_the_code_and_is_sampled(
     assert "Received 2 results and 0 failures" in federation.log_of(run_id)
 
 
+@pytest.mark.long
 @pytest.mark.row("S38")
 def test_two_different_apps_share_the_federation_at_the_same_time(running: Federation) -> None:
     tiny = running.submit(TINY, *config(num_rounds=4, pause=0.5))
@@ -287,6 +289,7 @@ def test_two_different_apps_share_the_federation_at_the_same_time(running: Feder
     assert max(r["running-at"] for r in ends) < min(r["finished-at"] for r in ends)
 
 
+@pytest.mark.long
 @pytest.mark.row("S19", "S20")
 def test_code_is_fetched_once_and_the_serverapps_calls_come_in_order(
     federation: Federation,

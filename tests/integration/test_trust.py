@@ -244,7 +244,10 @@ def test_bad_node_config_fails_at_start(federation: Federation) -> None:
 
 
 @pytest.mark.row("S30", "S31")
-@pytest.mark.parametrize("tls", [True, False], ids=["tls", "insecure"])
+@pytest.mark.parametrize(
+    "tls",
+    [pytest.param(True, id="tls"), pytest.param(False, marks=pytest.mark.long, id="insecure")],
+)
 def test_what_a_tap_on_the_wire_sees_is_what_was_chosen(tmp_path: Path, tls: bool) -> None:
     """With TLS nothing of a payload; with --insecure all of it, which shows that the tap works."""
     with Federation(tmp_path, tls=tls) as federation:

@@ -26,7 +26,13 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["insecure", "tls"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(False, marks=pytest.mark.long, id="insecure"),
+        pytest.param(True, id="tls"),
+    ],
+)
 def tls(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 

@@ -65,7 +65,7 @@ def expected(peer: Toolset) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize("nodes", [2, pytest.param(5, marks=pytest.mark.matrix)])
+@pytest.mark.parametrize("nodes", [2, pytest.param(5, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", NAMES)
 def test_messages_logs_and_results_are_upstreams(peer: Toolset, name: str, nodes: int) -> None:
     args = (str(APPS / name), str(nodes), "num-rounds=3")
@@ -87,7 +87,7 @@ def test_strategies_give_upstreams_numbers(peer: Toolset) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.matrix) for name in NAMES[1:])]
+    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.long) for name in NAMES[1:])]
 )
 def test_our_simulation_gives_upstreams_results(
     tmp_path: Path, name: str, expected: dict[str, list[str]]
@@ -98,7 +98,7 @@ def test_our_simulation_gives_upstreams_results(
     assert results_in(output) == expected[name]
 
 
-@pytest.mark.matrix  # a federation of processes for each app: long
+@pytest.mark.long  # a federation of processes for each app: long
 @pytest.mark.parametrize("tls", [True], indirect=True, ids=["tls"])
 @pytest.mark.parametrize("name", NAMES)
 def test_our_deployment_gives_upstreams_results(
@@ -110,7 +110,7 @@ def test_our_deployment_gives_upstreams_results(
     assert results_in(our_federation.log_of(run["run-id"])) == expected[name]
 
 
-@pytest.mark.matrix  # a federation of processes for each app: long
+@pytest.mark.long  # a federation of processes for each app: long
 @pytest.mark.parametrize("tls", [False], indirect=True, ids=["insecure"])
 @pytest.mark.parametrize("name", ["numpy_fedavg", "default_workflow"])
 def test_our_client_works_under_upstreams_server(
@@ -126,7 +126,7 @@ def test_our_client_works_under_upstreams_server(
     assert results_in(log) == results_in("\n".join(theirs))
 
 
-@pytest.mark.matrix  # a federation of processes for each app: long
+@pytest.mark.long  # a federation of processes for each app: long
 def test_upstreams_client_works_under_our_server(tmp_path: Path, peer: Toolset) -> None:
     name = "numpy_fedavg"
     theirs = in_process(peer, "in_process.py", str(APPS / name), "2", "num-rounds=1")

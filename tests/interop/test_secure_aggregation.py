@@ -204,7 +204,7 @@ def test_our_simulation_gives_upstreams_results(tmp_path: Path, expected: list[s
     assert results_in(output) == expected
 
 
-@pytest.mark.matrix  # a federation of processes for each app: long
+@pytest.mark.long  # a federation of processes for each app: long
 @pytest.mark.parametrize("tls", [True], indirect=True, ids=["tls"])
 def test_our_deployment_gives_upstreams_results(
     our_federation: Federation, expected: list[str]
@@ -215,7 +215,7 @@ def test_our_deployment_gives_upstreams_results(
     assert results_in(our_federation.log_of(run["run-id"])) == expected
 
 
-@pytest.mark.matrix  # a federation of processes for each app: long
+@pytest.mark.long  # a federation of processes for each app: long
 @pytest.mark.parametrize("tls", [False], indirect=True, ids=["insecure"])
 def test_a_node_of_each_release_hides_behind_the_other(
     upstreams_federation: Federation, expected: list[str]

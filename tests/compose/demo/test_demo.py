@@ -21,7 +21,7 @@ ACCURACY: Final = re.compile(r"Accuracy on digits no node has seen: ([\d.]+)")
 INTERRUPTED: Final = 130
 MISSING: Final = 3
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.row("S1", "S43")]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600), pytest.mark.row("S1", "S43")]
 
 
 def free_ports(count: int) -> list[int]:

@@ -11,6 +11,7 @@ DAEMONS = ["superlink", "supernode-1", "supernode-2"]
 APPS = ["clientapp-1", "clientapp-2", "serverapp"]
 
 
+@pytest.mark.long
 @pytest.mark.row("S80")
 @pytest.mark.parametrize(
     ("tls", "isolation"),

@@ -355,7 +355,7 @@ def test_a_run_whose_content_never_comes_holds_up_no_other(
         monkeypatch.setattr(site.fleet, "pull_object", pull_or_hold)
         async with receiving(site):
             await site.fleet.until(lambda: good.message_id in site.fleet.confirmed)
-        assert len(held) == TRANSFERS_IN_PARALLEL
+            await site.fleet.until(lambda: len(held) == TRANSFERS_IN_PARALLEL)
 
     scenario(body)
 
