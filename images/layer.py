@@ -31,7 +31,7 @@ _UNUSED: Final = (
     *("**/tests", "**/*.pyi", "**/*.pyx", "**/*.pxd", "**/*.pxi", "**/*.h", "**/*.c", "**/*.a"),
     *("*.dist-info/RECORD", "*.dist-info/WHEEL", "*.dist-info/REQUESTED", "*.dist-info/INSTALLER"),
     *("*.dist-info/direct_url.json", "*.dist-info/top_level.txt"),
-    *("alembic/testing", "alembic/templates", "sqlalchemy/testing"),
+    *("alembic/testing", "alembic/templates", "sqlalchemy/testing", "Crypto/SelfTest"),
     *("sqlalchemy/dialects/mssql", "sqlalchemy/dialects/mysql", "sqlalchemy/dialects/oracle"),
 )
 # Apps use all of it, and extensions are built against it: only its tests go.
