@@ -32,6 +32,7 @@ def starts(deployment: Deployment) -> dict[str, object]:
     return {name: project.container(name).state.started_at for name in project.services()}
 
 
+@pytest.mark.long
 @pytest.mark.row("F19", "S52")
 def test_renewed_certificates_reach_running_containers_in_mid_run(empty: Deployment) -> None:
     empty.up()

@@ -28,6 +28,7 @@ def test_a_run_survives_frozen_daemons(federation: Deployment) -> None:
     assert_undisturbed(federation, run_id)
 
 
+@pytest.mark.long
 @pytest.mark.row("F15")
 def test_a_run_survives_pulled_cables(federation: Deployment) -> None:
     """One per round: a node's way out, then either executor's way to its daemon."""

@@ -200,6 +200,7 @@ def test_the_packages_inside_can_be_listed(images: Images) -> None:
     assert "numpy" not in listed
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_builds_without_a_cache_give_the_same_ids(images: Images, tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def await_serving(container: Container) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.postgres
 @pytest.mark.timeout(420)  # a whole suite, also on a busy machine
 def test_the_store_keeps_its_contract_on_this_server(database: Database) -> None:
