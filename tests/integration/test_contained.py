@@ -100,6 +100,7 @@ def is_healthy(program: Program) -> bool:
     return bool(below) and Path(f"/proc/{below[0]}/root{HEALTH}").exists()
 
 
+@pytest.mark.long
 @pytest.mark.row("S24", "S25", "S28", "S63")
 def test_a_federation_of_hardened_containers_completes_a_run_and_stops(
     confined: tuple[Federation, Site],

@@ -26,6 +26,7 @@ def settings(**more: object) -> tuple[str, str]:
     return config(**{"num_rounds": ROUNDS, "pause": 0.5, "evaluate": False, **more})
 
 
+@pytest.mark.long
 @pytest.mark.row("F10", "S61")
 def test_a_run_survives_a_restart_of_its_database(
     federation: Federation, server: PostgresServer

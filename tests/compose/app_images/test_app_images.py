@@ -93,6 +93,7 @@ def test_executors_that_leave_let_their_apps_finish(
         assert set(inventories(federation, run_id)) == {"serverapp", "clientapp"}
 
 
+@pytest.mark.long
 @pytest.mark.row("S55")
 def test_an_executor_that_cannot_wait_gives_its_message_back(
     federation: Deployment, older: Path, images: dict[str, str]

@@ -8,6 +8,7 @@ import pytest
 from tests.harness.toolset import ROOT
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("npm") is None, reason="no npm here, which has the linter")
 def test_the_linters_find_nothing() -> None:
     done = subprocess.run(
