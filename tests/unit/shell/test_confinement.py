@@ -17,13 +17,16 @@ WRITABLE = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, 255))
 
 # What a process says that confined itself, beside another that it started before.
 TRIES = """
-import ctypes, json, os, pathlib, subprocess, sys, threading
+import ctypes, json, os, pathlib, subprocess, sys, threading, time
 from flwr.shell.confinement import confine_app
 folder = pathlib.Path(sys.argv[1])
 neighbour = subprocess.Popen(["sleep", "60"])
 aside = f"/proc/{neighbour.pid}"
 environment = pathlib.Path(aside, "environ")
-before = bool(environment.read_bytes())
+for _ in range(500):  # a process is there a moment before its environment is
+    if before := bool(environment.read_bytes()):
+        break
+    time.sleep(0.01)
 confine_app(folder / "secrets")
 
 def met(deed):

@@ -78,7 +78,7 @@ def test_a_call_is_one_debug_line_with_its_facts(caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.DEBUG, logger="flwr.wire.interceptors"):
         asyncio.run(play())
 
-    (line,) = caplog.records
+    (line,) = [r for r in caplog.records if r.name.startswith("flwr.wire.interceptors")]
     facts = vars(line)
     assert (line.levelno, facts["status"], facts["run_id"]) == (logging.DEBUG, "OK", 7)
     assert facts["duration_s"] >= 0
