@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from flwr.core.ids import RunId
 from flwr.core.node import NodeStatus
 from flwr.core.run import FINAL, RunStatus
 from flwr.wire.clients.control import ControlClient, open_control
+from tests.harness.ports import free_address
 from tests.harness.program import Program, end_all, eventually
 from tests.harness.toolset import OURS, ROOT, Toolset
 
@@ -53,13 +53,6 @@ def certificates_for(nodes: int) -> Path:
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     make_certificates(made / "certs", nodes)
     return made / "certs"
-
-
-def free_address() -> str:
-    """Return a loopback address nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 class Federation:

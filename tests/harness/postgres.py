@@ -5,7 +5,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Final, Self
 
 import psycopg
 
+from tests.harness.ports import free_port
 from tests.harness.program import eventually
 
 _PLACES: Final = ("/usr/lib/postgresql", "/usr/pgsql", "/usr/local/pgsql", "/opt/homebrew/opt")
@@ -54,7 +54,7 @@ class PostgresServer:
         self._user = _unprivileged()
         self._directory = Path(tempfile.mkdtemp(prefix="flwr-postgres-"))
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         self.password = secrets.token_hex(8)
 
     @property
@@ -152,10 +152,3 @@ def _unprivileged() -> int | None:
         except KeyError:
             continue
     return 65_534
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

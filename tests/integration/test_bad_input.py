@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness.apps import TINY, config, quick
-from tests.harness.federation import CONNECTION, Federation, free_address
+from tests.harness.federation import CONNECTION, Federation
+from tests.harness.ports import free_address
 from tests.harness.program import Program, eventually
 from tests.harness.toolset import OURS
 

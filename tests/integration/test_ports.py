@@ -4,7 +4,8 @@ import grpc
 import pytest
 
 from tests.harness.apps import TINY, quick
-from tests.harness.federation import Federation, free_address
+from tests.harness.federation import Federation
+from tests.harness.ports import free_address
 from tests.harness.program import Program, descendants
 from tests.harness.sockets import Socket, sockets
 from tests.harness.toolset import OURS

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness.apps import TINY, config, digest_in
-from tests.harness.federation import Federation, free_address
+from tests.harness.federation import Federation
+from tests.harness.ports import free_address
 from tests.harness.postgres import PostgresServer, why_no_postgres
 from tests.harness.toolset import OURS
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness.apps import TINY, config, digest_in
-from tests.harness.federation import CONNECTION, Federation, free_address
+from tests.harness.federation import CONNECTION, Federation
+from tests.harness.ports import free_address
 from tests.harness.toolset import OURS, Toolset
 from tests.interop.conftest import PATIENT
 

@@ -4,10 +4,11 @@ They outlive the command; ``flwr local stop`` ends them.  State is below FLWR_HO
 """
 
 import fcntl
+import random
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,9 @@ _ANY_PORT: Final = f"{_HOST}:0"
 _PROBE_S: Final = 0.4
 _START_S: Final = 15.0
 _STEP_S: Final = 0.1
+# Where the kernel takes no ports from for outgoing connections, unless told to.
+_BELOW_EPHEMERAL: Final = range(20_000, 32_000)
+_PORT_TRIES: Final = 100
 _LOG_TAIL: Final = 2000  # characters shown when a daemon does not start
 
 
@@ -169,9 +173,16 @@ def _answers(address: str) -> bool:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that no outgoing connection can take before the SuperLink does."""
+    for _ in range(_PORT_TRIES):
+        port = random.choice(_BELOW_EPHEMERAL)  # noqa: S311  not a secret
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((_HOST, port))
+            return port
+    raise UnavailableError(
+        f"no free port between {_BELOW_EPHEMERAL.start} and {_BELOW_EPHEMERAL.stop - 1}",
+        hint="end programs that hold ports, or start a SuperLink yourself: flower-superlink --help",
+    )
 
 
 def _tail(log: Path) -> str:

@@ -15,6 +15,7 @@ import pytest
 from python_on_whales import DockerClient
 
 from tests.compose.project import new_name
+from tests.harness.ports import free_port
 from tests.harness.toolset import ROOT
 
 ACCURACY: Final = re.compile(r"Accuracy on digits no node has seen: ([\d.]+)")
@@ -24,23 +25,13 @@ MISSING: Final = 3
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600), pytest.mark.row("S1", "S43")]
 
 
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 class Terminal:
     """Where a person types `make demo`, `make up` and `make down`."""
 
     def __init__(self, folder: Path) -> None:
         self.name = f"{new_name()}-demo"
         self.settings = folder / "demo.env"
-        fleet, control = free_ports(2)
+        fleet, control = free_port(), free_port()
         self.variables = {
             "FLWR_FEDERATION": self.name,
             "FLWR_FLEET_PORT": str(fleet),

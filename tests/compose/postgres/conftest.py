@@ -13,7 +13,7 @@ from python_on_whales import DockerClient
 
 from tests.compose.deployment import Deployment
 from tests.compose.project import PREFIX
-from tests.harness.federation import free_address
+from tests.harness.ports import free_address
 from tests.harness.program import eventually
 from tests.harness.toolset import ROOT
 

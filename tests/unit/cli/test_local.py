@@ -19,6 +19,7 @@ from flwr.cli.local_superlink import RECORD, LocalStartError, ensure_local
 from flwr.cli.main import main
 from flwr.cli.report import Output, Report
 from flwr.core.simulation import SimulationConfig
+from tests.harness.ports import free_port
 
 LISTENER = """\
 import socket, sys
@@ -34,12 +35,6 @@ signal.pause()
 """
 BROKEN = "import sys\nsys.exit('no such file: state.db')\n"
 LOCAL = Connection(name="local", address=":local:", source="test")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def program(folder: Path, name: str, source: str) -> None:
