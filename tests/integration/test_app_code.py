@@ -10,7 +10,8 @@ from flwr.shell.landlock import why_unavailable
 from tests.compose.apps import PROBE, met_by
 from tests.harness.apps import TINY, config, quick
 from tests.harness.contained import Confinement
-from tests.harness.federation import Federation, free_address
+from tests.harness.federation import Federation
+from tests.harness.ports import free_address
 from tests.harness.program import Program
 from tests.harness.toolset import OURS
 

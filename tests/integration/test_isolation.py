@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness.apps import TINY, config, digest_in, quick
-from tests.harness.federation import Federation, free_address
+from tests.harness.federation import Federation
+from tests.harness.ports import free_address
 from tests.harness.program import Program, descendants, eventually, processes
 from tests.harness.toolset import OURS
 
@@ -64,7 +65,11 @@ def test_link_and_nodes_alone_complete_a_run(federation: Federation) -> None:
     nodes = [federation.start_node(n, of=3) for n in (1, 2, 3)]
     federation.await_nodes(3, timeout=30)
     for program in (superlink, *nodes):
-        assert any("superexec" in c for c in commands_below(program)), "SuperExec is a child"
+        eventually(
+            lambda parent=program: any("superexec" in c for c in commands_below(parent)),
+            timeout=10,
+            otherwise=lambda: "SuperExec must be a child",
+        )
 
     run = federation.await_end(federation.submit(TINY, *quick(nodes=3)))
 

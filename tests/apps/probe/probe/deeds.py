@@ -3,9 +3,12 @@
 import ctypes
 import importlib
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+_RUNTIME = re.compile(r"/flower-|/flwr-|flwr\.")  # command lines of daemons, executors and runners
 
 
 def look(folders: str) -> dict[str, object]:
@@ -66,7 +69,7 @@ def take(files: str) -> dict[str, dict[str, str]]:
     met = {"here": {file: _outcome(_read, file) for file in files.split()}}
     for entry in Path("/proc").iterdir():
         command = _text(entry / "cmdline") if entry.name.isdigit() else ""
-        if "flwr." in command and int(entry.name) != os.getpid():
+        if _RUNTIME.search(command) and int(entry.name) != os.getpid():
             met[f"{entry.name} {' '.join(command.split())}"] = {
                 **{file: _outcome(_read, f"{entry}/root{file}") for file in files.split()},
                 **{name: _outcome(_read, f"{entry}/{name}") for name in ("environ", "mem")},
