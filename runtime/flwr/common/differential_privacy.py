@@ -27,6 +27,12 @@ def add_gaussian_noise_inplace(input_arrays: NDArrays, std_dev: float) -> None:
         np.add(array, noise.astype(array.dtype), out=array)
 
 
+def clipping_factor(input_arrays: NDArrays, clipping_norm: float) -> float:
+    """Return what scales the arrays down to ``clipping_norm``: 1.0 if they are not longer."""
+    norm = get_norm(input_arrays)
+    return min(1.0, clipping_norm / norm) if norm else 1.0
+
+
 def clip_inputs_inplace(input_arrays: NDArrays, clipping_norm: float) -> None:
     """Scale the arrays down to ``clipping_norm`` if they are longer."""
     adaptive_clip_inputs_inplace(input_arrays, clipping_norm)
@@ -34,8 +40,7 @@ def clip_inputs_inplace(input_arrays: NDArrays, clipping_norm: float) -> None:
 
 def adaptive_clip_inputs_inplace(input_arrays: NDArrays, clipping_norm: float) -> bool:
     """Scale the arrays down to ``clipping_norm``; return False if they were not longer."""
-    norm = get_norm(input_arrays)
-    factor = min(1.0, clipping_norm / norm) if norm else 1.0
+    factor = clipping_factor(input_arrays, clipping_norm)
     for array in input_arrays:
         np.multiply(array, factor, out=array)
     return factor < 1.0

@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from flwr.common.differential_privacy import get_norm
+from flwr.common.differential_privacy import clipping_factor
 from flwr.common.typing import NDArrays
 
 
 def clip_by_l2(update: NDArrays, threshold: float) -> tuple[NDArrays, bool]:
     """Return ``update`` scaled down to ``threshold``, and whether it was longer than that."""
-    norm = get_norm(update)
-    factor = min(1.0, threshold / norm) if norm else 1.0
+    factor = clipping_factor(update, threshold)
     return [np.asarray(layer * factor) for layer in update], factor < 1.0
 
 

@@ -4,17 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Final
 
-from flwr.core.limits import OBJECT_POLL_FIRST
 from flwr.shell.children import describe_exit, oom_kills
 from flwr.simulation.backend import Answer, Job, WorkerSetup
 from flwr.simulation.frames import batch_of, pack, unpack_answer
-
-_STEP_S: Final = OBJECT_POLL_FIRST.total_seconds()
 
 
 class WorkerLostError(Exception):
@@ -102,9 +98,8 @@ class WorkerProcess:
     def dismiss(self, grace_s: float) -> None:
         """Let it end by itself, as the end of its pipe says; kill it after ``grace_s``."""
         self._jobs.close()
-        deadline = time.monotonic() + grace_s
-        while self.is_alive and time.monotonic() < deadline:
-            time.sleep(_STEP_S)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(grace_s)
         self.kill()
         self._process.wait()
         self._answers.close()
