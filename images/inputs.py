@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 ROLES: Final = ("superlink", "supernode", "serverapp", "clientapp", "cli", "certs", "postgres")
+LOCAL_REGISTRY: Final = "flwr-compose"
 APP_ROLES: Final = ("serverapp", "clientapp")
 _RECIPE: Final = (".dockerignore", "images/Dockerfile", "images/docker-bake.hcl")
 _LAYERS: Final = (*_RECIPE, "images/layer.py", "images/requirements")
@@ -45,6 +46,11 @@ def version(root: Path) -> str:
     """Return the version of this distribution, which tags the images."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     return str(project["version"])
+
+
+def local_image(root: Path, role: str) -> str:
+    """Return the name of a role's image as it is built and deployed where nobody says otherwise."""
+    return f"{LOCAL_REGISTRY}/{role}:{version(root)}"
 
 
 def contract(root: Path) -> str:

@@ -19,8 +19,9 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from images.inputs import local_image
 from scripts.demo import is_ours
-from scripts.federation import COMPOSE, KNOWN, ROOT, SETTINGS, docker
+from scripts.federation import COMPOSE, KNOWN, PROJECT, ROOT, SETTINGS, docker
 from scripts.progress import StepError
 
 FILES: Final = (
@@ -28,7 +29,7 @@ FILES: Final = (
     *(".hypothesis", ".import_linter_cache", "runtime/flwr_compose.egg-info"),
 )
 IMAGES: Final = {"images": "flwr-compose.inputs", "bases": "flwr-compose.base.key"}  # by label
-_PROJECT: Final = "com.docker.compose.project"
+_CERTS_IMAGE: Final = local_image(ROOT, "certs")
 _ENGINE: Final = ROOT / "scripts" / "engine.py"
 
 
@@ -81,8 +82,8 @@ class Cleaner:
     def _federations(self) -> list[str]:
         """Return the names of those started from here: noted ones, and whose files are these."""
         noted = KNOWN.read_text("utf-8").split() if KNOWN.exists() else []
-        here = f"label={_PROJECT}.working_dir={COMPOSE}"
-        rows = docker("ps", "--all", "--filter", here, "--format", '{{.Label "' + _PROJECT + '"}}')
+        here = f"label={PROJECT}.working_dir={COMPOSE}"
+        rows = docker("ps", "--all", "--filter", here, "--format", '{{.Label "' + PROJECT + '"}}')
         return list(dict.fromkeys([*noted, *rows.split()]))
 
     def _remove(self, what: str, command: Sequence[str], names: Iterable[str]) -> None:
@@ -100,7 +101,7 @@ class Cleaner:
 
     def _unlock_files(self) -> None:
         """Remove keys that the certs image owns; only root may, and we need not be root."""
-        certs, image = ROOT / ".state" / "certs", "flwr-compose/certs:0.1.0"
+        certs, image = ROOT / ".state" / "certs", _CERTS_IMAGE
         if self._dry_run or not certs.exists() or certs.owner() == ROOT.owner():
             return
         script = "import shutil, sys; [shutil.rmtree(p) for p in sys.argv[1:]]"
@@ -118,13 +119,13 @@ class Cleaner:
 
 def containers(name: str) -> list[str]:
     """Return the ids of a project's containers."""
-    return docker("ps", "--all", "--quiet", "--filter", f"label={_PROJECT}={name}").split()
+    return docker("ps", "--all", "--quiet", "--filter", f"label={PROJECT}={name}").split()
 
 
 def of_project(kind: str, name: str) -> list[str]:
     """Return the names of a project's networks or volumes."""
     return docker(
-        kind, "ls", "--filter", f"label={_PROJECT}={name}", "--format", "{{.Name}}"
+        kind, "ls", "--filter", f"label={PROJECT}={name}", "--format", "{{.Name}}"
     ).split()
 
 

@@ -34,7 +34,7 @@ MAX_NODES: Final = 16
 LOCAL_IMAGES: Final = "flwr-compose/"
 PORT_SETTINGS: Final[Mapping[int, str]] = {9092: "FLWR_FLEET_PORT", 9093: "FLWR_CONTROL_PORT"}
 _NODE: Final = re.compile(r"(?:supernode|clientapp)-(\d+)")
-_PROJECT: Final = "com.docker.compose.project"
+PROJECT: Final = "com.docker.compose.project"
 _SERVICE: Final = "com.docker.compose.service"
 
 
@@ -220,7 +220,7 @@ def has_image(name: str) -> bool:
 def project_containers(name: str) -> list[tuple[str, str]]:
     """Return id and service of every container of a compose project, stopped ones included."""
     rows = docker(
-        *("ps", "--all", "--filter", f"label={_PROJECT}={name}"),
+        *("ps", "--all", "--filter", f"label={PROJECT}={name}"),
         *("--format", '{{.ID}} {{.Label "' + _SERVICE + '"}}'),
     )
     pairs = [row.split() for row in rows.splitlines()]
@@ -229,7 +229,7 @@ def project_containers(name: str) -> list[tuple[str, str]]:
 
 def published_ports(name: str) -> set[int]:
     """Return the host ports that a project's own containers hold already."""
-    rows = docker("ps", "--filter", f"label={_PROJECT}={name}", "--format", "{{.Ports}}")
+    rows = docker("ps", "--filter", f"label={PROJECT}={name}", "--format", "{{.Ports}}")
     return {int(port) for port in re.findall(r":(\d+)->", rows)}
 
 

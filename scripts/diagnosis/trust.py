@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from images.inputs import local_image
 from scripts.diagnosis.findings import Answer, Result, ask, finding, fine, skipped
 from scripts.diagnosis.model import Model
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PKI: Final = ROOT / "certs" / "pki.py"
+_IMAGE: Final = local_image(ROOT, "certs")
 _INSIDE: Final = "/certs"
 _FINDINGS: Final = 1  # how `check` ends when it found something
 
@@ -84,7 +86,7 @@ def _image(model: Model | None) -> str:
     for image in model.images if model else ():
         if "/superlink:" in image or "/supernode:" in image:
             return re.sub(r"/super(link|node):", "/certs:", image)
-    return "flwr-compose/certs:0.1.0"
+    return _IMAGE
 
 
 def _command(certs: Path, image: str) -> list[str] | None:

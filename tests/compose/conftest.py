@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from images.inputs import local_image
 from python_on_whales import DockerClient
 
 from tests.compose.deployment import Deployment, forget_environment
@@ -18,7 +19,6 @@ from tests.harness.toolset import ROOT
 
 HERE: Final = Path(__file__).parent
 PACKAGE: Final = "package_of_a_test"
-ROLES: Final = ("superlink", "supernode", "serverapp", "clientapp", "cli")
 # Set where a missing engine must not go unnoticed: failures instead of skipped tests.
 REQUIRED: Final = bool(os.environ.get("FLWR_TEST_ENGINE_REQUIRED"))
 
@@ -40,32 +40,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _missing_engine() -> str | None:
-    if not _has_engine() and _prepare("scripts/engine.py", "up") and not _has_engine():
-        return "scripts/engine.py started an engine, and `docker info` fails: try make doctor"
+    if not _has_engine() and os.geteuid() == 0:  # nobody else may start one
+        _run("scripts/engine.py", "up")
     return None if _has_engine() else "no Docker engine answers: make engine, or start yours"
 
 
 def _missing_images() -> str | None:
-    if not _has_images() and _prepare("images/build.py") and not _has_images():
-        return "images/build.py made images that are not here: docker image ls"
-    return None if _has_images() else "the images are not built: make images"
+    """Build what is missing or older than its sources: a stale image would prove nothing."""
+    if os.geteuid() != 0 and not (ROOT / ".state" / "images").exists():
+        return "the images are not built: make images"
+    return None if _run("images/build.py") else "the images do not build: make images"
 
 
 def _has_engine() -> bool:
     return _does("docker", "info")
 
 
-def _has_images() -> bool:
-    return _does("docker", "image", "inspect", *(f"flwr-compose/{r}:0.1.0" for r in ROLES))
-
-
-def _prepare(script: str, *args: str) -> bool:
-    """Run one of the project's scripts where it may do its work: as root."""
-    path = ROOT / script
-    if os.geteuid() != 0 or not path.exists():
-        return False
+def _run(script: str, *args: str) -> bool:
+    """Run one of the project's scripts."""
     sys.stderr.write(f"\n{script} {' '.join(args)} ...\n")
-    return subprocess.run([sys.executable, str(path), *args], check=False).returncode == 0
+    return subprocess.run([sys.executable, ROOT / script, *args], check=False).returncode == 0
 
 
 def _does(*argv: str) -> bool:
@@ -99,7 +93,7 @@ def images_with_a_package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     made = {}
     for role in ("serverapp", "clientapp"):
         (root / "Dockerfile").write_text(
-            f"FROM flwr-compose/{role}:0.1.0\n"
+            f"FROM {local_image(ROOT, role)}\n"
             f"COPY {PACKAGE}.py /opt/venv/lib/python3.13/site-packages/\n",
         )
         made[role] = f"flwr-test/{role}:{os.getpid()}"

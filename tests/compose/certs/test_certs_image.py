@@ -8,12 +8,14 @@ from typing import Final
 
 import pytest
 from certs.deployment import Deployment
+from images.inputs import local_image
 
 from flwr.auth.node_keys import load_node_key, load_public_keys
+from tests.harness.toolset import ROOT
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="looks at files of several users")
 
-IMAGE: Final = "flwr-compose/certs:0.1.0"
+IMAGE: Final = local_image(ROOT, "certs")
 CONFINED: Final = ["--network", "none", "--read-only", "--cap-drop", "ALL"]
 AS_ROOT: Final = ["--cap-add", "CHOWN", "--cap-add", "DAC_OVERRIDE", "--cap-add", "FOWNER"]
 
@@ -57,7 +59,7 @@ def test_it_makes_what_containers_can_read_and_nobody_else(folder: Path) -> None
     reader = ["docker", "run", "--rm", *CONFINED, "-v", f"{folder}/superlink:/run/secrets:ro"]
     probe = "import pathlib; print(len(pathlib.Path('/run/secrets/server.key').read_bytes()) > 0)"
     said = subprocess.run(
-        [*reader, "--entrypoint", "python3", "flwr-compose/superlink:0.1.0", "-c", probe],
+        [*reader, "--entrypoint", "python3", local_image(ROOT, "superlink"), "-c", probe],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert said.stdout == "True\n", said.stderr

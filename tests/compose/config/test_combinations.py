@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from images.inputs import local_image
 from python_on_whales import DockerClient
 
 from tests.harness.toolset import ROOT
@@ -125,7 +126,7 @@ def check_isolation(name: str, spec: dict[str, Any], overlays: Sequence[str]) ->
     elif role in {"superlink", "supernode"}:
         executor = "serverapp" if role == "superlink" else "clientapp"
         image = executor if inside else role
-        assert spec["image"] == f"flwr-compose/{image}:0.1.0", name
+        assert spec["image"] == local_image(ROOT, image), name
         prefix = f"FLWR_{role.upper()}"
         isolation = spec["environment"][f"{prefix}_ISOLATION"]
         assert isolation == ("subprocess" if inside else "process"), name

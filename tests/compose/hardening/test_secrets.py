@@ -11,8 +11,8 @@ from typing import Final
 
 import pytest
 from certs.layout import PUBLIC_SUFFIXES
+from images.inputs import ROLES, local_image
 
-from tests.compose.conftest import ROLES
 from tests.compose.deployment import Deployment
 from tests.compose.hardening.conftest import Confined, Watched
 from tests.harness.toolset import ROOT
@@ -127,7 +127,7 @@ def test_no_image_contains_a_key(deployment: Deployment) -> None:
     keys = [deployment.certs / "ca" / "ca.key", deployment.certs / "supernode-1" / "node.key"]
     wanted = {middle_line(file) for file in (*files, *keys)}
     authorities = 0
-    for chunk in saved([f"flwr-compose/{role}:0.1.0" for role in (*ROLES, "certs")]):
+    for chunk in saved([local_image(ROOT, role) for role in ROLES]):
         assert not KEY_BLOCK.search(chunk)
         assert not [secret for secret in wanted if secret in chunk]
         authorities += chunk.count(b"-----BEGIN CERTIFICATE-----")
@@ -135,10 +135,10 @@ def test_no_image_contains_a_key(deployment: Deployment) -> None:
 
 
 def test_no_step_of_an_image_names_a_credential() -> None:
-    for role in (*ROLES, "certs"):
+    for role in ROLES:
         show = ["docker", "history", "--no-trunc", "--format", "{{.CreatedBy}}"]
         steps = subprocess.run(
-            [*show, f"flwr-compose/{role}:0.1.0"], check=True, capture_output=True, text=True
+            [*show, local_image(ROOT, role)], check=True, capture_output=True, text=True
         ).stdout
         assert not CREDENTIAL.search(steps), role
 

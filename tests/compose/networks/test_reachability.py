@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from images.inputs import local_image
 from python_on_whales import Container
 
 from tests.compose.deployment import Deployment
 from tests.compose.project import Project
 from tests.compose.reach import NO_NAME, NO_ROUTE, OPEN, ask_all, identify
+from tests.harness.toolset import ROOT
 
 # As docs/adr/0008 has it.  9094-N: ClientAppIo of node N.  host: what is published, at the host's
 # address in the engine's default network.
 TABLE: Final = """
+from tests.harness.toolset import ROOT
+from images.inputs import local_image
 from          9091 9092 9093 9094-1 9094-2 host:9092 host:9093
 cli           no   yes  yes  no     no     yes       no
 supernode-1   no   yes  no   own    no     yes       no
@@ -60,7 +64,7 @@ def places(deployment: Deployment) -> Iterator[dict[str, Project]]:
         "cli", ["-c", _WAIT], entrypoint="python3", detach=True, tty=False, dependencies=False
     )
     stranger = docker.run(
-        "flwr-compose/cli:0.1.0", ["-c", _WAIT], entrypoint="python3", detach=True
+        local_image(ROOT, "cli"), ["-c", _WAIT], entrypoint="python3", detach=True
     )
     assert isinstance(cli, Container)
     assert isinstance(stranger, Container)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from images.inputs import local_image
 from python_on_whales import DockerClient
 
 from tests.compose.deployment import Deployment
@@ -18,7 +19,7 @@ from tests.harness.program import eventually
 from tests.harness.toolset import ROOT
 
 DOCKER = DockerClient()
-IMAGE = "flwr-compose/postgres:0.1.0"
+IMAGE = local_image(ROOT, "postgres")
 _UID = 10001
 
 

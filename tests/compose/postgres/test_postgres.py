@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from images.inputs import local_image
 from python_on_whales import Container
 
 from flwr.shell.exits import ExitCode
@@ -19,7 +20,7 @@ from tests.compose.training import assert_undisturbed, await_round, online_nodes
 from tests.harness.program import eventually
 from tests.harness.toolset import ROOT
 
-SUPERLINK = "flwr-compose/superlink:0.1.0"
+SUPERLINK = local_image(ROOT, "superlink")
 TOGETHER = 3
 
 

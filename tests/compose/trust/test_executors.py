@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from images.inputs import local_image
 from python_on_whales import Container
 
 from tests.compose.deployment import Deployment
 from tests.compose.reach import NO_CERTIFICATE
 from tests.harness.program import eventually
+from tests.harness.toolset import ROOT
 
 READER: Final = 10001
 # What a program says that is greeted in HTTP/2, in clear text.
 GREETING: Final = """
+from tests.harness.toolset import ROOT
+from images.inputs import local_image
 import socket, sys
 with socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as plain:
     plain.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n" + bytes(3) + bytes([4]) + bytes(5))
@@ -73,7 +77,7 @@ def started(
         os.chown(given / "superexec-secret", 0, READER)
     prefix, docker = f"FLWR_{wrong.role.upper()}", deployment.project.docker
     container = docker.run(
-        f"flwr-compose/{wrong.role}:0.1.0",
+        local_image(ROOT, wrong.role),
         detach=True,
         init=True,
         networks=[f"{deployment.project.project}_{wrong.network}"],

@@ -15,6 +15,7 @@ import pytest
 from certs.deployment import Deployment
 from certs.names import server_names
 from certs.storage import Storage
+from images.inputs import local_image
 from scripts import doctor
 from scripts.diagnosis import deployment, host, mounts, settings, trust
 from scripts.diagnosis.findings import Result, State, ask
@@ -22,6 +23,7 @@ from scripts.diagnosis.model import Model
 
 from tests.harness.toolset import ROOT
 
+CERTS = local_image(ROOT, "certs")
 INFO = {"ServerVersion": "26.1.5", "CgroupVersion": "1", "NCPU": 2, "MemoryLimit": True}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root sets owners")
 
@@ -344,8 +346,8 @@ def test_without_cryptography_the_container_looks(
         ],
         "certificates": [{"path": "/certs/superlink/server.crt", "names": [], "days-left": -1}],
     }  # fmt: skip
-    run = f"run --rm --network none --volume {certs}:/certs:ro flwr-compose/certs:0.1.0 check"
-    docker({"image inspect flwr-compose/certs:0.1.0": (0, "", ""), run: (1, json.dumps(facts), "")})
+    run = f"run --rm --network none --volume {certs}:/certs:ro {CERTS} check"
+    docker({f"image inspect {CERTS}": (0, "", ""), run: (1, json.dumps(facts), "")})
     monkeypatch.setattr(trust, "ROOT", tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
