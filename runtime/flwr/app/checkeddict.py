@@ -1,6 +1,6 @@
 """CheckedDict: the mutable mapping under every record; each write is checked."""
 
-from collections.abc import ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
 from typing import Self, TypeVar
 
 K = TypeVar("K")
@@ -21,6 +21,13 @@ class CheckedDict(MutableMapping[K, V]):
 
     def _check_value(self, value: V) -> None:
         """Raise TypeError if ``value`` may not be stored."""
+
+    def _copy_in(self, entries: Mapping[K, V], *, keep_input: bool) -> None:
+        """Set all of ``entries``; without ``keep_input``, each leaves there once it is here."""
+        for key in list(entries):
+            self[key] = entries[key]
+            if not keep_input and isinstance(entries, MutableMapping):
+                del entries[key]
 
     def __setitem__(self, key: K, value: V) -> None:
         self._check_key(key)

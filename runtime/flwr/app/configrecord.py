@@ -1,5 +1,6 @@
 """ConfigRecord: named settings that travel with a message."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from flwr.app.checkeddict import CheckedDict, require_scalar_or_list, require_str_key
@@ -24,15 +25,11 @@ class ConfigRecord(CheckedDict[str, ConfigRecordValues]):
 
     def __init__(
         self,
-        config_dict: dict[str, ConfigRecordValues] | None = None,
+        config_dict: Mapping[str, ConfigRecordValues] | None = None,
         keep_input: bool = True,
     ) -> None:
         super().__init__()
-        for name in list((config_dict or {}).keys()):
-            assert config_dict is not None
-            self[name] = config_dict[name]
-            if not keep_input:
-                del config_dict[name]
+        self._copy_in(config_dict or {}, keep_input=keep_input)
 
     def _check_key(self, key: str) -> None:
         require_str_key(key)

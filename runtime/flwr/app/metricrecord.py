@@ -1,5 +1,6 @@
 """MetricRecord: named numbers, such as losses and counts."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from flwr.app.checkeddict import CheckedDict, require_scalar_or_list, require_str_key
@@ -24,15 +25,11 @@ class MetricRecord(CheckedDict[str, MetricRecordValues]):
 
     def __init__(
         self,
-        metric_dict: dict[str, MetricRecordValues] | None = None,
+        metric_dict: Mapping[str, MetricRecordValues] | None = None,
         keep_input: bool = True,
     ) -> None:
         super().__init__()
-        for name in list((metric_dict or {}).keys()):
-            assert metric_dict is not None
-            self[name] = metric_dict[name]
-            if not keep_input:
-                del metric_dict[name]
+        self._copy_in(metric_dict or {}, keep_input=keep_input)
 
     def _check_key(self, key: str) -> None:
         require_str_key(key)

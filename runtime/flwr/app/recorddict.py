@@ -1,6 +1,7 @@
 """RecordDict: the content of a message, records by name."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from flwr.app.arrayrecord import ArrayRecord
@@ -28,11 +29,11 @@ class RecordDict(CheckedDict[str, RecordType]):
 
     def __init__(
         self,
-        records: dict[str, RecordType] | None = None,
+        records: Mapping[str, RecordType] | None = None,
         *,
-        parameters_records: dict[str, ArrayRecord] | None = None,
-        metrics_records: dict[str, MetricRecord] | None = None,
-        configs_records: dict[str, ConfigRecord] | None = None,
+        parameters_records: Mapping[str, ArrayRecord] | None = None,
+        metrics_records: Mapping[str, MetricRecord] | None = None,
+        configs_records: Mapping[str, ConfigRecord] | None = None,
     ) -> None:
         super().__init__()
         deprecated: dict[str, Any] = {
@@ -55,6 +56,13 @@ class RecordDict(CheckedDict[str, RecordType]):
             raise TypeError(
                 f"a RecordDict holds ArrayRecord, MetricRecord and ConfigRecord, not {type(value)}",
             )
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a record, whose kind only its sender knows: Any, as apps use it without a check.
+
+        ``array_records``, ``metric_records`` and ``config_records`` return records of known types.
+        """
+        return super().__getitem__(key)
 
     def __setitem__(self, key: str, value: RecordType) -> None:
         before = self.get(key)
