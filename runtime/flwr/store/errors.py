@@ -88,12 +88,12 @@ class StoreNewerSchemaError(FailedPreconditionError):
 
 
 class StoreUnwritableError(FailedPreconditionError):
-    """The place of the database cannot be written."""
+    """The place of the database, or of the objects beside it, cannot be written."""
 
     def __init__(self, where: str, why: str) -> None:
         """Name the place and the system's reason."""
         super().__init__(
-            f"cannot write the database {where}: {why}",
+            f"cannot write {where}: {why}",
             hint="give the user this program runs as write permission for the directory, "
             "or name another place",
         )

@@ -268,7 +268,7 @@ def _open_postgres(url: URL, payload_dir: Path | None, undo: ExitStack) -> Store
         )
     where = shown(url)
     payloads = Payloads(payload_dir)
-    with system_errors(where), driver_errors(where):
+    with system_errors(str(payload_dir)), driver_errors(where):
         lock = take_lock(payload_dir / "store.lock")
         undo.callback(lock.close)
         engines = make_postgres_engines(url)

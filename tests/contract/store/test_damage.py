@@ -129,6 +129,14 @@ def test_an_impossible_place_is_refused(tmp_path: Path) -> None:
         assert str(path) in caught.value.message
 
 
+def test_where_objects_beside_postgres_cannot_lie_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreUnwritableError) as caught:  # before anybody is asked on port 1
+        open_store("postgresql://127.0.0.1:1/flwr", payload_dir=tmp_path / "file" / "objects")
+    assert str(tmp_path) in caught.value.message
+    assert "postgresql" not in caught.value.message
+
+
 def test_a_directory_without_write_permission_is_refused(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere")
