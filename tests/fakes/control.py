@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from flwr.cli.connection import Connection
-from flwr.cli.control import Control
+from flwr.control.api import Control
+from flwr.control.connection import Connection
 from flwr.core.errors import FailedPreconditionError, FlwrError, NotFoundError
 from flwr.core.federation import DEFAULT_FEDERATION
 from flwr.core.ids import AccountId, FabHash, NodeId, RunId

@@ -5,10 +5,10 @@ from typing import Final
 
 import typer
 
-from flwr.cli.connection import known_names, read_config, read_project
 from flwr.cli.environment import environment_of
 from flwr.cli.options import FormatOpt
 from flwr.cli.report import Output, reporting
+from flwr.control.connection import known_names, read_config, read_project
 
 _HEADINGS: Final = ("Connection", "Defined in", "Default")
 

@@ -15,8 +15,8 @@ from typing import Final
 
 import typer
 
-from flwr.cli.connection import Connection
-from flwr.cli.control import Control, open_control
+from flwr.control.api import Control, open_control
+from flwr.control.connection import Connection
 from flwr.core.clock import Clock, SystemClock
 from flwr.core.home import flwr_home
 from flwr.core.limits import LOCAL_CONTROL_PORT

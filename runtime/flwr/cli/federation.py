@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from flwr.cli.connection import Target
 from flwr.cli.environment import environment_of
 from flwr.cli.options import FormatOpt, takes_target
 from flwr.cli.present import (
@@ -19,6 +18,7 @@ from flwr.cli.present import (
 )
 from flwr.cli.report import Output, Report, reporting
 from flwr.cli.session import control_session
+from flwr.control.connection import Target
 from flwr.core.errors import UnimplementedError
 from flwr.core.node import NodeStatus
 

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from flwr.cli.connection import Target
 from flwr.cli.environment import environment_of
 from flwr.cli.options import FormatOpt, takes_target
 from flwr.cli.present import (
@@ -20,6 +19,7 @@ from flwr.cli.present import (
 )
 from flwr.cli.report import Output, reporting
 from flwr.cli.session import control_session
+from flwr.control.connection import Target
 from flwr.core.errors import InvalidError
 from flwr.core.ids import RunId
 from flwr.core.run import RunNotFoundError

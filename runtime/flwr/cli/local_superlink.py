@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from flwr.cli.connection import Connection
 from flwr.cli.environment import Environment
 from flwr.cli.local_processes import (
     LocalProcess,
@@ -24,6 +23,7 @@ from flwr.cli.local_processes import (
     started_at,
 )
 from flwr.cli.report import Report
+from flwr.control.connection import Connection
 from flwr.core.errors import UnavailableError
 
 DEFAULT_SUPERNODES: Final = 2

@@ -6,14 +6,14 @@ from typing import Annotated, Final
 
 import typer
 
-from flwr.cli.connection import Target
-from flwr.cli.control import Control
 from flwr.cli.environment import environment_of
-from flwr.cli.follow import Follower, fetch_run
 from flwr.cli.options import RunIdArg, takes_target
 from flwr.cli.report import Output, Report, reporting, wants_colours
 from flwr.cli.session import control_session
 from flwr.cli.terminal import LogText
+from flwr.control.api import Control
+from flwr.control.connection import Target
+from flwr.control.follow import Follower, fetch_run
 from flwr.core.errors import FlwrError
 from flwr.core.ids import RunId
 
@@ -44,8 +44,9 @@ def log(
         text = LogText(colours=wants_colours())
         if stream:
             Follower(
-                environment,
                 control,
+                clock=environment.clock,
+                pause=environment.pause,
                 emit=lambda chunk: report.log_text(text.feed(chunk)),
                 on_loss=lambda: report.note("Lost the connection to the SuperLink, trying again"),
             ).until_end(RunId(run_id))

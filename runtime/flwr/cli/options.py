@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from flwr.cli.connection import Target
 from flwr.cli.report import Output
+from flwr.control.connection import Target
 
 RunIdArg = Annotated[int, typer.Argument(metavar="RUN_ID", help="Id of the run.", min=1)]
 NodeIdArg = Annotated[int, typer.Argument(metavar="NODE_ID", help="Id of the node.", min=1)]

@@ -1,28 +1,25 @@
 """``flwr run``: bundle an app, submit it, and follow it if wanted."""
 
-import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flwr.cli.connection import Connection, Target
-from flwr.cli.control import Control
 from flwr.cli.environment import Environment, environment_of
-from flwr.cli.follow import Follower
 from flwr.cli.options import DEFAULT_TARGET, FormatOpt, takes_target
 from flwr.cli.present import SHOWN_HASH, status_text
 from flwr.cli.report import Output, Report, reporting, wants_colours
 from flwr.cli.session import find_connection, open_session
-from flwr.cli.simulation_options import parse_federation_config
 from flwr.cli.terminal import LogText
+from flwr.control.api import Control
+from flwr.control.connection import Connection, Target
+from flwr.control.follow import Follower
+from flwr.control.simulation_options import parse_federation_config
+from flwr.control.submit import Submission, new_submit_key, submit
 from flwr.core.errors import (
     FailedPreconditionError,
     InvalidError,
-    NotFoundError,
-    UnavailableError,
     UnimplementedError,
 )
 from flwr.core.ids import RunId
@@ -32,11 +29,6 @@ from flwr.core.simulation import SimulationConfig
 
 if TYPE_CHECKING:
     from flwr.fab.build import BuiltFab
-
-_SUBMIT_ATTEMPTS: Final = 3
-_SUBMIT_PAUSE_S: Final = 0.5
-_SUBMIT_RETRIES_S: Final = 4.0  # a failure that took longer to explain is final
-_KEY_BYTES: Final = 16
 
 AppArg = Annotated[str, typer.Argument(metavar="[APP]", help="Folder of the app.")]
 FederationOpt = Annotated[str, typer.Option("--federation", help="Federation to run on.")]
@@ -78,17 +70,6 @@ class RunEndedBadlyError(FailedPreconditionError):
         self.facts = {**facts, "status": status_text(run), "details": run.details}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """What is sent to the SuperLink."""
-
-    fab: "BuiltFab"
-    overrides: Config
-    federation: str
-    simulation: SimulationConfig | None
-    submit_key: str
-
-
 @takes_target
 def run(
     ctx: typer.Context,
@@ -110,19 +91,22 @@ def run(
     with reporting(output) as report:
         app_dir = _app_dir(app)
         connection = find_connection(environment, report, target, app_dir)
+        fab = _build(app_dir, report)
         submission = Submission(
-            fab=_build(app_dir, report),
+            fab=fab.content,
             overrides=parse_overrides(run_config or []),
             federation=federation or connection.federation,
             simulation=_simulation(connection, federation_config or []),
-            submit_key=submit_key or secrets.token_hex(_KEY_BYTES),
+            submit_key=submit_key or new_submit_key(),
         )
-        fuse(submission.fab.manifest.config, submission.overrides)
+        fuse(fab.manifest.config, submission.overrides)
         with open_session(environment, report, connection) as session:
-            run_id = _submit(environment, session.control, submission)
-            _report_start(report, run_id, submission.fab, followed=stream or wait)
+            run_id = submit(
+                session.control, submission, clock=environment.clock, pause=environment.pause
+            )
+            _report_start(report, run_id, fab, followed=stream or wait)
             if stream or wait:
-                _follow(environment, report, session.control, run_id, submission.fab, show=stream)
+                _follow(environment, report, session.control, run_id, fab, show=stream)
 
 
 def parse_overrides(texts: list[str]) -> Config:
@@ -179,30 +163,6 @@ def _simulation(connection: Connection, texts: list[str]) -> SimulationConfig | 
     return options.overridden_by(said)
 
 
-def _submit(environment: Environment, control: Control, submission: Submission) -> RunId:
-    """Start the run; the submit key makes trying again safe."""
-    clock = environment.clock
-    last_try_until = clock.monotonic() + _SUBMIT_RETRIES_S
-    for attempt in range(1, _SUBMIT_ATTEMPTS + 1):
-        try:
-            return control.start_run(
-                submission.fab.content,
-                submission.overrides,
-                federation=submission.federation,
-                simulation=submission.simulation,
-                submit_key=submission.submit_key,
-            )
-        except UnavailableError:
-            if attempt == _SUBMIT_ATTEMPTS or clock.monotonic() > last_try_until:
-                raise
-            environment.pause(_SUBMIT_PAUSE_S)
-        except NotFoundError as error:
-            names = ", ".join(each.name for each in control.list_federations())
-            error.hint = f"federations of this SuperLink: {names}" if names else error.hint
-            raise
-    raise AssertionError("the last attempt returns or raises")
-
-
 def _document(run_id: RunId, fab: "BuiltFab") -> dict[str, Any]:
     app = fab.manifest
     return {
@@ -234,8 +194,9 @@ def _follow(
 ) -> None:
     text = LogText(colours=wants_colours())
     follower = Follower(
-        environment,
         control,
+        clock=environment.clock,
+        pause=environment.pause,
         emit=(lambda chunk: report.log_text(text.feed(chunk))) if show else lambda _: None,
         on_loss=lambda: report.note("Lost the connection to the SuperLink, trying again"),
     )

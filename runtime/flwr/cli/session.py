@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from flwr.cli.connection import DEFAULT_CONFIG, Connection, Target, resolve
-from flwr.cli.control import Control
 from flwr.cli.environment import Environment
 from flwr.cli.local_superlink import ensure_local
 from flwr.cli.report import Report
+from flwr.control.api import Control
+from flwr.control.connection import DEFAULT_CONFIG, Connection, Target, resolve
 
 
 @dataclass(frozen=True, slots=True)

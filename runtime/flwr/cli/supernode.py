@@ -5,7 +5,6 @@ from typing import Annotated, Final
 
 import typer
 
-from flwr.cli.connection import Target
 from flwr.cli.environment import environment_of
 from flwr.cli.options import FormatOpt, NodeIdArg, takes_target
 from flwr.cli.present import (
@@ -18,6 +17,7 @@ from flwr.cli.present import (
 )
 from flwr.cli.report import Output, reporting
 from flwr.cli.session import control_session
+from flwr.control.connection import Target
 from flwr.core.ids import NodeId
 from flwr.core.node import NodeStatus
 

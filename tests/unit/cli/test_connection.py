@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from flwr.cli.connection import (
+from flwr.control.connection import (
     Connection,
     ConnectionConfigError,
     ConnectionNotFoundError,

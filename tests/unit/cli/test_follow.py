@@ -1,7 +1,7 @@
 import pytest
 
 from flwr.cli.environment import Environment
-from flwr.cli.follow import Follower
+from flwr.control.follow import Follower
 from flwr.core.errors import UnavailableError
 from flwr.core.ids import RunId
 from tests.fakes.control import FakeControl, some_run
@@ -11,7 +11,11 @@ def follow(environment: Environment, control: FakeControl) -> tuple[list[str], l
     lines: list[str] = []
     losses: list[str] = []
     follower = Follower(
-        environment, control, emit=lines.append, on_loss=lambda: losses.append("lost")
+        control,
+        clock=environment.clock,
+        pause=environment.pause,
+        emit=lines.append,
+        on_loss=lambda: losses.append("lost"),
     )
     follower.until_end(RunId(7))
     return lines, losses

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from flwr.cli.connection import Connection
 from flwr.cli.environment import Environment
 from flwr.cli.local_processes import is_alive, load_record, started_at, stop_processes
 from flwr.cli.local_superlink import RECORD, LocalStartError, ensure_local
 from flwr.cli.main import main
 from flwr.cli.report import Output, Report
+from flwr.control.connection import Connection
 from flwr.core.simulation import SimulationConfig
 from tests.harness.ports import free_port
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from flwr.cli.connection import Connection
 from flwr.cli.environment import Environment
+from flwr.control.connection import Connection
 from flwr.core.errors import FailedPreconditionError, UnavailableError
 from flwr.core.limits import CONTACT_LOST
 from flwr.core.run import RunStatus

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from flwr.cli.connection import Connection
+from flwr.control.connection import Connection
 from flwr.core.clock import SystemClock
 from flwr.core.ids import NodeId, RunId
 from flwr.core.node import Node

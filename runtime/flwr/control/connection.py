@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from flwr.cli.simulation_options import read_options
+from flwr.control.simulation_options import read_options
 from flwr.core.errors import InvalidError, NotFoundError
 from flwr.core.simulation import SimulationConfig
 

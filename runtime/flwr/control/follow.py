@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from flwr.cli.control import Control
-from flwr.cli.environment import Environment
+from flwr.control.api import Control
+from flwr.core.clock import Clock
 from flwr.core.errors import UnavailableError
 from flwr.core.ids import RunId
 from flwr.core.limits import CONTACT_LOST, RETRY_CAP, RETRY_FIRST
@@ -33,14 +33,15 @@ class Follower:
 
     def __init__(
         self,
-        environment: Environment,
         control: Control,
         *,
+        clock: Clock,
+        pause: Callable[[float], None],
         emit: Callable[[str], None],
         on_loss: Callable[[], None],
         patience: timedelta = CONTACT_LOST,
     ) -> None:
-        self._environment, self._control = environment, control
+        self._control, self._clock, self._pause = control, clock, pause
         self._emit, self._on_loss = emit, on_loss
         self._patience_s = patience.total_seconds()
         self._after = 0.0  # stamp of the last chunk seen
@@ -81,7 +82,7 @@ class Follower:
         return fetch_run(self._control, run_id)
 
     def _has_lost_patience(self) -> bool:
-        now = self._environment.clock.monotonic()
+        now = self._clock.monotonic()
         if self._silent_since is None:
             self._silent_since = now
             self._on_loss()
@@ -91,4 +92,4 @@ class Follower:
         doubled = max(RETRY_FIRST.total_seconds(), 2 * self._delay_s)
         self._delay_s = min(doubled, RETRY_CAP.total_seconds())
         jitter = random.uniform(_LEAST_JITTER, 1.0)  # noqa: S311 - spreads retries, guards nothing
-        self._environment.pause(self._delay_s * jitter)
+        self._pause(self._delay_s * jitter)
