@@ -93,7 +93,9 @@ class FakeControl:
             raise FailedPreconditionError("Run is already finished")
         self.runs[run_id] = replace(self.runs[run_id], status=RunStatus.STOPPED)
 
-    def stream_logs(self, run_id: RunId, after: float) -> Iterator[tuple[str, float]]:
+    def stream_logs(
+        self, run_id: RunId, after: float, timeout_s: float | None = None
+    ) -> Iterator[tuple[str, float]]:
         self._ask("stream_logs", after)
         run = self._require(run_id)
         budget = self.breaks_after.pop(0) if self.breaks_after else None

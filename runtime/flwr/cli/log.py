@@ -47,9 +47,8 @@ def log(
                 control,
                 clock=environment.clock,
                 pause=environment.pause,
-                emit=lambda chunk: report.log_text(text.feed(chunk)),
                 on_loss=lambda: report.note("Lost the connection to the SuperLink, trying again"),
-            ).until_end(RunId(run_id))
+            ).until_end(RunId(run_id), emit=lambda chunk: report.log_text(text.feed(chunk)))
         else:
             _show(control, report, RunId(run_id), text)
 

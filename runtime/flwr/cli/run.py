@@ -14,7 +14,7 @@ from flwr.cli.session import find_connection, open_session
 from flwr.cli.terminal import LogText
 from flwr.control.api import Control
 from flwr.control.connection import Connection, Target
-from flwr.control.follow import Follower
+from flwr.control.follow import FROM_THE_START, NOTHING, Follower
 from flwr.control.simulation_options import parse_federation_config
 from flwr.control.submit import Submission, new_submit_key, submit
 from flwr.core.errors import (
@@ -197,10 +197,12 @@ def _follow(
         control,
         clock=environment.clock,
         pause=environment.pause,
-        emit=(lambda chunk: report.log_text(text.feed(chunk))) if show else lambda _: None,
         on_loss=lambda: report.note("Lost the connection to the SuperLink, trying again"),
+        after=FROM_THE_START if show else NOTHING,
     )
-    ended = follower.until_end(run_id, answered_before=True)
+    ended = follower.until_end(
+        run_id, emit=lambda chunk: report.log_text(text.feed(chunk)), answered_before=True
+    )
     document = _document(run_id, fab)
     if ended.status is not RunStatus.COMPLETED:
         raise RunEndedBadlyError(ended, document)

@@ -40,7 +40,9 @@ class Control(Protocol):
         """Stop a run."""
         ...
 
-    def stream_logs(self, run_id: RunId, after: float) -> Iterator[tuple[str, float]]:
+    def stream_logs(
+        self, run_id: RunId, after: float, timeout_s: float | None = None
+    ) -> Iterator[tuple[str, float]]:
         """Yield text and stamp of what was logged after the stamp ``after``."""
         ...
 

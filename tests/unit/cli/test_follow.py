@@ -14,10 +14,9 @@ def follow(environment: Environment, control: FakeControl) -> tuple[list[str], l
         control,
         clock=environment.clock,
         pause=environment.pause,
-        emit=lines.append,
         on_loss=lambda: losses.append("lost"),
     )
-    follower.until_end(RunId(7))
+    follower.until_end(RunId(7), emit=lines.append)
     return lines, losses
 
 

@@ -110,10 +110,12 @@ class ControlClient:
         if not self._call("StopRun", request, control_pb2.StopRunResponse.FromString).success:
             raise StopRefusedError(run_id)
 
-    def stream_logs(self, run_id: RunId, after: float = 0.0) -> Iterator[tuple[str, float]]:
+    def stream_logs(
+        self, run_id: RunId, after: float = 0.0, timeout_s: float | None = None
+    ) -> Iterator[tuple[str, float]]:
         """Yield text and stamp of what was logged after the stamp ``after``, until the run ends.
 
-        Closing the iterator ends the call.
+        Closing the iterator ends the call.  Past ``timeout_s`` the call fails as unavailable.
         """
         method = f"{_CONTROL}StreamLogs"
         send = self._channel.unary_stream(
@@ -122,7 +124,7 @@ class ControlClient:
             response_deserializer=control_pb2.StreamLogsResponse.FromString,
         )
         request = control_pb2.StreamLogsRequest(run_id=run_id, after_timestamp=after)
-        call = send(request, metadata=_VERSION)
+        call = send(request, timeout=timeout_s, metadata=_VERSION)
         try:
             for chunk in call:
                 yield chunk.log_output, chunk.latest_timestamp
