@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from flwr.control.api import Control
 from flwr.control.connection import Connection
-from flwr.core.errors import FailedPreconditionError, FlwrError, NotFoundError
+from flwr.core.errors import FailedPreconditionError, FlwrError, NotFoundError, UnimplementedError
 from flwr.core.federation import DEFAULT_FEDERATION
 from flwr.core.ids import AccountId, FabHash, NodeId, RunId
 from flwr.core.node import Node, NodeNotFoundError, NodeStatus
@@ -64,6 +64,7 @@ class FakeControl:
     breaks_after: list[int] = field(default_factory=list)  # chunks of each coming stream, then loss
     asked: list[tuple[str, object]] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
+    artifacts: str | None = None  # None: no provider
     loss: FlwrError | None = None
     on_call: Callable[[], object] = lambda: None
 
@@ -115,6 +116,12 @@ class FakeControl:
         if run_id is not None:
             return [self._require(run_id)], NOW
         return list(self.runs.values())[:limit], NOW
+
+    def pull_artifacts(self, run_id: RunId) -> str:
+        self._ask("pull_artifacts", run_id)
+        if self.artifacts is None:
+            raise UnimplementedError("ControlServicer initialized without artifact provider")
+        return self.artifacts
 
     def register_node(self, public_key: bytes) -> NodeId:
         self._ask("register_node", public_key)

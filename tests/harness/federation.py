@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from flwr.auth.tls import ClientTls
-from flwr.cli.terminal import LogText
+from flwr.control.terminal import LogText
 from flwr.core.errors import FlwrError
 from flwr.core.ids import RunId
 from flwr.core.node import NodeStatus

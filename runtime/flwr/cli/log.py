@@ -10,10 +10,10 @@ from flwr.cli.environment import environment_of
 from flwr.cli.options import RunIdArg, takes_target
 from flwr.cli.report import Output, Report, reporting, wants_colours
 from flwr.cli.session import control_session
-from flwr.cli.terminal import LogText
 from flwr.control.api import Control
 from flwr.control.connection import Target
 from flwr.control.follow import Follower, fetch_run
+from flwr.control.terminal import LogText
 from flwr.core.errors import FlwrError
 from flwr.core.ids import RunId
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import typer
 
-from flwr.cli.terminal import printable
+from flwr.control.terminal import printable
 from flwr.core.errors import FlwrError
 from flwr.shell.exits import exit_code_of
 

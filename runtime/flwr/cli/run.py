@@ -11,12 +11,12 @@ from flwr.cli.options import DEFAULT_TARGET, FormatOpt, takes_target
 from flwr.cli.present import SHOWN_HASH, status_text
 from flwr.cli.report import Output, Report, reporting, wants_colours
 from flwr.cli.session import find_connection, open_session
-from flwr.cli.terminal import LogText
 from flwr.control.api import Control
 from flwr.control.connection import Connection, Target
 from flwr.control.follow import FROM_THE_START, NOTHING, Follower
 from flwr.control.simulation_options import parse_federation_config
 from flwr.control.submit import Submission, new_submit_key, submit
+from flwr.control.terminal import LogText
 from flwr.core.errors import (
     FailedPreconditionError,
     InvalidError,

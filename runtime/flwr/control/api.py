@@ -52,6 +52,10 @@ class Control(Protocol):
         """Return runs, newest first, and the SuperLink's present instant."""
         ...
 
+    def pull_artifacts(self, run_id: RunId) -> str:
+        """Return the address of what a finished run left; not offered by every SuperLink."""
+        ...
+
     def register_node(self, public_key: bytes) -> NodeId:
         """Admit a node by its public key (PEM)."""
         ...

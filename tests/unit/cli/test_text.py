@@ -1,7 +1,7 @@
 import pytest
 
 from flwr.cli.present import bytes_text, duration_text
-from flwr.cli.terminal import LogText, printable
+from flwr.control.terminal import LogText, printable
 
 
 @pytest.mark.parametrize(
