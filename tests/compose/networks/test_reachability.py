@@ -21,8 +21,6 @@ from tests.harness.toolset import ROOT
 # As docs/adr/0008 has it.  9094-N: ClientAppIo of node N.  host: what is published, at the host's
 # address in the engine's default network.
 TABLE: Final = """
-from tests.harness.toolset import ROOT
-from images.inputs import local_image
 from          9091 9092 9093 9094-1 9094-2 host:9092 host:9093
 cli           no   yes  yes  no     no     yes       no
 supernode-1   no   yes  no   own    no     yes       no
