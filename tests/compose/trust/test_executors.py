@@ -21,8 +21,6 @@ from tests.harness.toolset import ROOT
 READER: Final = 10001
 # What a program says that is greeted in HTTP/2, in clear text.
 GREETING: Final = """
-from tests.harness.toolset import ROOT
-from images.inputs import local_image
 import socket, sys
 with socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as plain:
     plain.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n" + bytes(3) + bytes([4]) + bytes(5))
