@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Run every suite as continuous integration does, and say at the end what ran and what did not.
 
-Fast suites share the cores; federations run one after the other, since their tests assert bounds on
-real time.  Containers come last: they need Docker Engine; images older than their sources are built
+Containers come last: they need Docker Engine; images older than their sources are built
 anew.  With paths as arguments, runs just those.
 """
 
@@ -22,6 +21,8 @@ NOT_RUN: Final = (
     "the store on a PostgreSQL of yours: make test-postgres",
 )
 SHORT: Final = ("-m", "not matrix and not long")
+# Two federations at a time: most of a federation's time is waiting.  What a file shares is made once.
+FEDERATIONS: Final = ("-v", "-n", "2", "--dist", "loadfile", "--durations=10", *SHORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,8 @@ class Suite:
 SUITES: Final = (
     Suite("unit and contract", ["tests/unit", "tests/contract", "-q", "-n", "2"]),
     Suite("simulation", ["tests/simulation", "-q", "--durations=5"]),
-    Suite("integration", ["tests/integration", "-v", "--durations=10", *SHORT]),
-    Suite(
-        "interop with upstream 1.29.0",
-        ["tests/interop", "-v", "--durations=10", *SHORT],
-    ),
+    Suite("integration", ["tests/integration", *FEDERATIONS]),
+    Suite("interop with upstream 1.29.0", ["tests/interop", *FEDERATIONS]),
     Suite("containers", ["tests/compose", "-v", "--durations=15", *SHORT], needs_engine=True),
 )
 
