@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from flwr.control.api import Control
+from flwr.control.api import FederationControl
 from flwr.control.connection import Connection
 from flwr.core.errors import FailedPreconditionError, FlwrError, NotFoundError, UnimplementedError
 from flwr.core.federation import DEFAULT_FEDERATION
@@ -15,6 +15,7 @@ from flwr.core.run import Run, RunNotFoundError, RunStatus
 from flwr.core.run_config import ConfigValue
 from flwr.core.simulation import SimulationConfig
 from flwr.wire.codec.federations import FederationInfo, MemberInfo
+from tests.fakes.federations import FakeFederations
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -52,7 +53,7 @@ def some_node(node_id: int, status: NodeStatus = NodeStatus.ONLINE) -> Node:
 
 
 @dataclass
-class FakeControl:
+class FakeControl(FakeFederations):
     """Answers from its fields; notes what it was asked."""
 
     runs: dict[int, Run] = field(default_factory=dict)
@@ -62,14 +63,13 @@ class FakeControl:
     chunks: list[tuple[str, float]] = field(default_factory=list)
     failures: list[FlwrError | None] = field(default_factory=list)  # one per coming call
     breaks_after: list[int] = field(default_factory=list)  # chunks of each coming stream, then loss
-    asked: list[tuple[str, object]] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
     artifacts: str | None = None  # None: no provider
     loss: FlwrError | None = None
     on_call: Callable[[], object] = lambda: None
 
     @contextmanager
-    def connect(self, connection: Connection) -> Iterator[Control]:
+    def connect(self, connection: Connection) -> Iterator[FederationControl]:
         self.connections.append(connection)
         yield self
 
@@ -138,7 +138,7 @@ class FakeControl:
 
     def list_federations(self) -> list[FederationInfo]:
         self._ask("list_federations", None)
-        return [FederationInfo(name=DEFAULT_FEDERATION, description="open")]
+        return [FederationInfo(name=DEFAULT_FEDERATION, description="open"), *self.federations]
 
     def show_federation(self, name: str) -> tuple[FederationInfo, datetime]:
         self._ask("show_federation", name)

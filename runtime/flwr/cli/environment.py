@@ -10,17 +10,19 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import typer
 
-from flwr.control.api import Control, open_control
+from flwr.control.api import FederationControl, open_control
 from flwr.control.connection import Connection
 from flwr.core.clock import Clock, SystemClock
 from flwr.core.home import flwr_home
 from flwr.core.limits import LOCAL_CONTROL_PORT
 
+CREDENTIALS: Final = "credentials.yaml"
 _PORT_VARIABLE: Final = "FLWR_LOCAL_CONTROL_API_PORT"
 
 
@@ -38,13 +40,18 @@ class Environment:
     local_control_port: int = LOCAL_CONTROL_PORT
     clock: Clock
     pause: Callable[[float], None] = time.sleep  # seconds
-    connect: Callable[[Connection], AbstractContextManager[Control]] = open_control
+    connect: Callable[[Connection], AbstractContextManager[FederationControl]] = open_control
     program: Callable[[str], str] = installed_program  # path of a daemon by its name
 
     @property
     def config_file(self) -> Path:
         """The user's list of connections."""
         return self.home / "config.toml"
+
+    @property
+    def credentials_file(self) -> Path:
+        """The user's logins."""
+        return self.home / CREDENTIALS
 
     @property
     def apps_dir(self) -> Path:
@@ -60,10 +67,12 @@ class Environment:
 def system_environment() -> Environment:
     """Return the real surroundings."""
     port = os.environ.get(_PORT_VARIABLE, "")
+    home = flwr_home()
     return Environment(
-        home=flwr_home(),
+        home=home,
         local_control_port=int(port) if port.isdecimal() else LOCAL_CONTROL_PORT,
         clock=SystemClock(),
+        connect=partial(open_control, credentials=home / CREDENTIALS),
     )
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from flwr.control.connection import Connection
@@ -18,7 +19,8 @@ from flwr.core.run_config import ConfigValue
 from flwr.core.simulation import SimulationConfig
 
 if TYPE_CHECKING:
-    from flwr.wire.codec.federations import FederationInfo
+    from flwr.wire.clients.accounts import LoginDetails, Tokens
+    from flwr.wire.codec.federations import FederationInfo, Invitations
 
 
 class Control(Protocol):
@@ -76,19 +78,85 @@ class Control(Protocol):
         """Return one federation with members, nodes and runs."""
         ...
 
+    def login_details(self) -> "LoginDetails":
+        """Return how to log in."""
+        ...
 
-def open_control(connection: Connection) -> AbstractContextManager[Control]:
+    def auth_tokens(self, device_code: str) -> "Tokens | None":
+        """Return the tokens of a login that was begun; None while it is not finished."""
+        ...
+
+
+class FederationControl(Control, Protocol):
+    """What those ask who manage federations; a SuperLink with one federation refuses it."""
+
+    def create_federation(
+        self, name: str, description: str = "", *, simulation: bool = False
+    ) -> "FederationInfo":
+        """Create a federation."""
+        ...
+
+    def archive_federation(self, name: str) -> None:
+        """Archive a federation; its runs stop."""
+        ...
+
+    def add_node_to_federation(self, name: str, node_id: NodeId) -> None:
+        """Let a node take part in a federation."""
+        ...
+
+    def remove_node_from_federation(self, name: str, node_id: NodeId) -> None:
+        """Take a node out of a federation."""
+        ...
+
+    def remove_account_from_federation(self, name: str, account: str = "") -> None:
+        """Take an account out of a federation; without a name, the caller."""
+        ...
+
+    def configure_simulation(self, name: str, config: SimulationConfig) -> None:
+        """Change the settings of a simulated federation; what is None stays."""
+        ...
+
+    def create_invitation(self, name: str, account: str) -> None:
+        """Invite an account into a federation."""
+        ...
+
+    def list_invitations(self) -> "Invitations":
+        """Return the invitations the caller made and got."""
+        ...
+
+    def accept_invitation(self, name: str) -> None:
+        """Join a federation the caller is invited to."""
+        ...
+
+    def reject_invitation(self, name: str) -> None:
+        """Decline an invitation to a federation."""
+        ...
+
+    def revoke_invitation(self, name: str, account: str) -> None:
+        """Take back an invitation that is not answered yet."""
+        ...
+
+
+def open_control(
+    connection: Connection, credentials: Path | None = None
+) -> AbstractContextManager[FederationControl]:
     """Return a client of the SuperLink at ``connection``, closed at exit.
+
+    Args:
+        connection: the SuperLink.
+        credentials: file of the user's logins; their tokens are sent over TLS only.
 
     Raises:
         FlwrError: the root certificates cannot be used.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its lines would break into ours
     from flwr.auth.certificates import load_client_tls  # noqa: PLC0415 - imports cryptography
+    from flwr.control.credentials import Login  # noqa: PLC0415 - imports YAML
     from flwr.wire.clients import control  # noqa: PLC0415 - imports gRPC
 
     now = SystemClock().now()
     trusted = (
         None if connection.insecure else load_client_tls(connection.root_certificates, now=now)
     )
-    return control.open_control(connection.address, trusted)
+    login = Login(credentials, connection.address) if credentials and trusted else None
+    return control.open_control(connection.address, trusted, login)

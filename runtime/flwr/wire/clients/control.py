@@ -25,9 +25,22 @@ from flwr.core.simulation import SimulationConfig
 from flwr.proto import control_pb2, fab_pb2
 from flwr.wire import diagnose, metadata
 from flwr.wire.channel import open_channel
+from flwr.wire.clients.accounts import (
+    LoginDetails,
+    TokenKeeper,
+    Tokens,
+    decode_login,
+    decode_tokens,
+    renewed_tokens,
+)
 from flwr.wire.clients.deadlines import deadline_s
 from flwr.wire.codec.config import encode_config, encode_simulation
-from flwr.wire.codec.federations import FederationInfo, decode_federation
+from flwr.wire.codec.federations import (
+    FederationInfo,
+    Invitations,
+    decode_federation,
+    decode_invitations,
+)
 from flwr.wire.codec.nodes import decode_node
 from flwr.wire.codec.runs import decode_run, decode_time
 from flwr.wire.errors import from_rpc_error, is_unanswered
@@ -65,11 +78,19 @@ class ControlClient:
     Args:
         channel: stays the caller's to close.
         explain: says why nobody answers; it may take seconds.
+        keeper: has the user's tokens; None sends none.
     """
 
-    def __init__(self, channel: grpc.Channel, *, explain: Explain | None = None) -> None:
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        *,
+        explain: Explain | None = None,
+        keeper: TokenKeeper | None = None,
+    ) -> None:
         self._channel = channel
         self._explain = explain
+        self._keeper = keeper
 
     def start_run(
         self,
@@ -207,6 +228,56 @@ class ControlClient:
         parse = control_pb2.RemoveNodeFromFederationResponse.FromString
         self._call("RemoveNodeFromFederation", request, parse)
 
+    def remove_account_from_federation(self, name: str, account: str = "") -> None:
+        """Take an account out of a federation; without a name, the caller."""
+        request = control_pb2.RemoveAccountFromFederationRequest(
+            federation_name=name, account_name=account or None
+        )
+        parse = control_pb2.RemoveAccountFromFederationResponse.FromString
+        self._call("RemoveAccountFromFederation", request, parse)
+
+    def create_invitation(self, name: str, account: str) -> None:
+        """Invite an account into a federation."""
+        request = control_pb2.CreateInvitationRequest(
+            federation_name=name, invitee_account_name=account
+        )
+        self._call("CreateInvitation", request, control_pb2.CreateInvitationResponse.FromString)
+
+    def list_invitations(self) -> Invitations:
+        """Return the invitations the caller made and got."""
+        request = control_pb2.ListInvitationsRequest()
+        parse = control_pb2.ListInvitationsResponse.FromString
+        return decode_invitations(self._call("ListInvitations", request, parse))
+
+    def accept_invitation(self, name: str) -> None:
+        """Join a federation the caller is invited to."""
+        request = control_pb2.AcceptInvitationRequest(federation_name=name)
+        self._call("AcceptInvitation", request, control_pb2.AcceptInvitationResponse.FromString)
+
+    def reject_invitation(self, name: str) -> None:
+        """Decline an invitation to a federation."""
+        request = control_pb2.RejectInvitationRequest(federation_name=name)
+        self._call("RejectInvitation", request, control_pb2.RejectInvitationResponse.FromString)
+
+    def revoke_invitation(self, name: str, account: str) -> None:
+        """Take back an invitation that is not answered yet."""
+        request = control_pb2.RevokeInvitationRequest(
+            federation_name=name, invitee_account_name=account
+        )
+        self._call("RevokeInvitation", request, control_pb2.RevokeInvitationResponse.FromString)
+
+    def login_details(self) -> LoginDetails:
+        """Return how to log in here; needs no account."""
+        request = control_pb2.GetLoginDetailsRequest()
+        parse = control_pb2.GetLoginDetailsResponse.FromString
+        return decode_login(self._call("GetLoginDetails", request, parse))
+
+    def auth_tokens(self, device_code: str) -> Tokens | None:
+        """Return the tokens of a login that was begun; None while it is not finished."""
+        request = control_pb2.GetAuthTokensRequest(device_code=device_code)
+        parse = control_pb2.GetAuthTokensResponse.FromString
+        return decode_tokens(self._call("GetAuthTokens", request, parse))
+
     def configure_simulation(self, name: str, config: SimulationConfig) -> None:
         """Change the settings of a simulated federation; what is None stays."""
         request = control_pb2.ConfigureSimulationFederationRequest(
@@ -228,9 +299,23 @@ class ControlClient:
             method, request_serializer=bytes, response_deserializer=parse
         )
         try:
-            return send(body, timeout=deadline_s(len(body)), metadata=(*_VERSION, *headers))
+            response, call = send.with_call(
+                body, timeout=deadline_s(len(body)), metadata=(*self._headers(), *headers)
+            )
         except grpc.RpcError as cause:
             raise self._explained(cause, method) from cause
+        self._keep(call)
+        return response
+
+    def _headers(self) -> Headers:
+        tokens = self._keeper.load() if self._keeper else None
+        return (*_VERSION, *tokens.headers()) if tokens else _VERSION
+
+    def _keep(self, call: grpc.Call) -> None:
+        """Keep the tokens that came with an answer, which replace ours."""
+        renewed = renewed_tokens(call.initial_metadata()) if self._keeper else None
+        if self._keeper and renewed:
+            self._keeper.save(renewed)
 
     def _explained(self, cause: grpc.RpcError, method: str) -> FlwrError:
         """Return the peer's error, or why there is no peer."""
@@ -240,14 +325,19 @@ class ControlClient:
 
 
 @contextmanager
-def open_control(address: str, tls: ClientTls | None) -> Iterator[ControlClient]:
+def open_control(
+    address: str, tls: ClientTls | None, keeper: TokenKeeper | None = None
+) -> Iterator[ControlClient]:
     """Yield a client of the SuperLink at ``address``; the connection opens at the first call.
+
+    The tokens of ``keeper`` are sent over TLS only.
 
     Raises:
         AddressError: ``address`` is no ``host:port``.
     """
+    explain = partial(diagnose.explain, address, tls)
     with open_channel(address, tls) as channel:
-        yield ControlClient(channel, explain=partial(diagnose.explain, address, tls))
+        yield ControlClient(channel, explain=explain, keeper=keeper if tls else None)
 
 
 def _instant(text: str) -> datetime:

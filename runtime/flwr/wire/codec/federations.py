@@ -1,15 +1,17 @@
 """Federations <-> protobuf."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from flwr.core.ids import AccountId
 from flwr.core.node import Node
 from flwr.core.run import Run
 from flwr.core.simulation import SimulationConfig
-from flwr.proto import federation_pb2
+from flwr.proto import control_pb2, federation_pb2
 from flwr.wire.codec.config import decode_simulation, encode_simulation
 from flwr.wire.codec.nodes import decode_node, encode_node
-from flwr.wire.codec.runs import decode_run, encode_run
+from flwr.wire.codec.runs import decode_run, decode_time, encode_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,31 @@ class FederationInfo:
     nodes: tuple[Node, ...] = ()
     runs: tuple[Run, ...] = ()
     config: SimulationConfig | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    """An account asked into a federation."""
+
+    federation: str
+    inviter: str  # name of an account
+    invitee: str
+    status: str  # pending, accepted, rejected, revoked or expired
+    created_at: datetime | None
+    changed_at: datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """True while it can be answered or taken back."""
+        return self.status == "pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitations:
+    """All that concern one account."""
+
+    created: tuple[Invitation, ...] = ()
+    received: tuple[Invitation, ...] = ()
 
 
 def encode_federation(federation: FederationInfo) -> federation_pb2.Federation:
@@ -78,3 +105,27 @@ def _decode_member(member: federation_pb2.Member) -> MemberInfo:
     return MemberInfo(
         account_id=AccountId(member.account.id), name=member.account.name, role=member.role
     )
+
+
+def decode_invitations(response: control_pb2.ListInvitationsResponse) -> Invitations:
+    """Return the invitations a SuperLink lists.
+
+    Raises:
+        InvalidError: an instant in it cannot be read.
+    """
+    return Invitations(
+        created=tuple(_decode_invitations(response.created_invitations)),
+        received=tuple(_decode_invitations(response.received_invitations)),
+    )
+
+
+def _decode_invitations(found: Iterable[federation_pb2.Invitation]) -> Iterable[Invitation]:
+    for each in found:
+        yield Invitation(
+            federation=each.federation_name,
+            inviter=each.inviter.name,
+            invitee=each.invitee.name,
+            status=each.status,
+            created_at=decode_time(each.created_at),
+            changed_at=decode_time(each.status_changed_at),
+        )
