@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from flwr.core.node import Node, NodeStatus
+from flwr.core.origin import Origin
 from flwr.core.run import FINAL, Run, RunStatus
 from flwr.core.simulation import SimulationConfig
 
@@ -119,7 +120,20 @@ def run_document(run: Run, now: datetime) -> dict[str, Any]:
             "clientapp-seconds": run.clientapp_runtime_s,
             "total-seconds": serverapp_s + run.clientapp_runtime_s,
         },
+        **({"origin": origin_document(run.origin)} if run.origin else {}),
     }
+
+
+def origin_document(origin: Origin) -> dict[str, str]:
+    """Return the commit of an app given as a git reference, as JSON."""
+    return asdict(origin)
+
+
+def _origin_rows(origin: Origin | None) -> list[tuple[str, str]]:
+    if origin is None:
+        return []
+    told = [("Commit", origin.commit), ("Repository", origin.url), ("Folder", origin.subdirectory)]
+    return [(name, text) for name, text in told if text]
 
 
 def run_rows(run: Run, now: datetime) -> list[tuple[str, str]]:
@@ -130,6 +144,7 @@ def run_rows(run: Run, now: datetime) -> list[tuple[str, str]]:
         ("Federation", run.federation),
         ("App", app_text(run)),
         ("FAB Hash", f"{run.fab_hash[:SHOWN_HASH]}...{run.fab_hash[-SHOWN_HASH:]}"),
+        *_origin_rows(run.origin),
         ("Status", status_text(run)),
         *([("Details", run.details)] if run.details else []),
         ("Elapsed", duration_text(serverapp_s)),

@@ -12,6 +12,7 @@ from typing import Final
 
 from flwr.core.errors import ErrorKind, FlwrError, NotFoundError
 from flwr.core.ids import AccountId, FabHash, RunId
+from flwr.core.origin import Origin
 from flwr.core.run_config import ConfigValue
 from flwr.core.simulation import SimulationConfig
 
@@ -70,6 +71,7 @@ class Run:
     clientapp_runtime_s: float = 0.0
     simulation: SimulationConfig | None = None
     submit_key: str | None = None  # same key, same account: same run
+    origin: Origin | None = None  # of an app given as a git reference
 
     @property
     def is_final(self) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +12,12 @@ import tomli_w
 
 from flwr.core.ids import FabHash
 from flwr.core.limits import MAX_FAB_BYTES, MAX_PYPROJECT_BYTES
+from flwr.core.origin import Origin
 from flwr.fab.collect import FileListing, collect
 from flwr.fab.entry import check_entry, module_path
 from flwr.fab.errors import AppBuildError, FabTooLargeError
 from flwr.fab.format_version import LICENSE_FILES
-from flwr.fab.manifest import AppManifest, check_document, parse_document
+from flwr.fab.manifest import ORIGIN_TABLE, AppManifest, check_document, parse_document
 from flwr.fab.verify import CONTENT_LIST, PYPROJECT, hash_fab, verify_fab
 
 _DATE: Final = (2024, 10, 1, 0, 0, 0)  # contract §13: no clock enters a bundle
@@ -53,8 +54,13 @@ def load_manifest(app_dir: Path) -> AppManifest:
     return check_document(_load_document(app_dir))
 
 
-def build_fab(app_dir: Path) -> BuiltFab:
+def build_fab(app_dir: Path, *, origin: Origin | None = None) -> BuiltFab:
     """Bundle the app in ``app_dir``.
+
+    Args:
+        app_dir: its folder; nothing in it is changed.
+        origin: the commit that the folder holds, None where nobody vouches for one.  It is part of
+            the bundle, hence of its hash, and takes the place of any origin the folder declares.
 
     Raises:
         AppBuildError: the folder holds no app, or a pattern is wrong.
@@ -62,7 +68,7 @@ def build_fab(app_dir: Path) -> BuiltFab:
         AppEntryError: a component is not defined in the app, or its file is left out.
         FabTooLargeError: the bundle exceeds ``MAX_FAB_BYTES``.
     """
-    document = _load_document(app_dir)
+    document = _with_origin(_load_document(app_dir), origin)
     manifest = check_document(document)
     listing = collect(app_dir, manifest)
     for entry in (manifest.serverapp, manifest.clientapp):
@@ -89,6 +95,22 @@ def _load_document(app_dir: Path) -> dict[str, Any]:
         )
     with path.open("rb") as file:
         return parse_document(file.read(MAX_PYPROJECT_BYTES + 1))
+
+
+def _with_origin(document: Mapping[str, Any], origin: Origin | None) -> dict[str, Any]:
+    """Return the manifest with this origin, or with none: an edited folder is no commit's."""
+    top, ours, key = ORIGIN_TABLE
+    if not isinstance(document.get(top), Mapping):
+        return dict(document)  # ``check_document`` says what is missing
+    tools = dict(document[top])
+    declared = tools.get(ours)
+    mine = dict(declared) if isinstance(declared, Mapping) else {}
+    mine.pop(key, None)
+    if origin is not None:
+        mine[key] = {name: text for name, text in asdict(origin).items() if text}
+    if mine or ours in tools:
+        tools[ours] = mine
+    return {**document, top: tools}
 
 
 def _rewrite(document: Mapping[str, Any]) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from flwr.core.errors import InvalidError
 from flwr.core.limits import MAX_PYPROJECT_BYTES
+from flwr.core.origin import Origin, OriginInvalidError
 from flwr.core.run_config import Config, flatten
 from flwr.fab.entry import EntryReference, parse_entry
 from flwr.fab.errors import AppEntryError, FabTooLargeError, ManifestError
@@ -26,6 +27,8 @@ _LONG_KEY: Final = re.compile(
 _STRICT_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}", re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?", re.ASCII)
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!_-]{0,127}", re.ASCII)
+ORIGIN_TABLE: Final = ("tool", "flwr-compose", "origin")
+_ORIGIN_KEYS: Final = ("commit", "url", "subdirectory")
 
 Document = dict[str, Any]
 
@@ -43,6 +46,7 @@ class AppManifest:
     include: tuple[str, ...] = ()  # gitignore patterns; empty: everything
     exclude: tuple[str, ...] = ()
     format_version: int = 0
+    origin: Origin | None = None  # written by the builder; never the author's
     warnings: tuple[str, ...] = ()
 
     @property
@@ -106,6 +110,7 @@ def check_document(document: Mapping[str, Any]) -> AppManifest:
         include=reader.patterns(app, "fab-include"),
         exclude=reader.patterns(app, "fab-exclude"),
         format_version=reader.format_version(project, app),
+        origin=reader.origin(),
         warnings=_warnings(project, name),
     )
     if reader.problems:
@@ -196,6 +201,24 @@ class _Reader:
         version, problems = check_format_version(project, app)
         self.problems.extend(problems)
         return version
+
+    def origin(self) -> Origin | None:
+        table: Any = self._document
+        for part in ORIGIN_TABLE:
+            table = table.get(part) if isinstance(table, Mapping) else None
+        if table is None:
+            return None
+        where = f"[{'.'.join(ORIGIN_TABLE)}]"
+        if not isinstance(table, Mapping) or not all(
+            key in _ORIGIN_KEYS and isinstance(value, str) for key, value in table.items()
+        ):
+            self.problems.append(f"{where} may hold these texts: {', '.join(_ORIGIN_KEYS)}")
+            return None
+        try:
+            return Origin(**{"commit": "", **table})
+        except OriginInvalidError as problem:
+            self.problems.append(f"{where}: {problem.message}")
+            return None
 
     def _string(self, table: Mapping[str, Any], section: str, key: str) -> str:
         value = table.get(key)

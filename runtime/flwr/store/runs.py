@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, or_, select, update
 from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.errors import AlreadyExistsError, ConflictError
 from flwr.core.ids import AccountId, FabHash, RunId
+from flwr.core.origin import Origin
 from flwr.core.run import FINAL, Run, RunNotFoundError, RunStatus, RunType
 from flwr.core.simulation import SimulationConfig
 from flwr.store.dialect import insert_new
@@ -153,6 +154,7 @@ def _constant(run: Run) -> dict[str, Any]:
         "clientapp_runtime_s": run.clientapp_runtime_s,
         "simulation": None if run.simulation is None else asdict(run.simulation),
         "submit_key": run.submit_key,
+        "origin": None if run.origin is None else asdict(run.origin),
     }
 
 
@@ -188,4 +190,5 @@ def _decode(row: Row[Any]) -> Run:
         clientapp_runtime_s=row.clientapp_runtime_s,
         simulation=None if row.simulation is None else SimulationConfig(**row.simulation),
         submit_key=row.submit_key,
+        origin=None if row.origin is None else Origin(**row.origin),
     )

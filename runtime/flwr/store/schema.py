@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from flwr.store.types import FreeText, Json, UInt64, UtcTime
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The newest migration; the schema below is what it leads to."""
 
 metadata = MetaData(
@@ -62,6 +62,7 @@ run = Table(
     Column("clientapp_runtime_s", Double, nullable=False),
     Column("simulation", Json),
     Column("submit_key", Text),
+    Column("origin", Json),
     UniqueConstraint("account_id", "submit_key"),  # find_by_submit_key; one run per key
     Index(None, "status", "pending_at"),  # pending, unfinished
     Index(None, "account_id", "pending_at"),  # list of one account

@@ -94,7 +94,7 @@ class Runs:
                 kind="run.submitted",
                 actor=account.name,
                 run_id=run.run_id,
-                details={"fab_id": run.fab_id, "fab_hash": run.fab_hash, "federation": federation},
+                details=_submission_details(run),
             )
             tx.notify(topics.APPS)
         logger.info(
@@ -253,7 +253,15 @@ class Runs:
             pending_at=self._clock.now(),
             simulation=simulation,
             submit_key=wanted.submit_key,
+            origin=bundle.manifest.origin,
         )
+
+
+def _submission_details(run: Run) -> dict[str, str]:
+    details = {"fab_id": run.fab_id, "fab_hash": run.fab_hash, "federation": run.federation}
+    if run.origin is not None:
+        details["commit"] = run.origin.commit
+    return details
 
 
 def _require_visible(tx: Tx, account: Account, run_id: RunId) -> Run:

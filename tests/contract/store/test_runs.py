@@ -5,6 +5,7 @@ import pytest
 
 from flwr.core.errors import AlreadyExistsError, ConflictError
 from flwr.core.ids import AccountId, RunId
+from flwr.core.origin import Origin
 from flwr.core.run import RunNotFoundError, RunStatus, RunType, advance
 from flwr.core.simulation import SimulationConfig
 from flwr.store.store import Store
@@ -20,6 +21,7 @@ def test_a_run_comes_back_as_it_was_stored(store: Store) -> None:
         run_type=RunType.SIMULATION,
         simulation=SimulationConfig(num_supernodes=3, client_resources_num_gpus=0.5),
         submit_key="k",
+        origin=Origin(commit="a" * 40, url="https://example.org/o/r", subdirectory="apps/ü"),
         details="died: \U0001f4a5",
     )
     with store.transaction() as tx:

@@ -15,6 +15,12 @@ from flwr.store.errors import DowngradeRefusedError
 from flwr.store.migration import VERSION_TABLE, migrate
 from flwr.store.schema import REVISION, metadata
 
+_TEXTS_OF_0001 = (
+    *("fab_id", "fab_version", "fab_hash", "override_config", "federation", "account_id"),
+    *("account_name", "run_type", "status", "details"),
+)
+_NUMBERS_OF_0001 = ("run_id", "pending_at", "bytes_sent", "bytes_recv", "clientapp_runtime_s")
+
 
 def alembic() -> Config:
     config = Config()
@@ -72,6 +78,25 @@ def test_a_downgrade_is_refused(engine: Engine) -> None:
         config.attributes["connection"] = connection
         with pytest.raises(DowngradeRefusedError):
             command.downgrade(config, "base")
+
+
+@pytest.mark.row("F42")
+def test_runs_of_an_older_schema_are_kept(engine: Engine) -> None:
+    config = alembic()
+    row = dict.fromkeys(_TEXTS_OF_0001, "x") | dict.fromkeys(_NUMBERS_OF_0001, 7)
+    names = ", ".join(row)
+    values = ", ".join(f":{name}" for name in row)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text(f"INSERT INTO run ({names}) VALUES ({values})"), row)  # noqa: S608  constants
+
+    migrate(engine, "here")
+
+    with engine.connect() as connection:
+        (kept,) = connection.execute(text("SELECT * FROM run"))
+        assert kept._mapping["fab_id"] == "x"
+        assert kept._mapping["origin"] is None
 
 
 def test_migrating_again_changes_nothing(engine: Engine) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from flwr.core.errors import InvalidError
 from flwr.core.limits import MAX_FAB_BYTES
+from flwr.core.origin import Origin
 from flwr.fab.build import build_fab, load_manifest
 from flwr.fab.errors import AppBuildError, AppEntryError, FabTooLargeError
+from flwr.fab.verify import verify_fab
 from tests.unit.fab import given
 
 VECTOR = json.loads((Path(__file__).parent / "vector.json").read_text())
@@ -164,3 +166,16 @@ def test_format_version_one_needs_the_licence_inside(tmp_path: Path) -> None:
 
     (tmp_path / "LICENSE").write_text("free")
     assert "LICENSE" in kept(tmp_path)
+
+
+@pytest.mark.row("S45")
+def test_an_origin_is_part_of_the_bundle_and_never_the_folders_own_claim(tmp_path: Path) -> None:
+    claim = f'\n[tool.flwr-compose.origin]\ncommit = "{"b" * 40}"\n'
+    folder = given.app(tmp_path, {"pyproject.toml": given.PYPROJECT + claim})
+    origin = Origin(commit="a" * 40, subdirectory="apps/x")
+
+    assert build_fab(folder).manifest.origin is None
+    built = build_fab(folder, origin=origin)
+    assert verify_fab(built.content).manifest.origin == origin
+    assert build_fab(folder, origin=origin).fab_hash == built.fab_hash
+    assert build_fab(folder).fab_hash != built.fab_hash

@@ -1,6 +1,7 @@
 import pytest
 
 from flwr.core.limits import MAX_PYPROJECT_BYTES
+from flwr.core.origin import Origin
 from flwr.fab.errors import FabTooLargeError, ManifestError
 from flwr.fab.manifest import read_manifest
 from tests.unit.fab import given
@@ -119,3 +120,19 @@ def test_format_version_one_is_accepted_when_complete_and_its_target_in_range() 
     )
     assert read_manifest(text.encode()).format_version == 1
     assert "below the declared" in problems(text.replace("1.29.0", "1.25.0"))[0]
+
+
+@pytest.mark.row("S45")
+def test_the_origin_of_a_bundle_is_read() -> None:
+    table = f'\n[tool.flwr-compose.origin]\ncommit = "{"a" * 40}"\nurl = "https://x.example/r"\n'
+    origin = read_manifest((given.PYPROJECT + table).encode()).origin
+    assert origin == Origin(commit="a" * 40, url="https://x.example/r")
+
+
+@pytest.mark.parametrize(
+    "table",
+    ['commit = "main"', "commit = 3", f'commit = "{"a" * 40}"\nbranch = "x"', 'url = "x"'],
+)
+def test_an_origin_of_another_form_is_a_problem(table: str) -> None:
+    text = f"{given.PYPROJECT}\n[tool.flwr-compose.origin]\n{table}\n"
+    assert problems(text)[0].startswith("[tool.flwr-compose.origin]")

@@ -1,15 +1,21 @@
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import pytest
 
 from flwr.auth.accounts import NO_LOGIN
 from flwr.auth.node_keys import new_node_key
+from flwr.core.ids import RunId
 from flwr.core.limits import MAX_FAB_BYTES
+from flwr.core.origin import Origin
+from flwr.fab.build import build_fab
 from flwr.proto import control_pb2, fab_pb2, transport_pb2
 from flwr.shell.in_thread import in_thread
 from flwr.wire import metadata
+from flwr.wire.codec.runs import decode_run
+from tests.unit.fab import given as given_fab
 from tests.unit.superlink.federation import Link
 from tests.unit.superlink.served import SOON_S, Served, on_a_served_link, refusal
 
@@ -43,6 +49,25 @@ def test_a_run_is_submitted_listed_and_stopped(link: Link) -> None:
         stop = control_pb2.StopRunRequest(run_id=run_id)
         assert (await control.StopRun(stop)).success
         assert (await refusal(control.StopRun(stop)))[0] is grpc.StatusCode.FAILED_PRECONDITION
+
+    on_a_served_link(link, body)
+
+
+@pytest.mark.row("S45")
+def test_the_commit_of_an_app_is_kept_with_its_run_and_listed(link: Link, tmp_path: Path) -> None:
+    origin = Origin(commit="a" * 40, url="https://example.org/o/r", subdirectory="apps/x")
+    folder = given_fab.app(tmp_path / "app")
+
+    async def body(served: Served) -> None:
+        fab = fab_pb2.Fab(content=build_fab(folder, origin=origin).content)
+        started = await served.control.StartRun(control_pb2.StartRunRequest(fab=fab))
+        listed = await served.control.ListRuns(control_pb2.ListRunsRequest())
+        shown = await served.control.ShowFederation(control_pb2.ShowFederationRequest())
+        assert decode_run(listed.run_dict[started.run_id]).origin == origin
+        assert decode_run(shown.federation.runs[0]).origin == origin
+        with link.store.reading() as tx:
+            (event,) = tx.events.list(run_id=RunId(started.run_id))
+        assert event.details["commit"] == origin.commit
 
     on_a_served_link(link, body)
 

@@ -17,6 +17,7 @@ from flwr.core.ids import AccountId, FabHash, MessageId, NodeId, ObjectId, RunId
 from flwr.core.limits import MAX_TREE_DEPTH
 from flwr.core.message import Delivery, Envelope, MessageError, ObjectTree
 from flwr.core.node import Node, NodeStatus
+from flwr.core.origin import Origin
 from flwr.core.run import FINAL, Run, RunStatus, RunType
 from flwr.core.run_config import Config
 from flwr.core.simulation import SimulationConfig
@@ -68,6 +69,12 @@ envelopes = st.builds(
     ttl=floats,
     error=st.none() | st.builds(MessageError, sint64s, texts),
 )
+origins = st.builds(
+    Origin,
+    commit=st.from_regex("[0-9a-f]{40}", fullmatch=True),
+    url=st.sampled_from(["", "https://example.org/owner/repo"]),
+    subdirectory=st.sampled_from(["", "apps/über"]),
+)
 runs = st.builds(
     Run,
     run_id=uint64s.map(RunId),
@@ -88,6 +95,7 @@ runs = st.builds(
     bytes_sent=uint64s,
     bytes_recv=uint64s,
     clientapp_runtime_s=floats,
+    origin=st.none() | origins,
 )
 nodes = st.builds(
     Node,
@@ -181,6 +189,23 @@ def test_deliveries_survive(deliveries: list[Delivery]) -> None:
 @given(runs)
 def test_a_run_survives(run: Run) -> None:
     assert decode_run(encode_run(run)) == run
+
+
+@pytest.mark.row("S45")
+def test_an_origin_is_skipped_by_peers_that_do_not_know_it() -> None:
+    origin = Origin(commit="a" * 40)
+    encoded = encode_run(replace(example_run(), origin=origin))
+    known = run_pb2.Run.FromString(encoded.SerializeToString())
+    known.DiscardUnknownFields()  # what is left is what upstream reads
+    assert decode_run(known) == decode_run(encode_run(example_run()))
+
+
+@pytest.mark.parametrize("extra", [b"\x8a\xb5\x18\x02\x0a\x01", b"\x8a\xb5\x18\x03\x0a\x01x"])
+def test_an_origin_that_is_none_is_refused(extra: bytes) -> None:
+    encoded = encode_run(example_run())
+    encoded.MergeFromString(extra)
+    with pytest.raises(InvalidError):
+        decode_run(encoded)
 
 
 @given(nodes)

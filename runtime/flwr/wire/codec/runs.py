@@ -1,13 +1,21 @@
-"""Runs and their status <-> protobuf."""
+"""Runs and their status <-> protobuf.
+
+The origin of an app is ours alone: it travels as an unknown field of ``flwr.proto.Run``
+(``flwr.compose.v1.RunExtras``), which other peers skip.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
 from flwr.core.errors import InvalidError
 from flwr.core.ids import AccountId, FabHash, RunId
+from flwr.core.origin import Origin
 from flwr.core.run import FINAL, Run, RunStatus, RunType
 from flwr.proto import run_pb2
+from flwr.proto.compose.v1 import runs_pb2
 from flwr.wire.codec.config import decode_config, encode_config
 
 _FINISHED: Final = "finished"
@@ -20,7 +28,7 @@ _STAGES: Final[Mapping[str, RunStatus]] = {
 
 def encode_run(run: Run) -> run_pb2.Run:
     """Return the run as Control and Fleet show it."""
-    return run_pb2.Run(
+    encoded = run_pb2.Run(
         run_id=run.run_id,
         fab_id=run.fab_id,
         fab_version=run.fab_version,
@@ -38,13 +46,16 @@ def encode_run(run: Run) -> run_pb2.Run:
         clientapp_runtime=run.clientapp_runtime_s,
         run_type=run.run_type,
     )
+    if run.origin is not None:
+        encoded.MergeFromString(_encode_origin(run.origin))
+    return encoded
 
 
 def decode_run(run: run_pb2.Run) -> Run:
     """Return the run as a peer tells it; its account's name is not on the wire.
 
     Raises:
-        InvalidError: the status, the type or a time cannot be read.
+        InvalidError: the status, the type, the origin or a time cannot be read.
     """
     status, details = decode_run_status(run.status)
     return Run(
@@ -66,6 +77,7 @@ def decode_run(run: run_pb2.Run) -> Run:
         bytes_sent=run.bytes_sent,
         bytes_recv=run.bytes_recv,
         clientapp_runtime_s=run.clientapp_runtime,
+        origin=_decode_origin(run),
     )
 
 
@@ -116,3 +128,19 @@ def _decode_run_type(text: str) -> RunType:
         return RunType(text) if text else RunType.SERVERAPP  # peers below 1.28 send none
     except ValueError as cause:
         raise InvalidError(f"{text!r} is no type of a run") from cause
+
+
+def _encode_origin(origin: Origin) -> bytes:
+    told = runs_pb2.Origin(commit=origin.commit, url=origin.url, subdirectory=origin.subdirectory)
+    return runs_pb2.RunExtras(origin=told).SerializeToString()
+
+
+def _decode_origin(run: run_pb2.Run) -> Origin | None:
+    try:
+        extras = runs_pb2.RunExtras.FromString(run.SerializeToString())
+    except DecodeError as cause:
+        raise InvalidError("the origin of a run cannot be decoded") from cause
+    if not extras.HasField("origin"):
+        return None
+    told = extras.origin
+    return Origin(commit=told.commit, url=told.url, subdirectory=told.subdirectory)
