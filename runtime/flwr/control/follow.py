@@ -1,7 +1,7 @@
 """Following a run to its end through lost connections, without a gap or a repeat in its log."""
 
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from typing import Final
 
@@ -16,6 +16,7 @@ FROM_THE_START: Final = 0.0
 NOTHING: Final = (
     4_102_444_800.0  # 2100-01-01: later than any chunk, so a stream tells the end alone
 )
+QUIET_S: Final = 1.0  # a live log that says nothing this long has been read
 _MARGIN_S: Final = 0.05  # gRPC's clock and ours may differ so much at the end
 _LEAST_JITTER: Final = 0.5  # every delay is multiplied by a uniform 0.5..1
 
@@ -43,6 +44,33 @@ def fetch_run(control: Control, run_id: RunId) -> Run:
         if run.run_id == run_id:
             return run
     raise RunNotFoundError(run_id)
+
+
+def log_so_far(control: Control, run_id: RunId, *, clock: Clock) -> Iterator[str]:
+    """Yield what was logged before this call, and a little more.
+
+    The stream of a run that goes on stays open: it has been read once it passes the present
+    instant, or says nothing for a while.
+
+    Raises:
+        RunNotFoundError: there is none of that id.
+        UnavailableError: the SuperLink does not answer.
+    """
+    _, now = control.list_runs(run_id)
+    after, has_more = FROM_THE_START, True
+    while has_more:
+        has_more, began = False, clock.monotonic()
+        try:
+            for text, stamp in control.stream_logs(run_id, after, QUIET_S):
+                after, has_more = stamp, True
+                yield text
+                if stamp > now.timestamp():
+                    return
+        except UnavailableError:
+            if clock.monotonic() - began < QUIET_S - _MARGIN_S:
+                raise
+        else:
+            return
 
 
 class Follower:

@@ -1,1 +1,1 @@
-"""The Python SDK: build images, deploy a federation, submit runs, follow them, get their results."""
+"""The Python SDK: build images, deploy, submit runs, follow them, get what they leave."""
