@@ -2,8 +2,9 @@
 """Build the two images of an app: its packages on top of serverapp and clientapp.
 
 They come from the app's pyproject.toml: [project] dependencies, and debian-packages in
-[tool.flwr-compose.image]. Packages are fetched on this machine, as wheels for the images' Python,
-and installed without a network. The app's own code is in no image: it travels with each run.
+[tool.flwr-compose.image]; options add what is not written there. Packages are fetched on this
+machine, as wheels for the images' Python, and installed without a network. The app's own code is in
+no image: it travels with each run.
 
 Environment: REGISTRY (first part of the images' names) and VERSION (of serverapp and clientapp).
 Exit codes: 0 done, 1 a bug, 2 wrong usage or pyproject.toml, 3 something the tool needs is missing
@@ -227,21 +228,42 @@ def show(app: AppManifest, names: Sequence[Names], built: Sequence[str]) -> None
               f"  --only-apps {app.full_name}")  # fmt: skip
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit code."""
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     description, _, epilog = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("app", type=Path, metavar="APPDIR", help="folder with its pyproject.toml")
-    parser.add_argument("--refresh", action="store_true", help="fetch the newest packages anew")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="of the result")
-    args = parser.parse_args(argv)
+    made.add_argument("app", type=Path, metavar="APPDIR", help="folder with its pyproject.toml")
+    made.add_argument(
+        *("--requirement", "-r"),
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="a further package of Python, as pip understands it; repeatable",
+    )
+    made.add_argument(
+        "--debian-package",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further package of Debian; repeatable",
+    )
+    made.add_argument("--refresh", action="store_true", help="fetch the newest packages anew")
+    made.add_argument("--format", choices=("text", "json"), default="text", help="of the result")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    args = parser().parse_args(argv)
     registry = os.environ.get("REGISTRY", "flwr-compose")
     try:
-        app = app_manifest.read(args.app)
+        app = app_manifest.extended(
+            app_manifest.read(args.app), args.requirement, args.debian_package
+        )
         names = names_of(app, registry, os.environ.get("VERSION", inputs.version(ROOT)))
         built = make(app, names, refresh=args.refresh)
     except SetupError as error:

@@ -2,8 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,6 +78,23 @@ def parse(document: Mapping[str, Any], file: str) -> AppManifest:
         version=_text(project, "version", _VERSION, file),
         requirements=tuple(line for line in requirements if _names(line, file) not in PROVIDED),
         debian_packages=_debian(_strings(image, "debian-packages", f"{file}: [{TABLE}]"), file),
+    )
+
+
+def extended(
+    app: AppManifest, requirements: Sequence[str], debian_packages: Sequence[str]
+) -> AppManifest:
+    """Return the manifest with further packages, as if they were in the pyproject.toml.
+
+    Raises:
+        ManifestError: one names no package.
+    """
+    place = "the command line"
+    further = tuple(line for line in requirements if _names(line, place) not in PROVIDED)
+    return replace(
+        app,
+        requirements=(*app.requirements, *further),
+        debian_packages=(*app.debian_packages, *_debian(tuple(debian_packages), place)),
     )
 
 

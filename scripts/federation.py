@@ -2,7 +2,8 @@
 """Start and stop the federation that compose/.env describes.
 
 ``up`` checks first what would fail later with a riddle (images, keys, ports), starts everything,
-ends nodes beyond FLWR_NODES and waits until all is healthy.  ``down`` stops it and keeps its state.
+ends nodes beyond FLWR_NODES and waits until all is healthy.  ``prepare`` does no more than what
+comes before the first start.  ``down`` stops it and keeps its state.
 ``docker compose`` in compose/ does the same by hand.  Needs Python alone; may be repeated.
 
 Exit codes: 0 done, 2 wrong usage, 3 something is missing, taken or does not answer.
@@ -247,11 +248,11 @@ def require_engine() -> None:
         raise StepError(f"{cause}\n  what to do: make engine") from error
 
 
-def up(federation: Federation) -> None:
-    """Start the federation and wait until all of it is healthy.
+def prepare(federation: Federation) -> None:
+    """Check all that can be checked before the first start, and end nodes beyond the number.
 
     Raises:
-        StepError: naming what is missing, taken or ill, and what to do.
+        StepError: naming what is missing or taken, and what to do.
     """
     if not federation.settings.exists():
         raise StepError(
@@ -262,6 +263,15 @@ def up(federation: Federation) -> None:
     federation.check_ports()
     federation.remember()
     federation.retire()
+
+
+def up(federation: Federation) -> None:
+    """Start the federation and wait until all of it is healthy.
+
+    Raises:
+        StepError: naming what is missing, taken or ill, and what to do.
+    """
+    prepare(federation)
     if (
         subprocess.run(federation.up(), cwd=COMPOSE, env=federation.env, check=False).returncode
         != 0
@@ -286,12 +296,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("verb", choices=("up", "down"))
+    parser.add_argument("verb", choices=("up", "down", "prepare"))
     parser.add_argument("--env-file", type=Path, default=SETTINGS, help="default: compose/.env")
     args = parser.parse_args(argv)
     try:
         require_engine()
-        {"up": up, "down": down}[args.verb](Federation(args.env_file))
+        {"up": up, "down": down, "prepare": prepare}[args.verb](Federation(args.env_file))
     except StepError as error:
         sys.stderr.write(f"federation.py: error: {error}\n")
         return 3

@@ -30,6 +30,23 @@ def test_an_app_is_read_with_what_its_images_need() -> None:
     assert app.debian_packages == ("libgomp1",)
 
 
+@pytest.mark.row("S50", "S51")
+def test_packages_may_be_added_that_the_app_does_not_name() -> None:
+    app = app_manifest.parse(document(), "pyproject.toml")
+
+    more = app_manifest.extended(app, ["humanize==4.12.3", "flwr>=1.20"], ["hello"])
+
+    assert more.requirements == ("numpy>=1.26", "humanize==4.12.3")
+    assert more.debian_packages == ("hello",)
+
+
+@pytest.mark.parametrize(("python", "debian"), [(["--pre"], []), ([], ["-o=x"])])
+def test_an_added_package_is_no_option_of_pip_or_apt(python: list[str], debian: list[str]) -> None:
+    app = app_manifest.parse(document(), "pyproject.toml")
+    with pytest.raises(ManifestError, match="the command line"):
+        app_manifest.extended(app, python, debian)
+
+
 @pytest.mark.parametrize(
     "line", ["flwr", "flwr[simulation]>=1.20", "Flwr == 1.29", "flwr_compose", "flwr-compose>=0.1"]
 )

@@ -98,6 +98,20 @@ def test_started_federations_are_noted_once(
     assert federation.KNOWN.read_text() == "flwr\n"
 
 
+def test_preparing_starts_nothing(
+    docker: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(federation, "KNOWN", tmp_path / "federations")
+    settings = tmp_path / "settings.env"
+    settings.write_text("FLWR_NODES=1\n")
+    docker.answer({"compose": model()})
+
+    assert federation.main(["prepare", "--env-file", str(settings)]) == 0
+
+    assert federation.KNOWN.read_text() == "flwr\n"
+    assert not [call for call in docker.calls if " up " in call]
+
+
 def test_containers_are_shown_daemons_first(docker: FakeDocker) -> None:
     rows = [
         {"Service": "clientapp-1", "State": "running", "Health": "starting"},
