@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from flwr.cli.environment import environment_of
-from flwr.cli.options import FormatOpt, takes_target
+from flwr.cli.options import FormatOpt, allows_federation_config, takes_target
 from flwr.cli.present import (
     app_text,
     changed_at,
@@ -30,6 +30,7 @@ OneRunOpt = Annotated[int | None, typer.Option("--run-id", min=1, help="Show thi
 LimitOpt = Annotated[int | None, typer.Option("--limit", min=1, help="Show this many at most.")]
 
 
+@allows_federation_config
 @takes_target
 def list_runs(
     ctx: typer.Context,

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from inspect import Parameter
 from pathlib import Path
@@ -9,16 +10,55 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from flwr.cli.completion import (
+    offer_connections,
+    offer_federations,
+    offer_nodes,
+    offer_runs,
+)
 from flwr.cli.report import Output
 from flwr.control.connection import Target
 
-RunIdArg = Annotated[int, typer.Argument(metavar="RUN_ID", help="Id of the run.", min=1)]
-NodeIdArg = Annotated[int, typer.Argument(metavar="NODE_ID", help="Id of the node.", min=1)]
+_OLD_FORM: Final = {"default": Output.TEXT}  # upstream's word
+
+
+def _read_form(text: str) -> Output:
+    """Read what stands after --format."""
+    try:
+        return _OLD_FORM.get(text) or Output(text)
+    except ValueError as cause:
+        raise typer.BadParameter(f"{text!r} is neither text nor json") from cause
+
+
+def _offer_forms(incomplete: str) -> list[str]:
+    return [form.value for form in Output if form.value.startswith(incomplete)]
+
+
+def _tell_no_effect(ctx: typer.Context, values: list[str] | None) -> None:
+    if values and not ctx.resilient_parsing:
+        sys.stderr.write("Warning: --federation-config has no effect here, only at `flwr run`\n")
+
+
+RunIdArg = Annotated[
+    int,
+    typer.Argument(metavar="RUN_ID", help="Id of the run.", min=1, autocompletion=offer_runs),
+]
+NodeIdArg = Annotated[
+    int,
+    typer.Argument(metavar="NODE_ID", help="Id of the node.", min=1, autocompletion=offer_nodes),
+]
+FederationArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="FEDERATION", help="Name of the federation.", autocompletion=offer_federations
+    ),
+]
 _ConnectionArg = Annotated[
     str | None,
     typer.Argument(
-        metavar="[SUPERLINK]",
+        metavar="SUPERLINK",
         help="Name of a connection (see `flwr config list`); left out: the default one.",
+        autocompletion=offer_connections,
     ),
 ]
 _AddressOpt = Annotated[
@@ -42,11 +82,24 @@ _RootCertificatesOpt = Annotated[
 ]
 _InsecureOpt = Annotated[
     bool,
-    typer.Option("--insecure", help="No TLS (with --superlink); for tests on one machine."),
+    typer.Option(
+        "--insecure",
+        help="No TLS (with --superlink); for tests on one machine.",
+    ),
+]
+_OldFederationConfigOpt = Annotated[
+    list[str] | None,
+    typer.Option("--federation-config", hidden=True, callback=_tell_no_effect),
 ]
 FormatOpt = Annotated[
     Output,
-    typer.Option("--format", help="Form of the result; json prints exactly one document."),
+    typer.Option(
+        "--format",
+        parser=_read_form,
+        metavar="[text|json]",
+        help="Form of the result; json prints exactly one document.",
+        autocompletion=_offer_forms,
+    ),
 ]
 
 DEFAULT_TARGET: Final = Target()
@@ -61,11 +114,12 @@ _TARGET: Final[tuple[tuple[str, Any, object], ...]] = (
 def takes_target(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command say which SuperLink it means: its parameter ``target`` becomes four of these.
 
-    The command line reads the same for every command, and none has to put the four together.
+    The command line reads the same for every command, and none has to put the four together.  The
+    name of a connection stands where ``target`` stood, the flags come last.
     """
-    parameters: list[Parameter] = []
-    for parameter in inspect.signature(command).parameters.values():
-        parameters += _target_parameters() if parameter.name == "target" else [parameter]
+    name, *flags = _target_parameters()
+    own = inspect.signature(command).parameters.values()
+    parameters = [*(name if each.name == "target" else each for each in own), *flags]
 
     @functools.wraps(command)
     def said(
@@ -86,6 +140,26 @@ def takes_target(command: Callable[..., None]) -> Callable[..., None]:
 
     said.__annotations__ = {p.name: p.annotation for p in parameters}
     vars(said)["__signature__"] = inspect.Signature(parameters)
+    return said
+
+
+def allows_federation_config(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command be given ``--federation-config`` as of old: hidden, and told to do nothing."""
+    parameters = list(inspect.signature(command).parameters.values())
+    old = Parameter(
+        "federation_config",
+        Parameter.POSITIONAL_OR_KEYWORD,
+        default=None,
+        annotation=_OldFederationConfigOpt,
+    )
+
+    @functools.wraps(command)
+    def said(*, federation_config: list[str] | None, **others: Any) -> None:
+        del federation_config  # its callback told so
+        command(**others)
+
+    said.__annotations__ = {p.name: p.annotation for p in [*parameters, old]}
+    vars(said)["__signature__"] = inspect.Signature([*parameters, old])
     return said
 
 

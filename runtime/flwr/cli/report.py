@@ -17,6 +17,7 @@ from flwr.core.errors import FlwrError
 from flwr.shell.exits import exit_code_of
 
 _WIDTH_IN_PIPES: Final = 240  # columns; rich would cut tables at 80 when nobody looks
+_INDENT: Final = 2  # as upstream's command prints
 _INTERRUPTED: Final = 130  # 128 + SIGINT, what shells expect
 
 
@@ -28,10 +29,16 @@ class Output(StrEnum):
 
 
 class Report:
-    """Collects a command's result and prints it in the wanted form."""
+    """Collects a command's result and prints it in the wanted form.
 
-    def __init__(self, output: Output) -> None:
+    Args:
+        output: that form.
+        in_lines: JSON documents of one line each, for a command that prints several.
+    """
+
+    def __init__(self, output: Output, *, in_lines: bool = False) -> None:
         self.output = output
+        self._in_lines = in_lines
 
     @property
     def is_json(self) -> bool:
@@ -41,10 +48,10 @@ class Report:
     def result(self, document: Mapping[str, Any], *, text: str = "") -> None:
         """Print the result: the document in JSON form, else ``text``."""
         if self.is_json:
-            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            print_document(document, in_one_line=self._in_lines)
         elif text:
             sys.stdout.write(f"{printable(text)}\n")
-        sys.stdout.flush()
+            sys.stdout.flush()
 
     def line(self, text: str) -> None:
         """Print a line of a text result; nothing in JSON form."""
@@ -79,10 +86,10 @@ class Report:
         """Print an expected failure: what happened, what to do."""
         facts = getattr(error, "facts", {})
         if self.is_json:
-            document = {**facts, "success": False, "error-message": error.message}
+            document = {**facts, **failure_document(error.message)}
             if error.hint:
                 document["hint"] = error.hint
-            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            print_document(document, in_one_line=self._in_lines)
             return
         sys.stderr.write(f"Error: {printable(error.message)}\n")
         if error.hint:
@@ -90,16 +97,30 @@ class Report:
 
 
 @contextmanager
-def reporting(output: Output) -> Iterator[Report]:
+def reporting(output: Output, *, in_lines: bool = False) -> Iterator[Report]:
     """Turn an expected failure of the block into its report and exit code."""
-    report = Report(output)
+    report = Report(output, in_lines=in_lines)
     try:
         yield report
     except FlwrError as error:
         report.failure(error)
         raise typer.Exit(int(exit_code_of(error))) from error
     except KeyboardInterrupt as interrupt:
+        if report.is_json:
+            report.result(failure_document("interrupted"))
         raise typer.Exit(_INTERRUPTED) from interrupt
+
+
+def failure_document(message: str) -> dict[str, Any]:
+    """Return what is printed in JSON form when there is no result."""
+    return {"success": False, "error-message": message}
+
+
+def print_document(document: Mapping[str, Any], *, in_one_line: bool = False) -> None:
+    """Print one JSON document on standard output."""
+    indent = None if in_one_line else _INDENT
+    sys.stdout.write(json.dumps(document, indent=indent, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 def wants_colours() -> bool:

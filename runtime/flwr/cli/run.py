@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flwr.cli.environment import Environment, environment_of
+from flwr.cli.live import follow_run
 from flwr.cli.options import DEFAULT_TARGET, FormatOpt, takes_target
 from flwr.cli.present import SHOWN_HASH, status_text
-from flwr.cli.report import Output, Report, reporting, wants_colours
+from flwr.cli.report import Output, Report, reporting
 from flwr.cli.session import find_connection, open_session
 from flwr.control.api import Control
 from flwr.control.connection import Connection, Target
-from flwr.control.follow import FROM_THE_START, NOTHING, Follower
 from flwr.control.simulation_options import parse_federation_config
 from flwr.control.submit import Submission, new_submit_key, submit
-from flwr.control.terminal import LogText
 from flwr.core.errors import (
     FailedPreconditionError,
     InvalidError,
@@ -30,7 +29,7 @@ from flwr.core.simulation import SimulationConfig
 if TYPE_CHECKING:
     from flwr.fab.build import BuiltFab
 
-AppArg = Annotated[str, typer.Argument(metavar="[APP]", help="Folder of the app.")]
+AppArg = Annotated[str, typer.Argument(metavar="APP", help="Folder of the app.")]
 FederationOpt = Annotated[str, typer.Option("--federation", help="Federation to run on.")]
 RunConfigOpt = Annotated[
     list[str] | None,
@@ -192,17 +191,7 @@ def _follow(
     *,
     show: bool,
 ) -> None:
-    text = LogText(colours=wants_colours())
-    follower = Follower(
-        control,
-        clock=environment.clock,
-        pause=environment.pause,
-        on_loss=lambda: report.note("Lost the connection to the SuperLink, trying again"),
-        after=FROM_THE_START if show else NOTHING,
-    )
-    ended = follower.until_end(
-        run_id, emit=lambda chunk: report.log_text(text.feed(chunk)), answered_before=True
-    )
+    ended = follow_run(environment, report, control, run_id, shows_log=show, answered_before=True)
     document = _document(run_id, fab)
     if ended.status is not RunStatus.COMPLETED:
         raise RunEndedBadlyError(ended, document)

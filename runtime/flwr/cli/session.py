@@ -8,15 +8,16 @@ from pathlib import Path
 from flwr.cli.environment import Environment
 from flwr.cli.local_superlink import ensure_local
 from flwr.cli.report import Report
-from flwr.control.api import Control
+from flwr.control.api import FederationControl
 from flwr.control.connection import DEFAULT_CONFIG, Connection, Target, resolve
+from flwr.core.errors import UnauthenticatedError
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
     """An open connection and what it was made from."""
 
-    control: Control
+    control: FederationControl
     connection: Connection
 
 
@@ -45,15 +46,28 @@ def open_session(
 
     Raises:
         LocalStartError: the local SuperLink does not start.
+        UnauthenticatedError: the SuperLink wants to know who asks; the hint says how to log in.
     """
     if connection.is_local:
         connection = ensure_local(environment, report, connection)
-    with environment.connect(connection) as control:
-        yield Session(control, connection)
+    try:
+        with environment.connect(connection) as control:
+            yield Session(control, connection)
+    except UnauthenticatedError as error:
+        error.hint = error.hint or f"log in first: {login_command(connection)}"
+        raise
+
+
+def login_command(connection: Connection) -> str:
+    """Return what to type to log in at ``connection``."""
+    name = connection.name
+    return f"flwr login {name if name != connection.address else f'--superlink {name}'}"
 
 
 @contextmanager
-def control_session(environment: Environment, report: Report, target: Target) -> Iterator[Control]:
+def control_session(
+    environment: Environment, report: Report, target: Target
+) -> Iterator[FederationControl]:
     """Open the SuperLink a command means by ``target``."""
     connection = find_connection(environment, report, target)
     with open_session(environment, report, connection) as session:

@@ -3,13 +3,14 @@
 import typer
 
 from flwr.cli.environment import environment_of
-from flwr.cli.options import FormatOpt, RunIdArg, takes_target
+from flwr.cli.options import FormatOpt, RunIdArg, allows_federation_config, takes_target
 from flwr.cli.report import Output, reporting
 from flwr.cli.session import control_session
 from flwr.control.connection import Target
 from flwr.core.ids import RunId
 
 
+@allows_federation_config
 @takes_target
 def stop(
     ctx: typer.Context,

@@ -107,6 +107,11 @@ class Follower:
         self._silent_since: float | None = None
         self._has_answered = False
 
+    @property
+    def last_stamp(self) -> float:
+        """Stamp of the last chunk seen: the SuperLink's time when it got it, in seconds."""
+        return self._after
+
     def until_end(
         self, run_id: RunId, *, emit: Callable[[str], None], answered_before: bool = False
     ) -> Run:
