@@ -1,45 +1,51 @@
 """``flwr run``: bundle an app, submit it, and follow it if wanted."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flwr.cli.app_source import (
+    HERE,
+    AppSource,
+    ClientAppOpt,
+    DependencyOpt,
+    GitTokenFileOpt,
+    NameOpt,
+    OpenedApp,
+    ServerAppOpt,
+    open_app,
+)
 from flwr.cli.environment import Environment, environment_of
 from flwr.cli.live import follow_run
 from flwr.cli.options import DEFAULT_TARGET, FormatOpt, takes_target
-from flwr.cli.present import SHOWN_HASH, status_text
+from flwr.cli.present import SHOWN_HASH, origin_document, status_text
 from flwr.cli.report import Output, Report, reporting
+from flwr.cli.run_config import RunConfigOpt, parse_overrides
 from flwr.cli.session import find_connection, open_session
 from flwr.control.api import Control
 from flwr.control.connection import Connection, Target
 from flwr.control.simulation_options import parse_federation_config
 from flwr.control.submit import Submission, new_submit_key, submit
-from flwr.core.errors import (
-    FailedPreconditionError,
-    InvalidError,
-    UnimplementedError,
-)
+from flwr.core.errors import FailedPreconditionError, InvalidError
 from flwr.core.ids import RunId
 from flwr.core.run import Run, RunStatus
-from flwr.core.run_config import Config, fuse, parse_pairs, parse_toml
+from flwr.core.run_config import Config, fuse
 from flwr.core.simulation import SimulationConfig
 
 if TYPE_CHECKING:
     from flwr.fab.build import BuiltFab
 
-AppArg = Annotated[str, typer.Argument(metavar="APP", help="Folder of the app.")]
-FederationOpt = Annotated[str, typer.Option("--federation", help="Federation to run on.")]
-RunConfigOpt = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--run-config",
-        "-c",
-        metavar="'KEY=VALUE ...'",
-        help="Override the app's config; repeatable; values are TOML. Or one FILE.toml.",
+AppArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="APP",
+        help="Folder of the app, or git+https://HOST/OWNER/REPO[@REF][#subdirectory=PATH]; "
+        "left out with --server-app.",
     ),
 ]
+FederationOpt = Annotated[str, typer.Option("--federation", help="Federation to run on.")]
 FederationConfigOpt = Annotated[
     list[str] | None,
     typer.Option(
@@ -72,8 +78,13 @@ class RunEndedBadlyError(FailedPreconditionError):
 @takes_target
 def run(
     ctx: typer.Context,
-    app: AppArg = ".",
+    app: AppArg = HERE,
     target: Target = DEFAULT_TARGET,
+    server_app: ServerAppOpt = "",
+    client_app: ClientAppOpt = "",
+    name: NameOpt = "",
+    dependency: DependencyOpt = None,
+    git_token_file: GitTokenFileOpt = None,
     federation: FederationOpt = "",
     run_config: RunConfigOpt = None,
     federation_config: FederationConfigOpt = None,
@@ -82,75 +93,61 @@ def run(
     submit_key: SubmitKeyOpt = None,
     output: FormatOpt = Output.TEXT,
 ) -> None:
-    """Run an app.
+    """Run an app: a project's folder, a project in a git repository, or two files.
 
     With --stream or --wait the exit code says how the run ended: 0 completed, 6 failed or stopped.
     """
     environment = environment_of(ctx)
     with reporting(output) as report:
-        app_dir = _app_dir(app)
-        connection = find_connection(environment, report, target, app_dir)
-        fab = _build(app_dir, report)
-        submission = Submission(
-            fab=fab.content,
-            overrides=parse_overrides(run_config or []),
-            federation=federation or connection.federation,
-            simulation=_simulation(connection, federation_config or []),
-            submit_key=submit_key or new_submit_key(),
+        source = AppSource(
+            app=app,
+            server_app=server_app,
+            client_app=client_app,
+            name=name,
+            dependencies=tuple(dependency or ()),
+            config=parse_overrides(run_config or []),
+            git_token_file=git_token_file,
         )
-        fuse(fab.manifest.config, submission.overrides)
-        with open_session(environment, report, connection) as session:
-            run_id = submit(
-                session.control, submission, clock=environment.clock, pause=environment.pause
+        target = _target_of(source, target)
+        with open_app(source, report) as opened:
+            connection = find_connection(
+                environment, report, target, opened.project, fetched=opened.fetched
             )
-            _report_start(report, run_id, fab, followed=stream or wait)
-            if stream or wait:
-                _follow(environment, report, session.control, run_id, fab, show=stream)
+            submission = Submission(
+                fab=opened.fab.content,
+                overrides=_overrides_of(source, opened),
+                federation=federation or connection.federation,
+                simulation=_simulation(connection, federation_config or []),
+                submit_key=submit_key or new_submit_key(),
+            )
+            with open_session(environment, report, connection) as session:
+                run_id = submit(
+                    session.control, submission, clock=environment.clock, pause=environment.pause
+                )
+                _report_start(report, run_id, opened.fab, followed=stream or wait)
+                if stream or wait:
+                    _follow(environment, report, session.control, run_id, opened.fab, show=stream)
 
 
-def parse_overrides(texts: list[str]) -> Config:
-    """Read ``--run-config`` values: pairs, or one TOML file.
-
-    Raises:
-        ConfigSyntaxError: a text is neither.
-        InvalidError: a file is missing, or mixed with pairs.
-    """
-    files = [text for text in texts if text.strip().endswith(".toml") and "=" not in text]
-    if files and len(texts) > 1:
-        raise InvalidError("--run-config takes key=value pairs or one .toml file, not both")
-    if files:
-        path = Path(files[0].strip())
-        if not path.is_file():
-            raise InvalidError(f"--run-config: there is no file {path}")
-        return parse_toml(path.read_text(), source=str(path))
-    overrides: Config = {}
-    for text in texts:
-        overrides |= parse_pairs(text)
-    return overrides
-
-
-def _app_dir(app: str) -> Path:
-    if app.startswith("@"):
-        raise UnimplementedError(
-            f"{app}: apps from a hosted hub are not supported",
-            hint="get the app's sources and give their folder: flwr run PATH",
-        )
-    path = Path(app).expanduser()
-    if not path.is_dir():
+def _target_of(source: AppSource, target: Target) -> Target:
+    """Return the SuperLink; without an APP its name is the first argument."""
+    if not source.is_inline or source.app == HERE:
+        return target
+    if target.name is not None:
         raise InvalidError(
-            f"there is no folder {app!r}",
-            hint="the first argument is the app's folder: flwr run PATH [SUPERLINK]",
+            f"both an app {source.app!r} and the files of an inline app are given",
+            hint="leave out one: flwr run --server-app FILE.py:OBJECT --client-app FILE.py:OBJECT "
+            "[SUPERLINK]",
         )
-    return path.absolute()
+    return replace(target, name=source.app)
 
 
-def _build(app_dir: Path, report: Report) -> "BuiltFab":
-    from flwr.fab.build import build_fab  # noqa: PLC0415 - 38 ms that other commands need not wait
-
-    fab = build_fab(app_dir)
-    for warning in fab.manifest.warnings:
-        report.note(f"Warning: {warning}")
-    return fab
+def _overrides_of(source: AppSource, opened: OpenedApp) -> Config:
+    """Return what to override: of an inline app the config is part of the bundle already."""
+    if source.is_inline:
+        return {}
+    fuse(opened.fab.manifest.config, source.config)
+    return source.config
 
 
 def _simulation(connection: Connection, texts: list[str]) -> SimulationConfig | None:
@@ -172,6 +169,7 @@ def _document(run_id: RunId, fab: "BuiltFab") -> dict[str, Any]:
         "fab-version": app.version,
         "fab-hash": fab.fab_hash[:SHOWN_HASH],
         "fab-filename": fab.file_name,
+        **({"origin": origin_document(app.origin)} if app.origin else {}),
     }
 
 

@@ -22,9 +22,21 @@ class Session:
 
 
 def find_connection(
-    environment: Environment, report: Report, target: Target, app_dir: Path | None = None
+    environment: Environment,
+    report: Report,
+    target: Target,
+    app_dir: Path | None = None,
+    *,
+    fetched: Path | None = None,
 ) -> Connection:
     """Return the wanted connection; tell what was odd about it.
+
+    Args:
+        environment: where the user's own connections are.
+        report: takes warnings.
+        target: what the user said.
+        app_dir: the project whose connections count; None: that of the current folder.
+        fetched: a project from elsewhere, whose connections count only by name, and last.
 
     Raises:
         ConnectionConfigError: flags or files contradict themselves.
@@ -32,7 +44,12 @@ def find_connection(
     """
     if target.address is None:
         _write_default_config(environment, report)
-    connection = resolve(target, config_file=environment.config_file, app_dir=app_dir or Path.cwd())
+    connection = resolve(
+        target,
+        config_file=environment.config_file,
+        app_dir=app_dir or Path.cwd(),
+        fetched_dir=fetched,
+    )
     for warning in connection.warnings:
         report.note(f"Warning: {warning}")
     return connection

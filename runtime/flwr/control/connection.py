@@ -87,8 +87,17 @@ class ConnectionFile:
     folder: Path | None  # relative certificate paths start here; None: they must be absolute
 
 
-def resolve(target: Target, *, config_file: Path, app_dir: Path) -> Connection:
+def resolve(
+    target: Target, *, config_file: Path, app_dir: Path, fetched_dir: Path | None = None
+) -> Connection:
     """Return the connection a command means.
+
+    Args:
+        target: what the user said.
+        config_file: the user's connections.
+        app_dir: the project whose connections come before them.
+        fetched_dir: a project that was fetched from elsewhere.  Its connections come last and only
+            by name: who wrote it does not decide where the user's submissions go.
 
     Raises:
         ConnectionConfigError: flags or files contradict themselves.
@@ -101,7 +110,7 @@ def resolve(target: Target, *, config_file: Path, app_dir: Path) -> Connection:
             "--insecure and --root-certificates describe the address given with --superlink",
             hint="add --superlink HOST:PORT",
         )
-    files = [*read_project(app_dir), read_config(config_file)]
+    files = [*read_project(app_dir), read_config(config_file), *_read_fetched(fetched_dir)]
     name = target.name or next((f.default for f in files if f.default), None)
     if name is None:
         raise ConnectionNotFoundError("default", known_names(files))
@@ -143,6 +152,11 @@ def read_project(app_dir: Path) -> Iterator[ConnectionFile]:
         document = document.get(key, {}) if isinstance(document, Mapping) else {}
     if document:
         yield _as_file(document, str(path), "[tool.flwr.federations]", folder=app_dir)
+
+
+def _read_fetched(folder: Path | None) -> Iterator[ConnectionFile]:
+    for file in read_project(folder) if folder is not None else ():
+        yield replace(file, source="the fetched app", default=None)
 
 
 def _from_flags(target: Target, address: str) -> Connection:

@@ -83,6 +83,11 @@ MAX_FAB_FILES: Final = 10_000
 MAX_FAB_DEPTH: Final = 10
 MAX_PYPROJECT_BYTES: Final = 1_048_576
 
+# Apps from git.
+GIT_TIMEOUT: Final = timedelta(minutes=3)  # for everything that is asked of one repository
+MAX_GIT_BYTES: Final = 268_435_456  # on our disk: as transferred, and as files
+MAX_GIT_FILES: Final = 50_000
+
 # Logs.
 LOG_FLUSH: Final = timedelta(milliseconds=100)
 MAX_LOG_CHUNK_BYTES: Final = 262_144

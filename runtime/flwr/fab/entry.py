@@ -75,12 +75,13 @@ def check_entry(entry: EntryReference, app_dir: Path) -> Path:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as cause:
         raise AppEntryError(str(entry), f"{path.name} is no valid Python: {cause}") from cause
     wanted = entry.attribute.split(".", 1)[0]
-    if wanted not in set(_defined_names(tree.body)):
+    if wanted not in set(defined_names(tree.body)):
         raise AppEntryError(str(entry), f"{entry.module} does not define {wanted!r}")
     return path
 
 
-def _defined_names(body: list[ast.stmt]) -> Iterator[str]:
+def defined_names(body: list[ast.stmt]) -> Iterator[str]:
+    """Yield the names that statements of a module's top level define, as far as one can see."""
     for statement in body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield statement.name
@@ -93,7 +94,7 @@ def _defined_names(body: list[ast.stmt]) -> Iterator[str]:
             yield from _assigned_names([statement.target])
         elif isinstance(statement, _COMPOUND):
             for block in ("body", "orelse", "finalbody"):
-                yield from _defined_names(getattr(statement, block, []))
+                yield from defined_names(getattr(statement, block, []))
 
 
 def _assigned_names(targets: list[ast.expr]) -> Iterator[str]:

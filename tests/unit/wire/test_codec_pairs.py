@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -195,7 +196,7 @@ def test_a_run_survives(run: Run) -> None:
 def test_an_origin_is_skipped_by_peers_that_do_not_know_it() -> None:
     origin = Origin(commit="a" * 40)
     encoded = encode_run(replace(example_run(), origin=origin))
-    known = run_pb2.Run.FromString(encoded.SerializeToString())
+    known: Any = run_pb2.Run.FromString(encoded.SerializeToString())  # stubs miss the next call
     known.DiscardUnknownFields()  # what is left is what upstream reads
     assert decode_run(known) == decode_run(encode_run(example_run()))
 
