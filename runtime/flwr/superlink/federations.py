@@ -6,6 +6,7 @@ from flwr.core.errors import NotFoundError
 from flwr.core.federation import DEFAULT_FEDERATION, resolve_federation
 from flwr.core.node import Node
 from flwr.core.run import Run
+from flwr.core.simulation import SimulationConfig
 
 
 class FederationNotFoundError(NotFoundError):
@@ -20,6 +21,17 @@ class FederationNotFoundError(NotFoundError):
         self.name = name
 
 
+class NotSimulatedError(NotFoundError):
+    """The federation has SuperNodes: there is no simulation to configure."""
+
+    def __init__(self, name: str) -> None:
+        """Name the federation."""
+        super().__init__(
+            f"federation {name} is not simulated: its runs are executed by SuperNodes",
+            hint="only a SuperLink started with --simulation has settings of a simulation",
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Federation:
     """What a member sees of a federation."""
@@ -28,7 +40,12 @@ class Federation:
     description: str = ""
     nodes: tuple[Node, ...] = ()
     runs: tuple[Run, ...] = ()
-    is_simulation: bool = False
+    config: SimulationConfig | None = None  # of a simulated one
+
+    @property
+    def is_simulation(self) -> bool:
+        """True when its runs are executed as simulations."""
+        return self.config is not None
 
 
 def require_federation(name: str) -> str:

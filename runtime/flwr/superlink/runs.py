@@ -29,19 +29,15 @@ from flwr.store.fabs import Fab
 from flwr.store.store import Store, Tx
 from flwr.superlink import topics
 from flwr.superlink.endings import end_run
-from flwr.superlink.federations import Federation, require_federation
+from flwr.superlink.federations import (
+    Federation,
+    NotSimulatedError,
+    require_federation,
+)
+from flwr.superlink.simulations import change_settings, current_settings
 
 logger = logging.getLogger(__name__)
 
-_DEFAULT_SIMULATION: Final = SimulationConfig(
-    num_supernodes=10,
-    client_resources_num_cpus=2,
-    client_resources_num_gpus=0.0,
-    backend="ray",
-    verbose=False,
-    init_args_logging_level="WARNING",
-    init_args_log_to_driver=True,
-)
 _MAX_SUBMIT_KEY: Final = 256  # characters
 
 
@@ -86,7 +82,7 @@ class Runs:
             earlier = self._find_same_submission(tx, account, wanted, bundle)
             if earlier is not None:
                 return earlier
-            run = self._new_run(account, wanted, bundle, federation)
+            run = self._new_run(tx, account, wanted, bundle, federation)
             tx.fabs.put(bundle.fab_hash, wanted.fab, {})
             tx.runs.add(run)
             tx.events.append(
@@ -156,7 +152,26 @@ class Runs:
                 description="Every node and every run of this SuperLink",
                 nodes=tuple(tx.nodes.list()),
                 runs=tuple(tx.runs.list(account_id=account.account_id, limit=LIST_PAGE)),
-                is_simulation=self._run_type is RunType.SIMULATION,
+                config=current_settings(tx) if self._simulates else None,
+            )
+
+    def configure_simulation(self, account: Account, name: str, said: SimulationConfig) -> None:
+        """Change what runs of a simulated federation get that say nothing themselves.
+
+        Raises:
+            FederationNotFoundError: there is none of that name.
+            NotSimulatedError: its runs are executed by SuperNodes.
+        """
+        full_name = require_federation(name)
+        if not self._simulates:
+            raise NotSimulatedError(full_name)
+        with self._store.transaction() as tx:
+            change_settings(tx, said)
+            tx.events.append(
+                at=self._clock.now(),
+                kind="federation.simulation-configured",
+                actor=account.name,
+                details={"federation": full_name},
             )
 
     def lookup(self, run_id: RunId) -> Run | None:
@@ -233,13 +248,17 @@ class Runs:
             )
         return earlier
 
+    @property
+    def _simulates(self) -> bool:
+        return self._run_type is RunType.SIMULATION
+
     def _new_run(
-        self, account: Account, wanted: Submission, bundle: VerifiedFab, federation: str
+        self, tx: Tx, account: Account, wanted: Submission, bundle: VerifiedFab, federation: str
     ) -> Run:
         simulation = None
-        if self._run_type is RunType.SIMULATION:
+        if self._simulates:
             said = wanted.simulation or SimulationConfig()
-            simulation = _DEFAULT_SIMULATION.overridden_by(said)
+            simulation = current_settings(tx).overridden_by(said)
         return Run(
             run_id=new_run_id(),
             fab_id=bundle.manifest.fab_id,

@@ -10,7 +10,6 @@ from flwr.core.clock import Clock
 from flwr.core.errors import (
     FailedPreconditionError,
     FlwrError,
-    NotFoundError,
     TooLargeError,
     UnavailableError,
     UnimplementedError,
@@ -29,7 +28,7 @@ from flwr.superlink.logs import LogPage, Logs
 from flwr.superlink.nodes import Nodes
 from flwr.superlink.runs import Runs, Submission
 from flwr.wire import metadata
-from flwr.wire.codec.config import decode_config, decode_simulation
+from flwr.wire.codec.config import decode_config, decode_simulation, encode_simulation
 from flwr.wire.codec.nodes import encode_node
 from flwr.wire.codec.runs import encode_run, encode_time
 from flwr.wire.interceptors.account import calling_account
@@ -190,13 +189,13 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         return control_pb2.ShowFederationResponse(federation=shown, now=self._now())
 
     async def ConfigureSimulationFederation(
-        self, _request: control_pb2.ConfigureSimulationFederationRequest, _rpc: Rpc
+        self, request: control_pb2.ConfigureSimulationFederationRequest, _rpc: Rpc
     ) -> control_pb2.ConfigureSimulationFederationResponse:
-        """Refuse: a run's own settings are given when it is submitted."""
-        raise NotFoundError(
-            "there is no simulation federation to configure",
-            hint="give the settings with `flwr run --federation-config`",
-        )
+        """Change the settings of the simulated federation; what is not said stays."""
+        said = decode_simulation(request.config)
+        change = self._runs.configure_simulation
+        await in_thread(change, calling_account(), request.federation_name, said)
+        return control_pb2.ConfigureSimulationFederationResponse()
 
     def StreamRunEvents(
         self, _request: control_pb2.StreamRunEventsRequest, _rpc: Rpc
@@ -257,6 +256,7 @@ def _encode_federation(
         nodes=[] if is_brief else [encode_node(node) for node in federation.nodes],
         runs=[] if is_brief else [encode_run(run) for run in federation.runs],
         simulation=federation.is_simulation,
+        config=None if federation.config is None else encode_simulation(federation.config),
     )
 
 
