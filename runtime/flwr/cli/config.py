@@ -18,7 +18,7 @@ config = typer.Typer(help="Show the CLI's own configuration.", no_args_is_help=T
 @config.command("ls", hidden=True)
 @config.command("list")
 def list_connections(ctx: typer.Context, output: FormatOpt = Output.TEXT) -> None:
-    """List the SuperLink connections; entries of the project in this folder come first."""
+    """List the SuperLink connections, those of the project here first (alias: ls)."""
     environment = environment_of(ctx)
     with reporting(output) as report:
         files = [*read_project(Path.cwd()), read_config(environment.config_file)]

@@ -1,13 +1,16 @@
 """``flwr federation``: the federations of a SuperLink."""
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flwr.cli.completion import offer_federations
 from flwr.cli.environment import environment_of
-from flwr.cli.options import FormatOpt, takes_target
+from flwr.cli.federation_invite import invite
+from flwr.cli.federation_management import add_management
+from flwr.cli.federation_simulation import simulation_config
+from flwr.cli.options import FederationArg, FormatOpt, takes_target
 from flwr.cli.present import (
     app_text,
     duration_text,
@@ -19,24 +22,24 @@ from flwr.cli.present import (
 from flwr.cli.report import Output, Report, reporting
 from flwr.cli.session import control_session
 from flwr.control.connection import Target
-from flwr.core.errors import UnimplementedError
 from flwr.core.node import NodeStatus
 
 if TYPE_CHECKING:
     from flwr.wire.codec.federations import FederationInfo
 
-_UNMANAGED: Final = (
-    *("create", "archive", "add-supernode", "remove-supernode", "remove-account"),
-    *("simulation-config", "invite"),
-)
-_ANY_ARGUMENTS: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
+federation = typer.Typer(help="List, show and manage federations.", no_args_is_help=True)
 
-federation = typer.Typer(help="List federations and show one.", no_args_is_help=True)
-
-OneOpt = Annotated[str, typer.Option("--federation", help="Show this federation in detail.")]
-NameArg = Annotated[str, typer.Argument(metavar="FEDERATION", help="Name of the federation.")]
+OneOpt = Annotated[
+    str,
+    typer.Option(
+        "--federation", help="Show this federation in detail.", autocompletion=offer_federations
+    ),
+]
 VerboseOpt = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Show unregistered nodes as well.")
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Show archived federations and unregistered nodes as well."
+    ),
 ]
 
 
@@ -50,14 +53,15 @@ def list_federations(
     verbose: VerboseOpt = False,
     output: FormatOpt = Output.TEXT,
 ) -> None:
-    """List your federations."""
+    """List your federations, or show one (alias: ls)."""
     if name:
         _show(ctx, target, name, verbose=verbose, output=output)
         return
     environment = environment_of(ctx)
     with reporting(output) as report:
         with control_session(environment, report, target) as control:
-            found = control.list_federations()
+            every = control.list_federations()
+        found = [each for each in every if verbose or not each.archived]
         report.table(
             ("Federation", "Description", "Runtime", "Status"),
             [(f.name, f.description, _runtime(f), _status(f)) for f in found],
@@ -69,7 +73,7 @@ def list_federations(
 @takes_target
 def show(
     ctx: typer.Context,
-    name: NameArg,
+    name: FederationArg,
     target: Target,
     verbose: VerboseOpt = False,
     output: FormatOpt = Output.TEXT,
@@ -129,22 +133,6 @@ def _status(found: "FederationInfo") -> str:
     return "archived" if found.archived else "active"
 
 
-def _unmanaged(name: str) -> Callable[..., None]:
-    def refuse(ctx: typer.Context, output: FormatOpt = Output.TEXT) -> NoReturn:
-        del ctx  # its arguments change nothing
-        with reporting(output):
-            raise UnimplementedError(
-                f"flwr federation {name}: SuperLink does not support federation management.",
-                hint="every account and node of this SuperLink is in the one federation it has",
-            )
-        raise AssertionError("reporting turns the error into an exit")
-
-    return refuse
-
-
-for _name in _UNMANAGED:
-    federation.command(
-        _name,
-        context_settings=_ANY_ARGUMENTS,
-        help="Not supported by this SuperLink.",
-    )(_unmanaged(_name))
+federation.command("simulation-config")(simulation_config)
+federation.add_typer(invite, name="invite")
+add_management(federation)

@@ -39,7 +39,7 @@ def list_runs(
     limit: LimitOpt = None,
     output: FormatOpt = Output.TEXT,
 ) -> None:
-    """List runs, newest first."""
+    """List runs, newest first, or show one (alias: ls)."""
     environment = environment_of(ctx)
     with reporting(output) as report:
         if run_id is not None and limit is not None:

@@ -10,7 +10,7 @@ from flwr.core.run import FINAL, Run, RunStatus
 from flwr.core.simulation import SimulationConfig
 
 if TYPE_CHECKING:
-    from flwr.wire.codec.federations import FederationInfo
+    from flwr.wire.codec.federations import FederationInfo, Invitation
 
 SHOWN_HASH: Final = 8  # hex digits
 _NOT_YET: Final = "N/A"
@@ -201,6 +201,18 @@ def federation_document(federation: "FederationInfo") -> dict[str, Any]:
         "description": federation.description,
         "archived": federation.archived,
         "simulation": federation.simulation,
+    }
+
+
+def invitation_document(invitation: "Invitation") -> dict[str, Any]:
+    """Return an invitation into a federation as JSON."""
+    return {
+        "federation": invitation.federation,
+        "inviter": invitation.inviter,
+        "invitee": invitation.invitee,
+        "status": invitation.status,
+        "created-at": stamp_text(invitation.created_at),
+        "status-changed-at": stamp_text(invitation.changed_at),
     }
 
 

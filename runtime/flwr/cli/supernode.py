@@ -83,7 +83,7 @@ def list_nodes(
     verbose: VerboseOpt = False,
     output: FormatOpt = Output.TEXT,
 ) -> None:
-    """List your SuperNodes."""
+    """List your SuperNodes (alias: ls)."""
     environment = environment_of(ctx)
     with reporting(output) as report:
         with control_session(environment, report, target) as control:
