@@ -216,7 +216,7 @@ def test_federations_are_listed_and_shown(flwr: Flwr, control: FakeControl) -> N
     "command", [["create", "x", "--simulation"], ["add-supernode", "1", "x"], ["invite", "list"]]
 )
 def test_managing_federations_is_refused_clearly(flwr: Flwr, command: list[str]) -> None:
-    outcome = flwr("federation", *command, "--format", "json")
+    outcome = flwr("federation", *command, *JSON)
     assert outcome.code == 6
     assert "does not support federation management" in outcome.document["error-message"]
 
