@@ -1,0 +1,1 @@
+"""logistic-regression: a federated app."""

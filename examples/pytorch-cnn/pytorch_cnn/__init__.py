@@ -1,0 +1,1 @@
+"""pytorch-cnn: a federated app."""

@@ -1,0 +1,1 @@
+"""sklearn-mlp: a federated app."""

@@ -1,0 +1,1 @@
+"""xgboost-bagging: a federated app."""
