@@ -128,7 +128,7 @@ class Run:
         """
         info = self.fetch()
         if not info.is_final:
-            for _ in self._chunks(timeout, after=NOTHING):
+            for _ in self._chunks(timeout, after=NOTHING, answered_before=True):
                 continue
             info = self.fetch()
         return info
@@ -193,7 +193,9 @@ class Run:
         with self._link.guarded() as control:
             yield from log_so_far(control, self._run_id, clock=self._link.clock)
 
-    def _chunks(self, timeout: float | None, *, after: float) -> Iterator[str]:
+    def _chunks(
+        self, timeout: float | None, *, after: float, answered_before: bool = False
+    ) -> Iterator[str]:
         with self._link.guarded() as control:
             follower = Follower(
                 control,
@@ -203,7 +205,7 @@ class Run:
                 timeout=None if timeout is None else timedelta(seconds=timeout),
                 after=after,
             )
-            yield from follower.chunks(self._run_id)
+            yield from follower.chunks(self._run_id, answered_before=answered_before)
 
 
 def _bad_end(info: RunInfo) -> RunEndedBadlyError:
