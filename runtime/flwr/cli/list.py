@@ -66,5 +66,7 @@ def list_runs(
                     for run in runs
                 ],
                 colours=[status_colour(run) for run in runs],
+                empty="No runs yet.",
+                spare="Federation",
             )
         report.result({"success": True, "runs": [run_document(run, now) for run in runs]})

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flwr.cli.environment import Environment
 from flwr.cli.present import duration_text
-from flwr.cli.report import Report, wants_colours
+from flwr.cli.report import Report
+from flwr.cli.tables import wants_colours
 from flwr.control.api import Control
 from flwr.control.follow import FROM_THE_START, NOTHING, Follower, fetch_run
 from flwr.control.terminal import LogText, printable
@@ -40,7 +41,8 @@ class Progress:
 
     def see_run(self, run: Run) -> None:
         """Take note of the run as the SuperLink knows it."""
-        self._status, self._why = str(run.status), printable(run.details)
+        if not self._round:  # the log is ahead of what was asked a moment ago
+            self._status, self._why = str(run.status), printable(run.details)
 
     def see_log(self, text: str) -> None:
         """Take note of the round that the log tells of."""
@@ -183,5 +185,5 @@ def _terminal() -> "Console | None":
         return None
     from rich.console import Console  # noqa: PLC0415 - rich only on a terminal
 
-    console = Console(file=sys.stdout, soft_wrap=True)
+    console = Console(file=sys.stdout)
     return None if console.is_dumb_terminal else console

@@ -12,8 +12,9 @@ from flwr.cli.environment import Environment, environment_of
 from flwr.cli.live import follow_run
 from flwr.cli.options import FormatOpt, RunIdArg, allows_federation_config, takes_target
 from flwr.cli.present import stamp_text, status_text
-from flwr.cli.report import Output, Report, reporting, wants_colours
+from flwr.cli.report import Output, Report, reporting
 from flwr.cli.session import control_session
+from flwr.cli.tables import wants_colours
 from flwr.control.api import Control
 from flwr.control.connection import Target
 from flwr.control.follow import Follower, fetch_run

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import typer
 
+from flwr.cli.tables import print_table
 from flwr.control.terminal import printable
 from flwr.core.errors import FlwrError
 from flwr.shell.exits import exit_code_of
 
-_WIDTH_IN_PIPES: Final = 240  # columns; rich would cut tables at 80 when nobody looks
 _INDENT: Final = 2  # as upstream's command prints
 _INTERRUPTED: Final = 130  # 128 + SIGINT, what shells expect
 
@@ -77,10 +77,26 @@ class Report:
         *,
         title: str = "",
         colours: Sequence[str] = (),
+        empty: str = "",
+        spare: str = "",
     ) -> None:
-        """Print a table of a text result; ``colours`` gives each row's status colour."""
-        if not self.is_json:
-            _print_table(headings, rows, title=title, colours=colours)
+        """Print a table of a text result.
+
+        Args:
+            headings: of the columns; all empty: there is no head.
+            rows: of cells.
+            title: above it.
+            colours: of each row's status.
+            empty: what to say instead when there are no rows.
+            spare: heading of a column to leave out on a narrow terminal, if all rows say the same
+                there, which is then said below.
+        """
+        if self.is_json:
+            return
+        if not rows and empty:
+            self.line(empty)
+            return
+        print_table(headings, rows, title=title, colours=colours, spare=spare)
 
     def failure(self, error: FlwrError) -> None:
         """Print an expected failure: what happened, what to do."""
@@ -121,35 +137,3 @@ def print_document(document: Mapping[str, Any], *, in_one_line: bool = False) ->
     indent = None if in_one_line else _INDENT
     sys.stdout.write(json.dumps(document, indent=indent, ensure_ascii=False) + "\n")
     sys.stdout.flush()
-
-
-def wants_colours() -> bool:
-    """Tell whether standard output is a terminal that shows colours."""
-    from rich.console import Console  # noqa: PLC0415 - rich only when something is printed
-
-    return Console(file=sys.stdout).color_system is not None
-
-
-def _print_table(
-    headings: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    title: str,
-    colours: Sequence[str],
-) -> None:
-    from rich import box  # noqa: PLC0415 - rich only when something is printed
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    terminal = Console(file=sys.stdout)
-    console = terminal if terminal.is_terminal else Console(file=sys.stdout, width=_WIDTH_IN_PIPES)
-    table = Table(
-        title=title or None, title_justify="left", box=box.SIMPLE_HEAD, show_header=any(headings)
-    )
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for index, row in enumerate(rows):
-        style = colours[index] if index < len(colours) else ""
-        table.add_row(*(Text(printable(cell), style=style) for cell in row))
-    console.print(table)

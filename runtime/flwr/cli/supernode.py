@@ -102,6 +102,7 @@ def list_nodes(
                 for node in nodes
             ],
             colours=[node_colour(node) for node in nodes],
+            empty="No SuperNodes.",
         )
         report.result({"success": True, "nodes": [node_document(node, now) for node in nodes]})
 
