@@ -1,25 +1,23 @@
-"""Secure aggregation with one side of upstream's and the other of ours, message by message."""
+"""Secure aggregation with one side of upstream's and the other of ours, message by message.
+
+The app ``apps/secure-aggregation`` runs with all others in ``test_apps.py``.
+"""
 
 import json
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import IO, Any, Final, Self
 
 import numpy as np
 import pytest
 
 from flwr.app import Context
-from tests.harness.federation import Federation
 from tests.harness.toolset import OURS, ROOT, Toolset
 from tests.interop import secagg_peer
 from tests.interop.conftest import PATIENT
 from tests.interop.secagg_peer import dump_content, load_content
-from tests.interop.test_legacy_apps import in_process, results_in
-from tests.simulation.commands import run as simulate
 
 PEER: Final = ROOT / "tests" / "interop" / "secagg_peer.py"
-APP: Final = ROOT / "tests" / "apps" / "legacy" / "secure_aggregation"
 CLIENTS: Final = 5
 NODES: Final = range(11, 11 + CLIENTS)
 
@@ -180,50 +178,6 @@ def test_both_send_the_same_messages(peer: Toolset, our_clients: Answer) -> None
         train(tools, watching(name), {}, num_shares=1.0, reconstruction_threshold=0.5)
 
     assert sorted(seen["ours"]) == sorted(seen["upstream"])
-
-
-@pytest.fixture(scope="module")
-def expected(peer: Toolset) -> list[str]:
-    """What upstream's release makes of the app for two nodes."""
-    return printed_by(peer)
-
-
-def printed_by(tools: Toolset) -> list[str]:
-    return results_in("\n".join(in_process(tools, "in_process.py", str(APP), "2")))
-
-
-def test_the_app_gives_upstreams_results(expected: list[str]) -> None:
-    assert any("longest" in line for line in expected)
-    assert printed_by(OURS) == expected
-
-
-def test_our_simulation_gives_upstreams_results(tmp_path: Path, expected: list[str]) -> None:
-    output, document = simulate(tmp_path, APP, 2)
-
-    assert document["status"] == "completed", output[-3000:]
-    assert results_in(output) == expected
-
-
-@pytest.mark.long  # a federation of processes for each app: long
-@pytest.mark.parametrize("tls", [True], indirect=True, ids=["tls"])
-def test_our_deployment_gives_upstreams_results(
-    our_federation: Federation, expected: list[str]
-) -> None:
-    run = our_federation.await_end(our_federation.submit(APP))
-
-    assert run["status"] == "finished:completed", our_federation.log_of(run["run-id"])
-    assert results_in(our_federation.log_of(run["run-id"])) == expected
-
-
-@pytest.mark.long  # a federation of processes for each app: long
-@pytest.mark.parametrize("tls", [False], indirect=True, ids=["insecure"])
-def test_a_node_of_each_release_hides_behind_the_other(
-    upstreams_federation: Federation, expected: list[str]
-) -> None:
-    run = upstreams_federation.await_end(upstreams_federation.submit(APP))
-
-    assert run["status"] == "finished:completed", upstreams_federation.log_of(run["run-id"])
-    assert results_in(upstreams_federation.log_of(run["run-id"])) == expected
 
 
 def _shape(content: Any) -> str:

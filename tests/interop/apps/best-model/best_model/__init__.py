@@ -1,0 +1,1 @@
+"""best-model: a Flower app."""

@@ -1,0 +1,1 @@
+"""boosted-trees: a Flower app."""

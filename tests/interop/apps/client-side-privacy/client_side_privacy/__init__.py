@@ -1,0 +1,1 @@
+"""client-side-privacy: a Flower app."""

@@ -1,0 +1,1 @@
+"""custom-strategy: a Flower app."""

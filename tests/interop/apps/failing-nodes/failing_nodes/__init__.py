@@ -1,0 +1,1 @@
+"""failing-nodes: a Flower app."""

@@ -1,0 +1,1 @@
+"""former-names: a Flower app."""

@@ -1,0 +1,1 @@
+"""legacy-best-model: a Flower app."""

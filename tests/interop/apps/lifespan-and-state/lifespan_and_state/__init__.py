@@ -1,0 +1,1 @@
+"""lifespan-and-state: a Flower app."""

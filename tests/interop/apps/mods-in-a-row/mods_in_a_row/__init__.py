@@ -1,0 +1,1 @@
+"""mods-in-a-row: a Flower app."""

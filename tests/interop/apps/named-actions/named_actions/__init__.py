@@ -1,0 +1,1 @@
+"""named-actions: a Flower app."""

@@ -1,0 +1,1 @@
+"""nested-config: a Flower app."""

@@ -1,0 +1,1 @@
+"""server-side-privacy: a Flower app."""

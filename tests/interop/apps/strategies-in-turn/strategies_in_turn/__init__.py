@@ -1,0 +1,1 @@
+"""strategies-in-turn: a Flower app."""
