@@ -172,7 +172,7 @@ def _volume_mount(volume: Volume) -> dict[str, Any]:
     if not source.is_dir():
         raise ParameterError(f"volume {volume.target}: there is no folder {source}")
     is_taken = any(target.is_relative_to(place) for place in _TAKEN)
-    if not target.is_absolute() or target == PurePosixPath("/") or is_taken:
+    if not target.is_absolute() or len(target.parts) == 1 or ".." in target.parts or is_taken:
         raise ParameterError(
             f"volume {volume.target}: a volume cannot be there", hint="such as /mnt/models"
         )

@@ -18,7 +18,7 @@ with (here / "calls").open("a") as calls:
     calls.write(given + "\\n")
 answers = json.loads((here / "answers.json").read_text())
 for words, answer in answers.items():
-    if given.startswith(words):
+    if given.startswith(words) or (words[0] == "*" and words[1:] in f"{given} "):
         if answer is None:
             sys.exit("docker: refused")
         print(answer)
@@ -43,7 +43,10 @@ class FakeDocker:
         return made
 
     def answer(self, answers: Mapping[str, str | None]) -> None:
-        """Set what it prints, by how the arguments begin; None: it fails."""
+        """Set what it prints, by how the arguments begin; None: it fails.
+
+        Words after an asterisk may be anywhere among the arguments.
+        """
         (self._folder / "answers.json").write_text(json.dumps(answers))
 
     @property
