@@ -1,1 +1,1 @@
-"""Measurements.  Nothing here asserts a time."""
+"""The benchmark kit: ours and upstream side by side.  Nothing here asserts a time."""
