@@ -11,6 +11,11 @@ from tests.harness.toolset import ROOT
 
 TINY: Final = ROOT / "tests" / "apps" / "tiny"
 DIGITS: Final = ROOT / "examples" / "digits"
+INLINE: Final = (
+    *("--server-app", f"{ROOT / 'tests' / 'apps' / 'inline' / 'hub.py'}:app"),
+    *("--client-app", f"{ROOT / 'tests' / 'apps' / 'inline' / 'node.py'}:app"),
+)
+"""An app of two files, as arguments of ``flwr run``; its config has ``question`` and ``factor``."""
 
 
 def digest_in(log: str) -> str:

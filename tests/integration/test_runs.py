@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 import zipfile
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.apps import DIGITS, TINY, config, digest_in, quick
+from tests.fakes.git_host import commit, make_repository
+from tests.harness.apps import DIGITS, INLINE, TINY, config, digest_in, quick
 from tests.harness.federation import CONNECTION, Federation
 from tests.harness.program import descendants, eventually, processes
 from tests.harness.toolset import OURS
@@ -89,6 +91,42 @@ def test_building_twice_gives_the_same_bundle_and_lists_what_it_kept(
     with zipfile.ZipFile(fab) as bundle:
         assert bundle.namelist()[0] == "pyproject.toml"
         assert bundle.namelist()[-1] == ".info/CONTENT"
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="no git program")
+@pytest.mark.row("S45")
+def test_an_app_from_git_runs_and_a_moved_tag_leaves_its_run_alone(
+    running: Federation, tmp_path: Path
+) -> None:
+    repository = make_repository(tmp_path / "repo")
+    shutil.copytree(
+        TINY, repository / "apps" / "tiny", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    first = commit(repository, {"README.md": "one"}, tag="v1")
+    reference = f"git+file://{repository}@v1#subdirectory=apps/tiny"
+
+    stored = running.flwr_json("run", reference, CONNECTION, *quick(marker="from git"))
+    second = commit(repository, {"apps/tiny/tiny/server_app.py": "app = None\n"}, tag="v1")
+    later = running.flwr_json("run", reference, CONNECTION, *quick())
+
+    run = running.await_end(stored["run-id"])
+    assert run["status"] == "finished:completed"
+    assert "marker: from git" in running.log_of(run["run-id"])
+    assert run["origin"] == {"commit": first, "url": "", "subdirectory": "apps/tiny"}
+    assert first in running.flwr("ls", CONNECTION, "--run-id", run["run-id"]).stdout
+    assert running.run_status(later["run-id"])["origin"]["commit"] == second
+    assert running.await_end(later["run-id"])["status"] == "finished:failed"
+
+
+@pytest.mark.row("S46", "S49")
+def test_two_files_run_without_a_project_on_the_federation_there_is(running: Federation) -> None:
+    said = config(question="total", factor=10)
+    started = running.flwr_json("run", CONNECTION, *INLINE, *said)
+
+    run = running.await_end(started["run-id"])
+    assert run["status"] == "finished:completed"
+    assert "total: 30 from 2" in running.log_of(run["run-id"])
+    assert (run["fab-id"], run["federation"]) == ("inline/hub-node", "@none/default")
 
 
 @pytest.mark.row("S48")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from flwr.core.run import RunStatus
-from tests.harness.apps import TINY, config
-from tests.harness.federation import Federation
+from tests.harness.apps import INLINE, TINY, config
+from tests.harness.federation import CONNECTION, Federation
 from tests.harness.program import descendants, eventually, processes
 from tests.harness.sockets import sockets
 from tests.harness.toolset import OURS
@@ -64,6 +64,15 @@ def test_it_is_listed_and_logged(simulating: Federation) -> None:
     assert "partitions: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]" in log
     assert "Received 12 results and 0 failures" in log
     assert "client log: partition 11 round 1" in log
+
+
+@pytest.mark.row("S46", "S72")
+def test_an_app_of_two_files_is_simulated(simulating: Federation) -> None:
+    said = config(question="total", factor=1)
+    started = simulating.flwr_json("run", CONNECTION, *INLINE, *virtual(4), *said)
+    run = simulating.await_end(started["run-id"])
+    assert run["status"] == "finished:completed"
+    assert "total: 10 from 4" in simulating.log_of(run["run-id"])
 
 
 @pytest.mark.row("S72")

@@ -14,7 +14,14 @@ from typing import Any, Final
 import tomli_w
 
 from flwr.core.run_config import Config
-from flwr.fab.inline_source import CLIENT, SERVER, InlineAppError, InlineSource, read_source
+from flwr.fab.inline_source import (
+    CLIENT,
+    SERVER,
+    InlineAppError,
+    InlineSource,
+    file_of,
+    read_source,
+)
 from flwr.fab.verify import PYPROJECT
 
 PUBLISHER: Final = "inline"
@@ -68,13 +75,12 @@ def read_inline_app(
     Raises:
         InlineAppError: a file, an object, the name or a dependency cannot be used.
     """
-    server, client = read_source(serverapp, SERVER), read_source(clientapp, CLIENT)
-    if server.path.resolve() == client.path.resolve():
+    if file_of(serverapp).resolve() == file_of(clientapp).resolve():
         raise InlineAppError(
-            f"{SERVER.option} and {CLIENT.option} name the same file {server.path.name}",
-            hint="put each object into a file of its own: nodes get what the ClientApp needs, "
-            "or make a project: flwr new",
+            f"{SERVER.option} and {CLIENT.option} name the same file {file_of(serverapp).name}",
+            hint="put each object into a file of its own, or make a project: flwr new",
         )
+    server, client = read_source(serverapp, SERVER), read_source(clientapp, CLIENT)
     if server.module.lower() == client.module.lower():
         raise InlineAppError(
             f"both files are called {server.path.name}", hint="rename one: they lie side by side"

@@ -53,14 +53,19 @@ class InlineSource:
         return EntryReference(self.module, self.attribute)
 
 
+def file_of(text: str) -> Path:
+    """Return the file that ``FILE.py:OBJECT`` names."""
+    file, colon, _ = text.rpartition(":")
+    return Path(file if colon else text).expanduser().absolute()
+
+
 def read_source(text: str, kind: Kind) -> InlineSource:
     """Read what ``FILE.py:OBJECT`` names.
 
     Raises:
         InlineAppError: no such file or object, no valid Python, or a name nobody can import.
     """
-    file, colon, attribute = text.rpartition(":")
-    path = Path(file if colon else text).expanduser().absolute()
+    path, (_, colon, attribute) = file_of(text), text.rpartition(":")
     if not path.is_file():
         raise InlineAppError(
             f"{kind.option} {text}: there is no file {path}",
