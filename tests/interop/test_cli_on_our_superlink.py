@@ -2,11 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from flwr.core.run import RunStatus
-from tests.harness.apps import TINY, config, copy_with_connection, digest_in
+from tests.fakes.git_host import commit, make_repository
+from tests.harness.apps import TINY, config, copy_with_connection, digest_in, quick
 from tests.harness.federation import CONNECTION, Federation
 from tests.harness.toolset import Toolset, upstream
 from tests.interop.conftest import PATIENT, require
@@ -102,3 +104,22 @@ def test_upstreams_cli_shows_the_federation(our_federation: Federation, peer: To
     )
     statuses = [node["status"] for node in shown["federation"]["nodes"]]
     assert statuses.count("online") == 2
+
+
+@pytest.mark.long
+@pytest.mark.row("S45")
+@pytest.mark.parametrize("version", EVERY_CLI)
+def test_upstreams_cli_skips_the_commit_of_a_run(
+    our_federation: Federation, version: str, tmp_path: Path
+) -> None:
+    cli, federation = require(upstream(version)), our_federation
+    repository = make_repository(tmp_path / "repo")
+    commit(repository, {f.name: f.read_text() for f in TINY.glob("*.toml")})
+    commit(repository, {f"tiny/{f.name}": f.read_text() for f in (TINY / "tiny").glob("*.py")})
+    reference = f"git+file://{repository}"
+    run_id = federation.flwr_json("run", reference, CONNECTION, *quick())["run-id"]
+
+    listed = federation.flwr("ls", *where(cli, federation), "--format", "json", tools=cli).stdout
+
+    assert str(run_id) in {str(run["run-id"]) for run in json.loads(listed)["runs"]}
+    assert federation.await_end(run_id)["status"] == "finished:completed"

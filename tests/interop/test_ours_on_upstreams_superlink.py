@@ -1,14 +1,20 @@
 """Our SuperNodes and our command line on upstream's SuperLink."""
 
+import shutil
 from pathlib import Path
+from typing import Final
+
+import pytest
 
 from flwr.core.run import RunStatus
-from tests.harness.apps import TINY, config, digest_in
+from tests.fakes.git_host import commit, make_repository
+from tests.harness.apps import INLINE, TINY, config, digest_in, quick
 from tests.harness.federation import CONNECTION, Federation
 from tests.harness.toolset import Toolset
 from tests.interop.conftest import PATIENT
 
 pytestmark = PATIENT
+CACHES: Final = shutil.ignore_patterns("__pycache__")
 
 
 def test_our_nodes_and_cli_in_upstreams_federation(
@@ -36,6 +42,27 @@ def test_our_cli_stops_and_shows_on_upstreams_superlink(upstreams_federation: Fe
     assert federation.run_status(run_id)["status"] == "finished:stopped"
     listed = federation.flwr_json("federation", "list", CONNECTION)
     assert [f["name"] for f in listed["federations"]] == ["@none/default"]
+
+
+@pytest.mark.long
+@pytest.mark.row("S45", "S46")
+def test_apps_from_git_and_of_two_files_run_on_upstreams_superlink(
+    upstreams_federation: Federation, tmp_path: Path
+) -> None:
+    repository = make_repository(tmp_path / "repo")
+    shutil.copytree(TINY, repository, ignore=CACHES, dirs_exist_ok=True)
+    commit(repository, {}, tag="v1")
+    federation = upstreams_federation
+    from_git = federation.flwr_json(
+        "run", f"git+file://{repository}@v1", CONNECTION, *quick(marker="from git")
+    )["run-id"]
+    inline = federation.flwr_json("run", CONNECTION, *INLINE, *config(question="total", factor=10))[
+        "run-id"
+    ]
+
+    for run_id, said in ((from_git, "marker: from git"), (inline, "total: 30 from 2")):
+        assert federation.await_end(run_id)["status"] == "finished:completed"
+        assert said in federation.log_of(run_id)
 
 
 def test_our_keyed_node_is_registered_by_our_cli(tmp_path: Path, peer: Toolset) -> None:
