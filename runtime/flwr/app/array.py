@@ -78,6 +78,10 @@ class Array:
             vars(self).pop("_derived", None)
         super().__setattr__(name, value)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies and pickles take along: the fields, not what was derived from them."""
+        return {name: getattr(self, name) for name in _FIELDS}
+
     @classmethod
     def from_numpy_ndarray(cls, ndarray: NDArray[Any]) -> "Array":
         """Return the array that carries ``ndarray``."""
