@@ -63,12 +63,10 @@ class GitRefNotFoundError(NotFoundError):
         close = difflib.get_close_matches(reference.name, names, _SHOWN_NAMES, _CLOSE)
         shown = ", ".join(close or sorted(names)[:_SHOWN_NAMES])
         what = f"those like it: {shown}" if close else f"there are, among {len(names)}: {shown}"
+        wanted = f"tag, branch or commit {reference.name!r}" if reference.name else "default branch"
         super().__init__(
-            f"{reference.url} has no tag, branch or commit {reference.name!r}"
-            + (f"; {what}" if names else ""),
-            hint="give one of these after the @, or none for the default branch"
-            if names
-            else "give the whole id of a commit",
+            f"{reference.url} has no {wanted}" + (f"; {what}" if names else ""),
+            hint="give one of these after the @" if names else "give the whole id of a commit",
         )
 
 

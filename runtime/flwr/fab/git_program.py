@@ -25,10 +25,12 @@ _MAX_SAID: Final = 8192  # characters kept of what git says
 # What a user may say to git by the environment; other GIT_ variables belong to whatever called us.
 _KEPT: Final = frozenset(
     {
-        *("GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_EXEC_PATH"),
-        *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"),
+        *("GIT_SSH", "GIT_SSH_COMMAND", "GIT_EXEC_PATH"),
+        *("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSL_CERT", "GIT_SSL_KEY"),
+        *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_COUNT"),
     }
 )
+_KEPT_BEGINNINGS: Final = ("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
 _NO_PROMPTS: Final[Mapping[str, str]] = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "",
@@ -90,7 +92,7 @@ class Git:
         self._monotonic = monotonic
         self._until = monotonic() + GIT_TIMEOUT.total_seconds()
         self._environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k in _KEPT},
+            **{name: value for name, value in os.environ.items() if _is_kept(name)},
             **_NO_PROMPTS,
             **(token.environment if token else {}),
             "GIT_ALLOW_PROTOCOL": _PROTOCOLS[scheme],
@@ -145,6 +147,10 @@ class Git:
                 raise GitTimeoutError(GIT_TIMEOUT)
             step = min(step * 2, _MAX_STEP_S)
         return status
+
+
+def _is_kept(name: str) -> bool:
+    return not name.startswith("GIT_") or name in _KEPT or name.startswith(_KEPT_BEGINNINGS)
 
 
 def _size_bytes(folder: Path) -> int:

@@ -16,7 +16,7 @@ PREFIX: Final = "git+"
 FORM: Final = "git+https://HOST/OWNER/REPO[@TAG, BRANCH OR COMMIT][#subdirectory=PATH]"
 _SCHEMES: Final = ("https", "ssh", "file", "http")
 _WEB: Final = frozenset({"https", "http"})
-_MAX_REFERENCE: Final = 2048  # characters
+_MAX_REFERENCE: Final = 1024  # characters
 _SUBDIRECTORY: Final = "subdirectory"
 _HOST: Final = re.compile(r"[A-Za-z0-9\[](?:[A-Za-z0-9.:\[\]_-]*)", re.ASCII)
 _USER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)

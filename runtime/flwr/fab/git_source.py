@@ -88,9 +88,7 @@ class _Repository:
         if not refs:
             raise GitEmptyError(self._reference)
         self._create(refs)
-        if not name:
-            self._bring("HEAD")
-        elif (ref := _find_ref(name, refs)) is not None:
+        if (ref := _find_ref(name or "HEAD", refs)) is not None:
             self._bring(ref)
         elif not _COMMIT_PREFIX.fullmatch(name) or not self._bring_commit(name):
             raise GitRefNotFoundError(self._reference, _short_names(refs))

@@ -22,6 +22,7 @@ from flwr.fab.git_reference import parse_git_reference
 from flwr.fab.git_source import FetchedApp, fetch_app
 from flwr.fab.opened import opened_from_git
 from tests.fakes.git_host import commit, git, git_host, make_repository
+from tests.harness.program import eventually
 from tests.unit.fab import given
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="no git program")
@@ -149,6 +150,23 @@ def test_a_name_like_no_other_lists_some(repository: Repository, workplace: Path
         fetched(f"{repository.url}@deadbeefdead", workplace)
 
 
+def test_a_repository_without_a_default_branch_lists_the_others(
+    tmp_path: Path, workplace: Path
+) -> None:
+    path = make_repository(tmp_path / "repo")
+    commit(path, FILES)
+    git(path, "symbolic-ref", "HEAD", "refs/heads/absent")
+    with pytest.raises(GitRefNotFoundError, match="no default branch; there are, among 1: main"):
+        fetched(f"git+file://{path}", workplace)
+
+
+def test_a_repository_with_long_commit_ids_is_read(tmp_path: Path, workplace: Path) -> None:
+    path = make_repository(tmp_path / "repo", "--object-format=sha256")
+    wanted = commit(path, FILES)
+    assert len(wanted) == 64
+    assert fetched(f"git+file://{path}@{wanted}", workplace).origin.commit == wanted
+
+
 @pytest.mark.row("S45")
 def test_a_folder_without_a_project_names_those_with_one(
     repository: Repository, tmp_path: Path, workplace: Path
@@ -266,19 +284,23 @@ def test_files_above_the_limits_are_refused_before_they_are_read() -> None:
 
 @pytest.mark.row("S45")
 def test_a_git_that_hangs_is_ended_with_all_it_started(
-    repository: Repository, tmp_path: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "bin" / "git"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\nsleep 60 & echo $! > {tmp_path}/pid\nwait\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
-    instants = iter([0.0, 0.0, 0.0, 10_000.0])
-    run = git_program.Git(workplace, scheme="file", monotonic=lambda: next(instants))
+    started = tmp_path / "pid"
+
+    def now() -> float:
+        return 10_000.0 if started.exists() and started.read_text() else 0.0
+
+    run = git_program.Git(workplace, scheme="file", monotonic=now)
     with pytest.raises(GitTimeoutError, match="within 180 s"):
         run.call("ls-remote")
-    child = int((tmp_path / "pid").read_text())
-    assert not _lives(child)
+    child = int(started.read_text())
+    eventually(lambda: not _lives(child), timeout=5)
 
 
 def _lives(pid: int) -> bool:
