@@ -21,8 +21,8 @@ _CALM_CORES: Final = 0.25
 _CALM_STEP_S: Final = 0.5
 _NODE_PATIENCE_S: Final = 12.0  # to come online, for each node: upstream's start one by one
 
-LINK: Final = "superlink"
-NODES: Final = "nodes"
+SERVER: Final = "server"
+SITES: Final = "sites"
 
 
 class NotMeasuredError(Exception):
@@ -117,7 +117,7 @@ class MeasuredFederation(Federation):
         """Start a program as one that is counted; its name says which part it plays."""
         kind, _, number = name.partition("-")
         site = int(number or 0)
-        group = NODES if site else LINK
+        group = SITES if site else SERVER
         program = super().start_command(name, self.meter.argv(group, argv), env)
         self.meter.follow(group, program.pid)
         self.roots.append(Root(program.pid, "supernode" if kind == "node" else kind, site))

@@ -3,8 +3,10 @@
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
+
+Write = Callable[[float | None], str]
 
 _NONE: Final = "-"
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -56,17 +57,18 @@ def run_config(plan: Plan, *, nodes: int, size: int, phase_file: Path | None) ->
     return " ".join(f"{key}={json.dumps(value)}" for key, value in values.items())
 
 
+def held(phase_file: Path) -> Callable[[], bool]:
+    """Return what tells whether the app holds a round still."""
+    return lambda: phase_file.exists() and phase_file.read_text() == "held"
+
+
 def measure(federation: MeasuredFederation, plan: Plan, size: int) -> Trial:
     """Run the app in a federation that is not up yet, and return what it cost."""
     online_s = federation.up()
     federation.await_calm(_CALM_S)
     phase_file = federation.root / "phase"
     settings = run_config(plan, nodes=federation.setup.nodes, size=size, phase_file=phase_file)
-
-    def is_held() -> bool:
-        return phase_file.exists() and phase_file.read_text() == "held"
-
-    with Sampler(federation.meter, federation.roots, is_held) as sampler:
+    with Sampler(federation.meter, federation.roots, held(phase_file)) as sampler:
         submitted = time.monotonic()
         done = federation.flwr(
             *("run", str(APP), CONNECTION, "--stream", "--run-config", settings),

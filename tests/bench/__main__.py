@@ -1,0 +1,165 @@
+"""``make bench``: measure, print, and write a report and a picture."""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from rich.console import Console
+
+from tests.bench import limits, plot, results, surroundings, tables
+from tests.bench.accounting import open_meter
+from tests.bench.cases import CASES, Case, choose
+from tests.bench.federations import SIDES
+from tests.bench.goals import GOALS
+from tests.bench.results import Report
+from tests.bench.runner import deadline, run_case, shorten
+from tests.harness.toolset import ROOT
+
+PICTURE: Final = ROOT / "docs" / "pictures" / "bench.png"
+REPORTS: Final = ROOT / ".state" / "bench"
+_WIDTH: Final = 150  # where the output is no terminal
+_LIMITS_S: Final = 120.0
+
+
+def main() -> int:
+    """Run the command line."""
+    args = _parser().parse_args()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    if args.plot_of:
+        picture = PICTURE if args.publish else args.plot_of.with_suffix(".png")
+        return _plot(results.read(args.plot_of), picture, console)
+    try:
+        cases = choose(CASES, names=args.case, counts=args.nodes, everything=args.all)
+    except LookupError as error:
+        console.print(f"{error}; --list shows what there is", markup=False)
+        return 2
+    if not args.all and not args.containers and not any("containers" in n for n in args.case):
+        cases = [case for case in cases if not case.needs_engine]
+    if args.list:
+        return _list(cases if args.case or args.nodes else CASES, console)
+    return _measure(cases, args, console)
+
+
+def _measure(cases: Sequence[Case], args: argparse.Namespace, console: Console) -> int:
+    signal.signal(signal.SIGTERM, _interrupt)
+    surroundings.adopt_orphans()
+    # Containers publish their ports on the machine's own loopback.
+    is_private = not any(c.needs_engine for c in cases) and surroundings.enter_private_network()
+    report = _new_report(is_private=is_private)
+    watch, begun = surroundings.NoiseWatch(), time.monotonic()
+    try:
+        _run_all(cases, args, report, console)
+        report.is_complete = True
+    except KeyboardInterrupt:
+        console.print("Interrupted: here is what was measured until then.", style="bold")
+    finally:
+        surroundings.end_everything_below()
+    report.noise, report.seconds = watch.noise(), time.monotonic() - begun
+    tables.show(report, console)
+    path = args.json or REPORTS / f"{report.started_at.replace(':', '')}.json"
+    results.write(report, (goal.row(report) for goal in GOALS), path)
+    console.print(f"Written: {path}", highlight=False)
+    _plot(report, path.with_suffix(".png"), console)
+    if args.publish:
+        _plot(report, PICTURE, console)
+    has_failed = any(result.status == results.FAILED for result in report.results)
+    return 1 if has_failed or not report.is_complete else 0
+
+
+def _run_all(
+    cases: Sequence[Case], args: argparse.Namespace, report: Report, console: Console
+) -> None:
+    begun = time.monotonic()
+
+    def say(what: str) -> None:
+        console.print(f"[dim]{time.monotonic() - begun:6.0f} s[/]  {what}", highlight=False)
+
+    if not args.no_limits:
+        say("this machine's limits")
+        try:
+            with deadline(_LIMITS_S):
+                report.limits = limits.measure_apart()
+        except Exception as error:  # noqa: BLE001  # rounds can be measured all the same
+            say(f"not measured: {shorten(str(error))}")
+        surroundings.end_everything_below()
+    for case in cases:
+        run_case(case, report.results, sides=args.side, repeats=args.repeats, say=say)
+
+
+def _new_report(*, is_private: bool) -> Report:
+    meter = open_meter()
+    meter.close()
+    return Report(
+        started_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        commit=surroundings.commit(),
+        machine=surroundings.facts(),
+        versions={
+            "ours": version("flwr-compose"),
+            "upstream": SIDES["upstream"].link.name.removeprefix("upstream-"),
+            **{name: version(name) for name in ("grpcio", "numpy", "protobuf", "SQLAlchemy")},
+        },
+        accounting=meter.method,
+        private_network=is_private,
+    )
+
+
+def _plot(report: Report, picture: Path, console: Console) -> int:
+    try:
+        plot.draw(report, picture)
+    except plot.NothingToDrawError as reason:
+        console.print(f"No picture: {reason}", markup=False)
+        return 1
+    console.print(f"Drawn: {picture}", highlight=False)
+    return 0
+
+
+def _list(cases: Sequence[Case], console: Console) -> int:
+    for case in cases:
+        default = "default" if case.is_default else ""
+        sides = " ".join(case.sides)
+        console.print(f"{case.name:22} {default:8} {sides:14} {case.title}", highlight=False)
+    return 0
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in _words(text)]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description="Measure ours and upstream's release of the contract side by side.",
+        epilog="tests/bench/README.md says what is measured, and how to read it.",
+    )
+    add = parser.add_argument
+    add("--list", action="store_true", help="show the cases and exit")
+    add("--all", action="store_true", help="every case, instead of some that take ten minutes")
+    add("--case", type=_words, default=[], metavar="NAME,...", help="only these cases")
+    add("--nodes", type=_numbers, default=[], metavar="N,...", help="only with so many nodes")
+    add("--side", type=_words, default=list(SIDES), metavar="SIDE,...", help="only these sides")
+    add("--containers", action="store_true", help="also in containers; needs Docker Engine")
+    add("--repeats", type=int, metavar="N", help="runs of each case on each side, in turns")
+    add("--no-limits", action="store_true", help="do not measure the machine's limits")
+    add("--json", type=Path, metavar="FILE", help="where the report goes (default: .state/bench)")
+    add("--publish", action="store_true", help="also draw docs/pictures/bench.png")
+    add("--plot-of", type=Path, metavar="REPORT", help="draw a former report, measure nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

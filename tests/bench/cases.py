@@ -1,0 +1,183 @@
+"""What is measured: every case by name, and how it is measured."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.bench.federations import SIDES, NotMeasuredError, Setup
+from tests.bench.idle import run_idle, run_light
+from tests.bench.simulations import run_simulation
+from tests.bench.trial import Plan, Trial, run_trial
+
+Measure = Callable[[Path, str], Trial]
+
+KB: Final = 1_000
+MB: Final = 1_000_000
+BOTH: Final = ("upstream", "ours")
+OURS_ALONE: Final = ("ours",)
+# 325 MB a site and a CPU second for each message: more than these are no federation on two cores.
+UPSTREAM_MOST_NODES: Final = 20
+
+_OURS: Final = Plan()
+_OURS_LARGE: Final = Plan(warm=1, least=3, most=20, seconds=6.0)
+_UPSTREAM: Final = Plan(warm=1, least=2, most=2, seconds=0.0)
+_SIMULATED: Final = Plan(warm=2, least=3, most=20, seconds=4.0, hold_s=0.002)
+_SIMULATED_UPSTREAM: Final = Plan(warm=1, least=1, most=2, seconds=6.0, hold_s=0.0)
+_IDLE_S: Final = 20.0
+_LIGHT_S: Final = 60.0  # whole numbers of held pulls and of heartbeats
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row of the table."""
+
+    family: str
+    count: int  # of nodes, or of simulated clients
+    title: str
+    measure: Measure
+    sides: Sequence[str] = BOTH
+    is_default: bool = False
+    repeats: int = 1
+    deadline_s: float = 300.0
+    why_not: dict[str, str] = field(default_factory=dict)  # side -> why it is not measured at all
+
+    @property
+    def name(self) -> str:
+        """Return what ``--case`` calls it."""
+        return f"{self.family}@{self.count}"
+
+    @property
+    def needs_engine(self) -> bool:
+        """True when its programs are containers."""
+        return self.family.startswith("containers")
+
+
+def rounds(
+    family: str,
+    count: int,
+    size: int,
+    setup: Setup,
+    *,
+    sides: Sequence[str] = BOTH,
+    is_default: bool = False,
+    repeats: int = 1,
+    deadline_s: float = 300.0,
+) -> Case:
+    """Return a case of whole federations that run rounds."""
+
+    def measure(root: Path, side: str) -> Trial:
+        small = _OURS if size < MB else _OURS_LARGE
+        plan = small if side == "ours" else _UPSTREAM
+        return run_trial(root, SIDES[side], setup, plan, size)
+
+    refused = {}
+    if count > UPSTREAM_MOST_NODES and "upstream" in sides:
+        refused["upstream"] = f"{count} of upstream's sites would need {count * 0.325:.0f} GB"
+    title = f"{_written(size)}, {count} nodes{_described(setup)}"
+    if "mixed" in sides:
+        title += ", upstream's on our SuperLink"
+    return Case(family, count, title, measure, sides, is_default, repeats, deadline_s, refused)
+
+
+def _idle(count: int, *, sides: Sequence[str], is_default: bool) -> Case:
+    def measure(root: Path, side: str) -> Trial:
+        return run_idle(root, SIDES[side], Setup(nodes=count), _IDLE_S)
+
+    title = f"idle, {count} nodes"
+    return Case("idle", count, title, measure, sides, is_default, deadline_s=240)
+
+
+def _light(count: int, *, is_default: bool) -> Case:
+    def measure(root: Path, _: str) -> Trial:
+        return run_light(root, count, _LIGHT_S)
+
+    title = f"idle, {count:,} light nodes"
+    deadline_s = 200 + count * 0.06
+    return Case("idle-light", count, title, measure, OURS_ALONE, is_default, 1, deadline_s)
+
+
+def _simulation(family: str, size: int, *, is_default: bool) -> Case:
+    count = 1000
+
+    def measure(root: Path, side: str) -> Trial:
+        plan = _SIMULATED if side == "ours" else _SIMULATED_UPSTREAM
+        return run_simulation(root, side, plan, clients=count, size=size)
+
+    title = f"simulation, {_written(size)}, {count:,} clients"
+    return Case(family, count, title, measure, BOTH, is_default, 1, 300.0)
+
+
+def _in_containers(count: int) -> Case:
+    def measure(root: Path, _: str) -> Trial:
+        try:
+            from tests.bench.containers import run_contained
+        except ImportError as cause:
+            raise NotMeasuredError(f"needs the development tools: {cause}") from cause
+        return run_contained(root, count, _OURS, KB)
+
+    title = f"1 kB, {count} nodes, containers"
+    return Case("containers-1kB", count, title, measure, OURS_ALONE, deadline_s=300)
+
+
+def choose(
+    cases: Sequence[Case], *, names: Sequence[str], counts: Sequence[int], everything: bool
+) -> list[Case]:
+    """Return the cases that were asked for.
+
+    Args:
+        cases: what there is.
+        names: families or full names; none: the default cases.
+        counts: numbers of nodes to keep; none: all.
+        everything: all there is instead of the default cases.
+    """
+    named = [case for case in cases if case.family in names or case.name in names]
+    if names and not named:
+        raise LookupError(f"no case is called {', '.join(names)}")
+    plain = [case for case in cases if case.is_default or everything]
+    chosen = [c for c in (named if names else plain) if not counts or c.count in counts]
+    if not chosen:
+        raise LookupError(f"no chosen case has {', '.join(map(str, counts))} nodes")
+    return chosen
+
+
+def _written(size: int) -> str:
+    return f"{size // MB} MB" if size >= MB else f"{size // KB} kB"
+
+
+def _described(setup: Setup) -> str:
+    parts = [
+        ", TLS" if setup.tls else "",
+        " + PostgreSQL" if setup.postgres else "",
+        ", isolation process" if setup.isolation == "process" else "",
+    ]
+    return "".join(parts)
+
+
+CASES: Final[Sequence[Case]] = (
+    rounds("rounds-1kB", 2, KB, Setup(2), is_default=True, repeats=2),
+    rounds("rounds-1kB", 5, KB, Setup(5)),
+    rounds("rounds-1kB", 10, KB, Setup(10), is_default=True, deadline_s=400),
+    rounds("rounds-1kB", 20, KB, Setup(20), deadline_s=800),
+    rounds("rounds-1kB", 40, KB, Setup(40), deadline_s=400),
+    rounds("rounds-1MB", 2, MB, Setup(2)),
+    rounds("rounds-50MB", 2, 50 * MB, Setup(2), is_default=True),
+    rounds("rounds-500MB", 2, 500 * MB, Setup(2), deadline_s=600),
+    rounds("rounds-50MB", 10, 50 * MB, Setup(10), deadline_s=900),
+    rounds("tls-1kB", 2, KB, Setup(2, tls=True), sides=OURS_ALONE, is_default=True),
+    rounds("tls-1kB", 10, KB, Setup(10, tls=True), deadline_s=600),
+    rounds("tls-50MB", 2, 50 * MB, Setup(2, tls=True)),
+    rounds("postgres-1kB", 2, KB, Setup(2, tls=True, postgres=True), sides=OURS_ALONE),
+    rounds("postgres-1kB", 10, KB, Setup(10, tls=True, postgres=True), sides=OURS_ALONE),
+    rounds("process-1kB", 2, KB, Setup(2, isolation="process")),
+    rounds("process-1kB", 10, KB, Setup(10, isolation="process"), deadline_s=600),
+    rounds("mixed-1kB", 2, KB, Setup(2), sides=("mixed",)),
+    rounds("mixed-1kB", 10, KB, Setup(10), sides=("mixed",), deadline_s=400),
+    _idle(10, sides=BOTH, is_default=False),
+    _light(1_000, is_default=True),
+    _light(10_000, is_default=False),
+    _simulation("simulation-1kB", KB, is_default=True),
+    _simulation("simulation-1MB", MB, is_default=True),
+    _in_containers(2),
+    _in_containers(10),
+)

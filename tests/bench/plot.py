@@ -1,0 +1,115 @@
+"""The picture of a report: time, CPU and memory of a round, ours beside upstream's."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tests.bench import figures
+from tests.bench.results import Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLOURS: Final = {"upstream": "#b8bec6", "ours": "#1664c0"}
+_INK: Final = "#24292f"
+_LABEL_SPACE: Final = 1.9  # of an axis, as a factor on the longest bar or on its logarithm
+_BAR: Final = 0.38
+_ROW_IN: Final = 0.62
+_WIDTH_IN: Final = 11.0
+_DPI: Final = 160
+
+
+class NothingToDrawError(Exception):
+    """A report holds no round of ours, or there is nothing to draw with."""
+
+
+_PANELS: Final = (
+    ("round_s", "Time per round", figures.seconds, True),
+    ("cpu_s", "CPU time per round", figures.seconds, True),
+    ("total_mb", "Memory, all processes", figures.megabytes, False),
+)
+
+
+def draw(report: Report, path: Path) -> None:
+    """Write a PNG that can be read at the width of a README."""
+    cases = [name for name in report.cases() if report.figure(name, "ours", "round_s")]
+    if not cases:
+        raise NothingToDrawError("no round of ours was measured")
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise NothingToDrawError("pip install -e '.[bench]' installs matplotlib") from None
+    figure = Figure(
+        figsize=(_WIDTH_IN, 1.45 + _ROW_IN * len(cases)), dpi=_DPI, layout="constrained"
+    )
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)
+    for axes, (name, title, write, is_log) in zip(grid[0], _PANELS, strict=True):
+        _panel(axes, report, cases, name, is_log=is_log)
+        _label(axes, report, cases, name, write)
+        axes.set_title(title, fontsize=12, color=_INK, loc="left", pad=8)
+    titles = {result.case: result.title for result in report.results}
+    grid[0][0].set_yticks(range(len(cases)), [_wrapped(titles[name]) for name in cases])
+    grid[0][0].invert_yaxis()
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False, fontsize=11)
+    figure.supxlabel(_caption(report), fontsize=8.5, color="#57606a", x=0.01, ha="left")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, facecolor="white")
+
+
+def _panel(axes: "Axes", report: Report, cases: Sequence[str], name: str, *, is_log: bool) -> None:
+    for offset, side in ((-_BAR / 2, "upstream"), (_BAR / 2, "ours")):
+        rows = [(i, report.figure(case, side, name)) for i, case in enumerate(cases)]
+        bars = [(i + offset, value) for i, value in rows if value]
+        label = f"upstream {report.versions['upstream']}" if side == "upstream" else "flwr-compose"
+        places, widths = [y for y, _ in bars], [value for _, value in bars]
+        axes.barh(places, widths, height=_BAR, color=_COLOURS[side], label=label, log=is_log)
+    for spine in ("top", "right", "bottom", "left"):
+        axes.spines[spine].set_visible(False)
+    axes.tick_params(length=0, labelsize=10.5, labelcolor=_INK)
+    axes.xaxis.set_visible(False)
+    low, high = axes.get_xlim()
+    if is_log:
+        least = min(value for case in cases if (value := report.figure(case, "ours", name)))
+        low = least / 3
+        axes.set_xlim(low, high * (high / low) ** 0.55)
+    else:
+        axes.set_xlim(0, high * _LABEL_SPACE)
+
+
+def _label(
+    axes: "Axes",
+    report: Report,
+    cases: Sequence[str],
+    name: str,
+    write: "figures.Write",
+) -> None:
+    for row, case in enumerate(cases):
+        theirs, ours = (report.figure(case, side, name) for side in ("upstream", "ours"))
+        if theirs:
+            text = f" {write(theirs)}"
+            axes.text(theirs, row - _BAR / 2, text, va="center", fontsize=9.5, color="#57606a")
+        if ours:
+            text = f" {write(ours)}"
+            if theirs:
+                text += f"  ({figures.ratio(theirs, ours)} less)"
+            axes.text(
+                ours, row + _BAR / 2, text, va="center", fontsize=9.5, color=_INK, weight="bold"
+            )
+
+
+def _wrapped(title: str) -> str:
+    """Put what follows the second comma on a line of its own."""
+    parts = title.split(", ")
+    return "\n".join(filter(None, [", ".join(parts[:2]), ", ".join(parts[2:])]))
+
+
+def _caption(report: Report) -> str:
+    machine = report.machine
+    noise = f"; {report.noise}" if report.noise and report.noise.is_loud else ""
+    return (
+        f"Medians, logarithmic axes for times. {machine['cores']} cores, "
+        f"{machine['processor']}, {report.started_at[:10]}, commit {report.commit}{noise}"
+    )
