@@ -1,0 +1,25 @@
+"""The commands of ``flwr`` as typer knows them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from flwr.cli.main import app
+
+
+def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield every command a user is shown, with its words, in the order of the help."""
+    root: Any = typer.main.get_command(app) if group is None else group
+    for name, command in root.commands.items():
+        if command.hidden:
+            continue
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+def options(command: Any) -> set[str]:
+    """Return the names of a command's options."""
+    return {option for parameter in command.params for option in parameter.opts}
