@@ -1,5 +1,6 @@
 """The picture of a report: time, CPU and memory of a round, ours beside upstream's."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 
 _COLOURS: Final = {"upstream": "#b8bec6", "ours": "#1664c0"}
 _INK: Final = "#24292f"
-_LABEL_SPACE: Final = 1.9  # of an axis, as a factor on the longest bar or on its logarithm
+_FAINT: Final = "#57606a"
+_LABEL_SPACE: Final = 1.9  # of an axis, as a factor on its longest bar
 _BAR: Final = 0.38
 _ROW_IN: Final = 0.62
 _WIDTH_IN: Final = 11.0
@@ -54,29 +56,56 @@ def draw(report: Report, path: Path) -> None:
     grid[0][0].invert_yaxis()
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False, fontsize=11)
-    figure.supxlabel(_caption(report), fontsize=8.5, color="#57606a", x=0.01, ha="left")
+    figure.supxlabel(_caption(report), fontsize=8.5, color=_FAINT, x=0.01, ha="left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, facecolor="white")
 
 
 def _panel(axes: "Axes", report: Report, cases: Sequence[str], name: str, *, is_log: bool) -> None:
     for offset, side in ((-_BAR / 2, "upstream"), (_BAR / 2, "ours")):
-        rows = [(i, report.figure(case, side, name)) for i, case in enumerate(cases)]
-        bars = [(i + offset, value) for i, value in rows if value]
+        bars = [
+            (row + offset * _has_both(report, case, name), value)
+            for row, case in enumerate(cases)
+            if (value := report.figure(case, side, name))
+        ]
         label = f"upstream {report.versions['upstream']}" if side == "upstream" else "flwr-compose"
         places, widths = [y for y, _ in bars], [value for _, value in bars]
         axes.barh(places, widths, height=_BAR, color=_COLOURS[side], label=label, log=is_log)
     for spine in ("top", "right", "bottom", "left"):
         axes.spines[spine].set_visible(False)
     axes.tick_params(length=0, labelsize=10.5, labelcolor=_INK)
-    axes.xaxis.set_visible(False)
-    low, high = axes.get_xlim()
+    axes.tick_params(axis="x", labelsize=8.5, labelcolor=_FAINT)
+    axes.xaxis.grid(visible=True, color="#e4e7eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    measured = [v for c in cases for s in _COLOURS if (v := report.figure(c, s, name))]
     if is_log:
-        least = min(value for case in cases if (value := report.figure(case, "ours", name)))
-        low = least / 3
-        axes.set_xlim(low, high * (high / low) ** 0.55)
+        low, high = decades(measured)
+        ticks = [10.0**power for power in range(low, high + 1)]
+        axes.set_xlim(ticks[0], max(measured) * (max(measured) / ticks[0]) ** 0.62)
+        axes.set_xticks(ticks, [decade(power) for power in range(low, high + 1)], minor=False)
+        axes.minorticks_off()
     else:
-        axes.set_xlim(0, high * _LABEL_SPACE)
+        axes.set_xlim(0, max(measured) * _LABEL_SPACE)
+        axes.set_xticks([0])
+        axes.xaxis.set_visible(False)
+
+
+def decades(values: Sequence[float]) -> tuple[int, int]:
+    """Return the powers of ten that enclose some values: at the left, room for every bar."""
+    return math.floor(math.log10(min(values) * 0.7)), math.floor(math.log10(max(values)))
+
+
+def decade(power: int) -> str:
+    """Write a power of ten seconds as an axis does."""
+    unit, shift = ("s", 0) if power >= 0 else ("ms", 3) if power >= -3 else ("µs", 6)
+    return f"{10 ** (power + shift)} {unit}"
+
+
+def change(theirs: float, ours: float) -> str:
+    """Write how much less ours is, or how much more."""
+    if theirs >= ours:
+        return f"{figures.times(theirs / ours)} less"
+    return f"{figures.times(ours / theirs)} more"
 
 
 def _label(
@@ -90,14 +119,18 @@ def _label(
         theirs, ours = (report.figure(case, side, name) for side in ("upstream", "ours"))
         if theirs:
             text = f" {write(theirs)}"
-            axes.text(theirs, row - _BAR / 2, text, va="center", fontsize=9.5, color="#57606a")
+            axes.text(theirs, row - _BAR / 2, text, va="center", fontsize=9.5, color=_FAINT)
         if ours:
             text = f" {write(ours)}"
             if theirs:
-                text += f"  ({figures.ratio(theirs, ours)} less)"
-            axes.text(
-                ours, row + _BAR / 2, text, va="center", fontsize=9.5, color=_INK, weight="bold"
-            )
+                text += f"  ({change(theirs, ours)})"
+            place = row + _BAR / 2 * _has_both(report, case, name)
+            axes.text(ours, place, text, va="center", fontsize=9.5, color=_INK, weight="bold")
+
+
+def _has_both(report: Report, case: str, name: str) -> bool:
+    """Tell whether a row has two bars: one alone sits in the middle."""
+    return all(report.figure(case, side, name) for side in _COLOURS)
 
 
 def _wrapped(title: str) -> str:
