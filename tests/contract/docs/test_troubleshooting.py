@@ -14,6 +14,7 @@ OF_OTHERS: Final = (
     "port is already allocated",
     "address already in use",
     "No such image",
+    "dependency failed to start",
     "pull access denied",
     "failed to solve",
     "ModuleNotFoundError",
