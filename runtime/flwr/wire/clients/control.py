@@ -145,8 +145,9 @@ class ControlClient:
             response_deserializer=control_pb2.StreamLogsResponse.FromString,
         )
         request = control_pb2.StreamLogsRequest(run_id=run_id, after_timestamp=after)
-        call = send(request, timeout=timeout_s, metadata=_VERSION)
+        call = send(request, timeout=timeout_s, metadata=self._headers())
         try:
+            self._keep(call)
             for chunk in call:
                 yield chunk.log_output, chunk.latest_timestamp
         except grpc.RpcError as cause:
