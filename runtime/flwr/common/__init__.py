@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         ndarrays_to_parameters,
         parameters_to_ndarrays,
     )
-    from flwr.common.record.conversion import array_from_numpy
+    from flwr.common.record.conversion_utils import array_from_numpy
     from flwr.common.record.former_names import (
         ConfigsRecord,
         MetricsRecord,
@@ -172,7 +172,7 @@ __getattr__ = legacy_names(
         "Scalar": (_TYPES, "the values of flwr.app.ConfigRecord"),
         "ServerMessage": (_TYPES, _CONTENT),
         "Status": (_TYPES, "flwr.app.Error"),
-        "array_from_numpy": (f"{__name__}.record.conversion", "flwr.app.Array(ndarray)"),
+        "array_from_numpy": (f"{__name__}.record.conversion_utils", "flwr.app.Array(ndarray)"),
         "bytes_to_ndarray": (_PARAMETER, "flwr.app.Array.numpy"),
         "configure": (f"{__name__}.logger", "the module logging"),
         "event": (f"{__name__}.telemetry", "nothing: no telemetry is sent"),

@@ -1,12 +1,14 @@
 """Nested and flat configuration, for apps that import it from here."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from flwr.app import ConfigRecord
 from flwr.app.user_config import UserConfig, UserConfigValue
 from flwr.core.errors import FlwrError
 from flwr.core.run_config import flatten, parse_pairs, unflatten
+from flwr.fab.manifest import check_document, parse_document
 
 
 def flatten_dict(raw_dict: Mapping[str, Any] | None, parent_key: str = "") -> UserConfig:
@@ -51,6 +53,22 @@ def parse_config_args(config: list[str] | None, flatten: bool = True) -> dict[st
     except FlwrError as error:
         raise ValueError(error.message) from error
     return dict(flat) if flatten else unflatten(flat)
+
+
+def get_project_config(project_dir: str | Path) -> dict[str, Any]:
+    """Return the checked ``pyproject.toml`` of the app in ``project_dir``.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it describes no app; all problems are listed.
+    """
+    content = (Path(project_dir) / "pyproject.toml").read_bytes()
+    try:
+        document = parse_document(content)
+        check_document(document)
+    except FlwrError as error:
+        raise ValueError(error.message) from error
+    return dict(document)
 
 
 def user_config_to_configrecord(config: UserConfig) -> ConfigRecord:

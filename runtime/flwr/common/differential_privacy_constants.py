@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from flwr.clientapp.mod.dp_central import CLIPPING_NORM_KEY, NORM_BIT_KEY
+from flwr.clientapp.mod.centraldp_mods import CLIPPING_NORM_KEY, NORM_BIT_KEY
 
 KEY_CLIPPING_NORM: Final = CLIPPING_NORM_KEY
 KEY_NORM_BIT: Final = NORM_BIT_KEY

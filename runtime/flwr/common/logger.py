@@ -14,6 +14,9 @@ __all__ = [
     "logger",
     "set_logger_propagation",
     "update_console_handler",
+    "warn_deprecated_feature",
+    "warn_preview_feature",
+    "warn_unsupported_feature",
 ]
 
 FLOWER_LOGGER: Final = logger
@@ -77,6 +80,21 @@ def set_logger_propagation(child_logger: logging.Logger, value: bool = True) -> 
     """Let ``child_logger`` hand its records on to its parents, or not."""
     child_logger.propagate = value
     return child_logger
+
+
+def warn_preview_feature(name: str) -> None:
+    """Log that a feature may still change."""
+    log(logging.WARNING, "PREVIEW FEATURE: %s (it may change, or go again)", name)
+
+
+def warn_deprecated_feature(name: str) -> None:
+    """Log that a feature will go."""
+    log(logging.WARNING, "DEPRECATED FEATURE: %s (it will be removed)", name)
+
+
+def warn_unsupported_feature(name: str) -> None:
+    """Log that nobody looks after a feature."""
+    log(logging.WARNING, "UNSUPPORTED FEATURE: %s (use it at your own risk)", name)
 
 
 def _consoles() -> list[logging.Handler]:

@@ -38,6 +38,27 @@ class Run:
     clientapp_runtime: float
     run_type: str = ""
 
+    @classmethod
+    def create_empty(cls, run_id: int) -> "Run":
+        """Return a run of which nothing but the id is known, as fakes of a Grid need it."""
+        return cls(
+            run_id=run_id,
+            fab_id="",
+            fab_version="",
+            fab_hash="",
+            override_config={},
+            pending_at="",
+            starting_at="",
+            running_at="",
+            finished_at="",
+            status=RunStatus("", "", ""),
+            flwr_aid="",
+            federation="",
+            bytes_sent=0,
+            bytes_recv=0,
+            clientapp_runtime=0.0,
+        )
+
 
 def describe(run: core.Run) -> Run:
     """Return what an app may know of ``run``."""

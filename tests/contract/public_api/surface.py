@@ -29,7 +29,10 @@ MODULES: dict[str, str | None] = {
     "flwr.common": None,
     "flwr.common.config": "flatten_dict unflatten_dict get_project_config",
     "flwr.common.constant": None,
-    "flwr.common.logger": "LOGGER_NAME FLOWER_LOGGER log configure update_console_handler",
+    "flwr.common.logger": (
+        "LOGGER_NAME FLOWER_LOGGER log configure update_console_handler warn_deprecated_feature "
+        "warn_preview_feature warn_unsupported_feature"
+    ),
     "flwr.common.parameter": None,
     "flwr.common.record": None,
     "flwr.common.recorddict_compat": None,
@@ -54,6 +57,102 @@ MODULES: dict[str, str | None] = {
     "flwr.server.workflow.constant": None,
     "flwr.simulation": None,
 }
+# What apps import from the module that defines it, as editors complete it.
+DEEP_MODULES: dict[str, str] = {
+    "flwr.client.client": "Client",
+    "flwr.client.mod.centraldp_mods": "adaptiveclipping_mod fixedclipping_mod",
+    "flwr.client.mod.comms_mods": "arrays_size_mod message_size_mod",
+    "flwr.client.mod.localdp_mod": "LocalDpMod",
+    "flwr.client.mod.secure_aggregation": "secagg_mod secaggplus_mod",
+    "flwr.client.numpy_client": "NumPyClient",
+    "flwr.clientapp.client_app": "ClientApp",
+    "flwr.clientapp.mod.centraldp_mods": "adaptiveclipping_mod fixedclipping_mod",
+    "flwr.clientapp.mod.localdp_mod": "LocalDpMod",
+    "flwr.common.context": "Context",
+    "flwr.common.differential_privacy": (
+        "adaptive_clip_inputs_inplace add_gaussian_noise_inplace add_gaussian_noise_to_params "
+        "add_localdp_gaussian_noise_to_params clip_inputs_inplace "
+        "compute_adaptive_clip_model_update compute_adaptive_noise_params "
+        "compute_clip_model_update compute_stdv get_norm"
+    ),
+    "flwr.common.message": (
+        "DEFAULT_TTL Error Message MessageInitializationError Metadata make_message "
+        "remove_content_from_message"
+    ),
+    "flwr.common.record.array": "Array",
+    "flwr.common.record.arrayrecord": "ArrayRecord",
+    "flwr.common.record.configrecord": "ConfigRecord",
+    "flwr.common.record.conversion_utils": "array_from_numpy",
+    "flwr.common.record.metricrecord": "MetricRecord",
+    "flwr.common.record.recorddict": "RecordDict",
+    "flwr.common.secure_aggregation.crypto.shamir": "combine_shares create_shares",
+    "flwr.common.secure_aggregation.quantization": "dequantize quantize",
+    "flwr.server.compat.grid_client_proxy": "GridClientProxy",
+    "flwr.server.compat.legacy_context": "LegacyContext",
+    "flwr.server.grid.grid": "Driver Grid",
+    "flwr.server.server_app": "ServerApp ServerAppCallable ServerFn",
+    "flwr.server.server_config": "ServerConfig",
+    "flwr.server.serverapp_components": "ServerAppComponents",
+    "flwr.server.strategy.bulyan": "Bulyan",
+    "flwr.server.strategy.dp_adaptive_clipping": (
+        "DifferentialPrivacyClientSideAdaptiveClipping "
+        "DifferentialPrivacyServerSideAdaptiveClipping"
+    ),
+    "flwr.server.strategy.dp_fixed_clipping": (
+        "DifferentialPrivacyClientSideFixedClipping DifferentialPrivacyServerSideFixedClipping"
+    ),
+    "flwr.server.strategy.dpfedavg_adaptive": "DPFedAvgAdaptive",
+    "flwr.server.strategy.dpfedavg_fixed": "DPFedAvgFixed",
+    "flwr.server.strategy.fault_tolerant_fedavg": "FaultTolerantFedAvg",
+    "flwr.server.strategy.fedadagrad": "FedAdagrad",
+    "flwr.server.strategy.fedadam": "FedAdam",
+    "flwr.server.strategy.fedavg": "FedAvg",
+    "flwr.server.strategy.fedavg_android": "FedAvgAndroid",
+    "flwr.server.strategy.fedavgm": "FedAvgM",
+    "flwr.server.strategy.fedmedian": "FedMedian",
+    "flwr.server.strategy.fedopt": "FedOpt",
+    "flwr.server.strategy.fedprox": "FedProx",
+    "flwr.server.strategy.fedtrimmedavg": "FedTrimmedAvg",
+    "flwr.server.strategy.fedxgb_bagging": "FedXgbBagging",
+    "flwr.server.strategy.fedxgb_cyclic": "FedXgbCyclic",
+    "flwr.server.strategy.fedyogi": "FedYogi",
+    "flwr.server.strategy.krum": "Krum",
+    "flwr.server.strategy.qfedavg": "QFedAvg",
+    "flwr.server.strategy.strategy": "Strategy",
+    "flwr.server.workflow.default_workflows": "DefaultWorkflow",
+    "flwr.server.workflow.secure_aggregation.secagg_workflow": "SecAggWorkflow",
+    "flwr.server.workflow.secure_aggregation.secaggplus_workflow": (
+        "SecAggPlusWorkflow WorkflowState"
+    ),
+    "flwr.serverapp.server_app": "ServerApp",
+    "flwr.serverapp.strategy.bulyan": "Bulyan",
+    "flwr.serverapp.strategy.dp_adaptive_clipping": (
+        "DifferentialPrivacyClientSideAdaptiveClipping "
+        "DifferentialPrivacyServerSideAdaptiveClipping"
+    ),
+    "flwr.serverapp.strategy.dp_fixed_clipping": (
+        "DifferentialPrivacyClientSideFixedClipping DifferentialPrivacyServerSideFixedClipping"
+    ),
+    "flwr.serverapp.strategy.fedadagrad": "FedAdagrad",
+    "flwr.serverapp.strategy.fedadam": "FedAdam",
+    "flwr.serverapp.strategy.fedavg": "FedAvg",
+    "flwr.serverapp.strategy.fedavgm": "FedAvgM",
+    "flwr.serverapp.strategy.fedmedian": "FedMedian",
+    "flwr.serverapp.strategy.fedprox": "FedProx",
+    "flwr.serverapp.strategy.fedtrimmedavg": "FedTrimmedAvg",
+    "flwr.serverapp.strategy.fedxgb_bagging": "FedXgbBagging",
+    "flwr.serverapp.strategy.fedxgb_cyclic": "FedXgbCyclic",
+    "flwr.serverapp.strategy.fedyogi": "FedYogi",
+    "flwr.serverapp.strategy.krum": "Krum",
+    "flwr.serverapp.strategy.multikrum": "MultiKrum",
+    "flwr.serverapp.strategy.qfedavg": "QFedAvg",
+    "flwr.serverapp.strategy.result": "Result",
+    "flwr.serverapp.strategy.strategy": "Strategy",
+    "flwr.serverapp.strategy.strategy_utils": (
+        "aggregate_arrayrecords aggregate_metricrecords config_to_str log_strategy_start_info "
+        "sample_nodes validate_message_reply_consistency"
+    ),
+}
 PLAIN = (str, int, float, bool, type(None))
 KINDS = {
     inspect.Parameter.POSITIONAL_ONLY: "/",
@@ -69,7 +168,7 @@ def surface() -> dict[str, Described]:
     """Return dotted name to description; an object that was seen before names its first place."""
     found: dict[str, Described] = {}
     seen: dict[int, str] = {}
-    for module_name, names in MODULES.items():
+    for module_name, names in (MODULES | DEEP_MODULES).items():
         try:
             module = importlib.import_module(module_name)
         except ImportError:

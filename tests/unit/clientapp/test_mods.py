@@ -21,8 +21,8 @@ from flwr.clientapp.mod import (
     LocalDpMod,
     adaptiveclipping_mod,
     arrays_size_mod,
-    dp_local,
     fixedclipping_mod,
+    localdp_mod,
     message_size_mod,
 )
 from flwr.clientapp.typing import ClientAppCallable, Mod
@@ -154,7 +154,7 @@ def test_an_error_reply_passes_through(mod: Mod) -> None:
 
 def seeded(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     generator = np.random.RandomState(seed)
-    monkeypatch.setattr(dp_local, "_new_generator", lambda: generator)
+    monkeypatch.setattr(localdp_mod, "_new_generator", lambda: generator)
 
 
 def test_local_noise_has_the_wanted_spread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,5 +38,5 @@ __getattr__ = legacy_names(
         "secagg_mod": (_SECURE, None),
         "secaggplus_mod": (_SECURE, None),
     },
-    submodules={"centraldp_mods", "localdp_mod", "secure_aggregation"},
+    submodules={"centraldp_mods", "comms_mods", "localdp_mod", "secure_aggregation"},
 )

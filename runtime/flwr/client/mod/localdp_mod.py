@@ -6,7 +6,7 @@ from flwr.app.console_log import logger
 from flwr.app.context import Context
 from flwr.app.message import Message
 from flwr.app.message_type import MessageType
-from flwr.clientapp.mod import dp_local
+from flwr.clientapp.mod import localdp_mod
 from flwr.clientapp.typing import ClientAppCallable
 from flwr.common import recorddict_compat as compat
 from flwr.common.differential_privacy import (
@@ -16,7 +16,7 @@ from flwr.common.differential_privacy import (
 from flwr.common.parameter import ndarrays_to_parameters, parameters_to_ndarrays
 
 
-class LocalDpMod(dp_local.LocalDpMod):
+class LocalDpMod(localdp_mod.LocalDpMod):
     """Clips what ``fit`` returns and adds noise; arguments as in ``flwr.clientapp.mod``."""
 
     def __call__(self, msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:

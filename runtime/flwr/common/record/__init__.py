@@ -6,7 +6,7 @@ from flwr.common.legacy_names import legacy_names
 
 if TYPE_CHECKING:
     from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-    from flwr.common.record.conversion import array_from_numpy
+    from flwr.common.record.conversion_utils import array_from_numpy
     from flwr.common.record.former_names import (
         ConfigsRecord,
         MetricsRecord,
@@ -41,7 +41,14 @@ __getattr__ = legacy_names(
         "ParametersRecord": (_OLD, "flwr.app.ArrayRecord"),
         "RecordDict": ("flwr.app", "flwr.app.RecordDict"),
         "RecordSet": (_OLD, "flwr.app.RecordDict"),
-        "array_from_numpy": (f"{__name__}.conversion", "flwr.app.Array(ndarray)"),
+        "array_from_numpy": (f"{__name__}.conversion_utils", "flwr.app.Array(ndarray)"),
     },
-    submodules={"array", "arrayrecord", "configrecord", "metricrecord", "recorddict"},
+    submodules={
+        "array",
+        "arrayrecord",
+        "configrecord",
+        "conversion_utils",
+        "metricrecord",
+        "recorddict",
+    },
 )

@@ -101,14 +101,14 @@ def test_clients_are_told_the_norm_and_not_clipped_again() -> None:
 
 
 def test_the_wrappers_and_the_mods_speak_of_the_same_keys() -> None:
-    from flwr.clientapp.mod import dp_central
+    from flwr.clientapp.mod import centraldp_mods
 
     assert (CLIPPING_NORM_KEY, NORM_BIT_KEY) == (
-        dp_central.CLIPPING_NORM_KEY,
-        dp_central.NORM_BIT_KEY,
+        centraldp_mods.CLIPPING_NORM_KEY,
+        centraldp_mods.NORM_BIT_KEY,
     )
-    assert fixedclipping_mod is dp_central.fixedclipping_mod
-    assert adaptiveclipping_mod is dp_central.adaptiveclipping_mod
+    assert fixedclipping_mod is centraldp_mods.fixedclipping_mod
+    assert adaptiveclipping_mod is centraldp_mods.adaptiveclipping_mod
 
 
 @pytest.mark.parametrize(
