@@ -16,13 +16,12 @@ from typing import Final
 
 import typer
 
-from flwr.control.api import FederationControl, open_control
-from flwr.control.connection import Connection
+from flwr.control.api import CREDENTIALS, FederationControl, open_control
+from flwr.control.connection import CONFIG_FILE, Connection
 from flwr.core.clock import Clock, SystemClock
 from flwr.core.home import flwr_home
 from flwr.core.limits import LOCAL_CONTROL_PORT
 
-CREDENTIALS: Final = "credentials.yaml"
 _PORT_VARIABLE: Final = "FLWR_LOCAL_CONTROL_API_PORT"
 
 
@@ -46,7 +45,7 @@ class Environment:
     @property
     def config_file(self) -> Path:
         """The user's list of connections."""
-        return self.home / "config.toml"
+        return self.home / CONFIG_FILE
 
     @property
     def credentials_file(self) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from flwr.control.connection import Connection
 from flwr.core.clock import SystemClock
@@ -21,6 +21,9 @@ from flwr.core.simulation import SimulationConfig
 if TYPE_CHECKING:
     from flwr.wire.clients.accounts import LoginDetails, Tokens
     from flwr.wire.codec.federations import FederationInfo, Invitations
+
+
+CREDENTIALS: Final = "credentials.yaml"  # the user's logins, below FLWR_HOME
 
 
 class Control(Protocol):

@@ -20,6 +20,7 @@ _LOCAL_ADDRESS: Final = ":local:"
 _DEFAULT: Final = "default"
 _KEYS: Final = frozenset({"address", "insecure", "root-certificates", "federation", "options"})
 _MAX_PORT: Final = 65_535
+CONFIG_FILE: Final = "config.toml"  # the user's connections, below FLWR_HOME
 DEFAULT_CONFIG: Final = """\
 # SuperLinks that `flwr` knows by name.  Keys of an entry: address, insecure, root-certificates
 # (absolute path), federation, options.num-supernodes (for ":local:").

@@ -1,6 +1,7 @@
 """The Python SDK: build images, deploy, submit runs, follow them, get what they leave.
 
-Synchronous and typed.  Every wait has a deadline, every failure is a ``FlwrError`` with a ``hint``.
+Synchronous and typed.  Every wait can be given an end, every failure is a ``FlwrError`` with a
+``hint``.
 docs/sdk.md shows the whole way; deploying needs the extra: ``pip install 'flwr-compose[sdk]'``.
 """
 
@@ -16,7 +17,9 @@ from flwr.core.errors import (
     UnavailableError,
 )
 from flwr.core.node import NodeStatus
+from flwr.core.origin import Origin
 from flwr.core.run import RunNotFoundError, RunStatus
+from flwr.sdk.app import InlineApp
 from flwr.sdk.checkout import Checkout, find_checkout
 from flwr.sdk.deployment import DeploymentStatus, Endpoint, ServiceStatus
 from flwr.sdk.engine import host_address
@@ -55,12 +58,14 @@ __all__ = [
     "Executor",
     "FailedPreconditionError",
     "FlwrError",
+    "InlineApp",
     "InvalidError",
     "LinkClosedError",
     "MissingExtraError",
     "NodeInfo",
     "NodeStatus",
     "NotFoundError",
+    "Origin",
     "ParameterError",
     "Run",
     "RunEndedBadlyError",

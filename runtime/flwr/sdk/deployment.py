@@ -15,7 +15,7 @@ import yaml
 
 from flwr.core.home import flwr_home
 from flwr.sdk.checkout import Checkout, clean_environment
-from flwr.sdk.engine import compose_client, explained, service_of
+from flwr.sdk.engine import compose_client, explained, require_engine, service_of
 from flwr.sdk.errors import DeployError, DeploymentNotFoundError
 from flwr.sdk.parameters import ParameterError, read_settings, settings_text
 
@@ -180,6 +180,7 @@ class Deployment:
     @classmethod
     def _start(cls, plan: Plan, checkout: Checkout, timeout: float) -> Self:
         """Write the plan down, check what it needs, start it and wait until all is healthy."""
+        require_engine()
         folder = _folder(plan.name)
         files = [checkout.compose / f"{cls.side}.yaml", *_overlays(checkout, cls.side, plan)]
         if plan.services:
@@ -195,19 +196,20 @@ class Deployment:
         services = {name: dict(service) for name, service in plan.services.items()}
         (folder / _OVERRIDE).write_text(yaml.safe_dump({"services": services}), "utf-8")
         deployed = cls(plan.name, folder, settings)
-        client = deployed._client()
         checkout.run(
             *("scripts/federation.py", "prepare", "--env-file", str(folder / _SETTINGS)),
             timeout=PREPARE_S,
             env=clean_environment(),
         )
-        deployed._up(client, timeout)
+        deployed._up(timeout)
         return deployed
 
-    def _up(self, client: "DockerClient", timeout: float) -> None:
+    def _up(self, timeout: float) -> None:
         try:
             with explained("start it"):
-                client.compose.up(detach=True, wait=True, wait_timeout=int(timeout), quiet=True)
+                self._client().compose.up(
+                    detach=True, wait=True, wait_timeout=int(timeout), quiet=True
+                )
         except DeployError as error:
             ill = [
                 each["service"] for each in self.status()["services"] if each["health"] != "healthy"

@@ -29,7 +29,7 @@ def compose_client(name: str, files: Sequence[Path], settings: Path) -> "DockerC
         MissingExtraError: python-on-whales is not installed.
         DeployError: there is no docker command.
     """
-    whales = _whales()
+    whales = require_engine()
     strange = sorted(os.environ.keys() - clean_environment().keys())
     forget = ["env", *(f"--unset={each}" for each in strange)] if strange else []
     return whales(
@@ -52,7 +52,7 @@ def host_address() -> str:
         DeployError: no engine answers, or it has no such network.
     """
     with explained("ask for the default network"):
-        config = _whales()().network.inspect("bridge").ipam.config
+        config = require_engine()().network.inspect("bridge").ipam.config
     if not config:
         raise DeployError("the engine has no default bridge network")
     return str(config[0]["Gateway"])
@@ -82,7 +82,13 @@ def service_of(labels: "dict[str, str] | None") -> str:
     return (labels or {}).get(_SERVICE, "")
 
 
-def _whales() -> "type[DockerClient]":
+def require_engine() -> "type[DockerClient]":
+    """Return the class of clients.
+
+    Raises:
+        MissingExtraError: python-on-whales is not installed.
+        DeployError: there is no docker command.
+    """
     try:
         from python_on_whales import DockerClient  # noqa: PLC0415 - an extra
     except ImportError as cause:

@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from flwr.control.api import Control, open_control
-from flwr.control.connection import Connection, Target, resolve
+from flwr.control.api import CREDENTIALS, Control, open_control
+from flwr.control.connection import CONFIG_FILE, Connection, Target, resolve
 from flwr.control.submit import Submission, new_submit_key, submit
 from flwr.core.clock import Clock, SystemClock
 from flwr.core.errors import UnavailableError, UnimplementedError
 from flwr.core.home import flwr_home
 from flwr.core.ids import NodeId, RunId
 from flwr.core.node import NodeStatus
-from flwr.core.run_config import flatten, fuse
-from flwr.sdk.app import read_app
+from flwr.core.run_config import flatten
+from flwr.sdk.app import App, bundle_app
 from flwr.sdk.errors import LinkClosedError
 from flwr.sdk.run import Run, RunInfo
 
@@ -67,6 +68,8 @@ class SuperLink:
     ) -> Self:
         """Return a connection; it is made at the first call, which explains what is wrong with it.
 
+        Where the SuperLink has accounts, the login that ``flwr login`` keeps is used.
+
         Args:
             superlink: ``HOST:PORT`` of the Control API, or a name from the project in the current
                 folder or from ``~/.flwr/config.toml``; None: their default.
@@ -86,13 +89,14 @@ class SuperLink:
             root_certificates=Path(root_certificates) if root_certificates else None,
             insecure=insecure,
         )
-        connection = resolve(target, config_file=flwr_home() / "config.toml", app_dir=Path.cwd())
+        home = flwr_home()
+        connection = resolve(target, config_file=home / CONFIG_FILE, app_dir=Path.cwd())
         if connection.is_local:
             raise UnimplementedError(
                 f"the SDK starts no SuperLink for {connection.address!r}",
                 hint="`flwr ls` starts it; then connect to '127.0.0.1:39093' with insecure=True",
             )
-        return cls(connection)
+        return cls(connection, connect=partial(open_control, credentials=home / CREDENTIALS))
 
     def __enter__(self) -> Self:
         return self
@@ -115,34 +119,39 @@ class SuperLink:
 
     def submit(
         self,
-        app: Path | str | bytes,
+        app: App,
         *,
         run_config: Mapping[str, Any] | None = None,
         federation: str = "",
         submit_key: str = "",
+        git_token_file: Path | str | None = None,
     ) -> Run:
         """Bundle an app, have the SuperLink run it, and return the run.
 
         Args:
-            app: folder of the app, or a ``.fab`` file, or the bytes of one.
+            app: folder of the app; or a ``.fab`` file, or the bytes of one; or a git reference,
+                ``git+https://HOST/OWNER/REPO@TAG#subdirectory=PATH``, whose commit is stored with
+                the run; or two files, as an ``InlineApp``.
             run_config: overrides of the app's run configuration: bools, ints, floats and strings
-                by key; nested or dotted, ``{"opt": {"lr": 0.1}}`` is ``{"opt.lr": 0.1}``.
+                by key; nested or dotted, ``{"opt": {"lr": 0.1}}`` is ``{"opt.lr": 0.1}``.  Of an
+                inline app it is the run configuration itself.
             federation: full name; empty: the connection's, or the SuperLink's default.
             submit_key: the same key twice is the same run, so that a scheduler may repeat itself;
                 empty: a new run.  A lost answer is asked for again in either case.
+            git_token_file: file with the secret of a private repository: TOKEN, or USER:TOKEN.
 
         Raises:
-            AppBuildError: there is no app (or ManifestError, AppEntryError, FabTooLargeError).
+            InvalidError: there is no app; the error's type and text say what is wrong with it.
+            DeniedError: the repository does not let you in.
             UnknownConfigKeyError: the app does not define that key.
             NotFoundError: the SuperLink has no such federation.
             UnavailableError: the SuperLink does not answer.
         """
-        bundle = read_app(app)
-        overrides = flatten(run_config or {})
-        fuse(bundle.manifest.config, overrides)
+        token = None if git_token_file is None else Path(git_token_file)
+        bundle = bundle_app(app, flatten(run_config or {}), git_token_file=token)
         submission = Submission(
             fab=bundle.content,
-            overrides=overrides,
+            overrides=bundle.overrides,
             federation=federation or self._connection.federation,
             simulation=self._connection.options,
             submit_key=submit_key or new_submit_key(),

@@ -13,6 +13,7 @@ from flwr.control.follow import FROM_THE_START, NOTHING, Follower, fetch_run, lo
 from flwr.control.terminal import LogText
 from flwr.core.errors import UnimplementedError
 from flwr.core.ids import RunId
+from flwr.core.origin import Origin
 from flwr.core.run import FINAL, RunStatus
 from flwr.core.run import Run as StoredRun
 from flwr.sdk.errors import RunEndedBadlyError, RunFailedError, RunStoppedError
@@ -29,6 +30,7 @@ class RunInfo:
     app: str  # publisher/name
     app_version: str
     fab_hash: str  # SHA-256 of the bundle, 64 hex digits
+    origin: Origin | None  # commit, url and subdirectory of an app from git
     federation: str
     status: RunStatus
     details: str  # the cause of the end, for a person; empty before
@@ -60,6 +62,7 @@ class RunInfo:
             app=run.fab_id,
             app_version=run.fab_version,
             fab_hash=run.fab_hash,
+            origin=run.origin,
             federation=run.federation,
             status=run.status,
             details=run.details,
