@@ -72,7 +72,7 @@ def _attempt(case: Case, side: str, result: Result) -> Trial | None:
     with tempfile.TemporaryDirectory(prefix="flwr-bench-", ignore_cleanup_errors=True) as folder:
         try:
             with deadline(case.deadline_s):
-                trial = case.measure(Path(folder) / f"{case.name}-{side}", side)
+                trial = case.measure(Path(folder) / f"{case.family}-{case.count}-{side}", side)
         except NotMeasuredError as reason:
             result.give_up(LEFT_OUT, str(reason))
         except Exception as error:  # noqa: BLE001  # whatever it is, the other cases go on

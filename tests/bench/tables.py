@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import figures
-from tests.bench.goals import GOALS, MET, MISSED
+from tests.bench.goals import GOALS, MET, MISSED, Goal
 from tests.bench.results import Report, Result
 
 _COLOURS: Final = {MET: "green", MISSED: "red"}
@@ -82,7 +82,10 @@ def show(report: Report, console: Console) -> None:
                 f"{result.status.upper()} {result.case} {result.side}: {result.cause}",
                 markup=False,
             )
-    console.print(_goals(report))
+    if asked := _asked(report):
+        console.print(_goals(report))
+    if len(asked) < len(GOALS):
+        console.print(f"{len(GOALS) - len(asked)} more goals belong to cases that were not chosen.")
     if report.limits:
         console.print(_limits(report))
     _warn(report, console)
@@ -123,7 +126,7 @@ def _goals(report: Report) -> Table:
     table = Table(title="Goals", title_justify="left", box=None, pad_edge=False)
     for name in ("goal", "limit", "figure", "verdict"):
         table.add_column(name, justify="left" if name == "goal" else "right")
-    for goal in GOALS:
+    for goal in _asked(report):
         row = goal.row(report)
         verdict = str(row["verdict"])
         table.add_row(
@@ -134,6 +137,12 @@ def _goals(report: Report) -> Table:
             style=_COLOURS.get(verdict, "dim"),
         )
     return table
+
+
+def _asked(report: Report) -> list[Goal]:
+    """Return the goals of cases that were chosen."""
+    chosen = set(report.cases())
+    return [goal for goal in GOALS if goal.case in chosen]
 
 
 def _limits(report: Report) -> Table:
