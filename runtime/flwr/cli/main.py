@@ -101,6 +101,10 @@ def main(arguments: Sequence[str] | None = None, environment: Environment | None
         code = int(ExitCode.BUG)
     except BrokenPipeError:
         code = _leave_pipe()
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):  # which typer turns into an exit
+            raise
+        code = _leave_pipe()
     except Exception as bug:  # noqa: BLE001 - the last one to see it: whoever reads JSON is told too
         code = _report_bug(bug, given)
     sys.exit(code or 0)
