@@ -15,7 +15,7 @@ import yaml
 
 from flwr.core.home import flwr_home
 from flwr.sdk.checkout import Checkout, clean_environment
-from flwr.sdk.engine import compose_client, explained, require_engine, service_of
+from flwr.sdk.engine import ANSWER_S, compose_client, explained, require_engine, service_of
 from flwr.sdk.errors import DeployError, DeploymentNotFoundError
 from flwr.sdk.parameters import ParameterError, read_settings, settings_text
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 HEALTHY_S: Final = 120.0
 PREPARE_S: Final = 60.0
 STOP_S: Final = 40.0  # above the grace period of every container
+PULL_S: Final = 1800.0  # for images that come from a registry
+_LEVELS: Final = 3  # of containers that wait for each other: stopped one after the other
 _SETTINGS: Final = "settings.env"
 _OVERRIDE: Final = "override.yaml"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
@@ -167,7 +169,7 @@ class Deployment:
             DeployError: the engine does not answer.
         """
         with explained("stop it"):
-            self._client().compose.down(
+            self._client(limit_s=ANSWER_S + _LEVELS * timeout).compose.down(
                 volumes=forget, remove_orphans=True, timeout=int(timeout), quiet=True
             )
         if forget:
@@ -207,7 +209,7 @@ class Deployment:
     def _up(self, timeout: float) -> None:
         try:
             with explained("start it"):
-                self._client().compose.up(
+                self._client(limit_s=timeout + PULL_S).compose.up(
                     detach=True, wait=True, wait_timeout=int(timeout), quiet=True
                 )
         except DeployError as error:
@@ -225,8 +227,9 @@ class Deployment:
     def _files(self) -> list[Path]:
         return [Path(file) for file in self._settings.get("COMPOSE_FILE", "").split(":")]
 
-    def _client(self) -> "DockerClient":
-        return compose_client(self._name, self._files, self._folder / _SETTINGS)
+    def _client(self, *, limit_s: float = ANSWER_S) -> "DockerClient":
+        settings = self._folder / _SETTINGS
+        return compose_client(self._name, self._files, settings, limit_s=limit_s)
 
     def _containers(self) -> "dict[str, Container]":
         """Return its containers by service, running or not."""

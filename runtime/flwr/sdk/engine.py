@@ -13,17 +13,23 @@ from flwr.sdk.errors import DeployError, MissingExtraError
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
+ANSWER_S: Final = 60.0  # for questions, which an engine answers at once
 _SERVICE: Final = "com.docker.compose.service"
+_GIVEN_UP: Final = 124  # exit code of coreutils' timeout
+_HINT: Final = "make doctor, in the checkout, looks for what commonly goes wrong"
 _SHOWN: Final = 1500  # last characters of what the engine said
 
 
-def compose_client(name: str, files: Sequence[Path], settings: Path) -> "DockerClient":
+def compose_client(
+    name: str, files: Sequence[Path], settings: Path, *, limit_s: float = ANSWER_S
+) -> "DockerClient":
     """Return a client of one compose project.
 
     Args:
         name: of the project.
         files: that make it up, in order.
         settings: values for their variables; this process's own do not count.
+        limit_s: when a call that has not ended is given up.
 
     Raises:
         MissingExtraError: python-on-whales is not installed.
@@ -33,7 +39,7 @@ def compose_client(name: str, files: Sequence[Path], settings: Path) -> "DockerC
     strange = sorted(os.environ.keys() - clean_environment().keys())
     forget = ["env", *(f"--unset={each}" for each in strange)] if strange else []
     return whales(
-        client_call=[*forget, "docker"],
+        client_call=[*_limited(limit_s), *forget, "docker"],
         compose_files=list(files),
         compose_env_files=[settings],
         compose_project_name=name,
@@ -52,7 +58,8 @@ def host_address() -> str:
         DeployError: no engine answers, or it has no such network.
     """
     with explained("ask for the default network"):
-        config = require_engine()().network.inspect("bridge").ipam.config
+        client = require_engine()(client_call=[*_limited(ANSWER_S), "docker"])
+        config = client.network.inspect("bridge").ipam.config
     if not config:
         raise DeployError("the engine has no default bridge network")
     return str(config[0]["Gateway"])
@@ -65,21 +72,29 @@ def explained(doing: str) -> Iterator[None]:
     Raises:
         DeployError: with the engine's own last words.
     """
+    require_engine()
     from python_on_whales import DockerException  # noqa: PLC0415 - an extra
 
     try:
         yield
     except DockerException as cause:
+        if cause.return_code == _GIVEN_UP:
+            raise DeployError(
+                f"the engine could not {doing} in time: it does not answer", hint=_HINT
+            ) from cause
         said = (cause.stderr or cause.stdout or str(cause)).strip()[-_SHOWN:]
         raise DeployError(f"the engine could not {doing}: {said}", hint=_HINT) from cause
-
-
-_HINT: Final = "make doctor, in the checkout, looks for what commonly goes wrong"
 
 
 def service_of(labels: "dict[str, str] | None") -> str:
     """Return the service whose container has these labels."""
     return (labels or {}).get(_SERVICE, "")
+
+
+def _limited(limit_s: float) -> list[str]:
+    """Return what gives a call up that has not ended in time, where the machine has it."""
+    has_it = shutil.which("timeout") is not None  # not on macOS
+    return ["timeout", "--foreground", "--kill-after=5", f"{limit_s:g}"] if has_it else []
 
 
 def require_engine() -> "type[DockerClient]":

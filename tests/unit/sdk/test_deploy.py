@@ -16,8 +16,9 @@ from flwr.sdk import (
     Server,
     Site,
     ToolError,
+    host_address,
 )
-from flwr.sdk.engine import compose_client
+from flwr.sdk.engine import compose_client, explained
 from flwr.sdk.parameters import read_settings
 from tests.harness.toolset import ROOT
 from tests.unit.scripts.fake_docker import FakeDocker
@@ -256,6 +257,16 @@ def test_settings_of_the_shell_are_kept_from_compose(docker: FakeDocker, tmp_pat
     assert "--unset=FLWR_TEST_STRAY" in client.client_config.client_call
 
 
+def test_an_engine_that_hangs_is_given_up(docker: FakeDocker, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "docker").write_text("#!/bin/sh\nexec sleep 30\n")
+    client = compose_client("hub", [tmp_path / "server.yaml"], tmp_path / "env", limit_s=0.2)
+    with (
+        pytest.raises(DeployError, match="could not list containers in time"),
+        explained("list containers"),
+    ):
+        client.compose.ps()
+
+
 def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
@@ -265,6 +276,8 @@ def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtraError):
+        host_address()
     with pytest.raises(MissingExtraError) as missing:
         Server.deploy("hub")
     assert missing.value.hint == "pip install 'flwr-compose[sdk]'"
