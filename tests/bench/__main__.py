@@ -15,6 +15,7 @@ from rich.console import Console
 
 from tests.bench import limits, plot, results, surroundings, tables
 from tests.bench.accounting import open_meter
+from tests.bench.engine import has_engine
 from tests.bench.cases import CASES, Case, choose
 from tests.bench.federations import SIDES
 from tests.bench.goals import GOALS
@@ -26,6 +27,7 @@ PICTURE: Final = ROOT / "docs" / "pictures" / "bench.png"
 REPORTS: Final = ROOT / ".state" / "bench"
 _WIDTH: Final = 150  # where the output is no terminal
 _LIMITS_S: Final = 120.0
+_INTERRUPTED: Final = 130  # as a shell says it of SIGINT
 
 
 def main() -> int:
@@ -36,22 +38,28 @@ def main() -> int:
         picture = PICTURE if args.publish else args.plot_of.with_suffix(".png")
         return _plot(results.read(args.plot_of), picture, console)
     try:
-        cases = choose(CASES, names=args.case, counts=args.nodes, everything=args.all)
+        cases = choose(
+            CASES,
+            names=args.case,
+            counts=args.nodes,
+            everything=args.all,
+            containers=args.containers,
+        )
     except LookupError as error:
         console.print(f"{error}; --list shows what there is", markup=False)
         return 2
-    if not args.all and not args.containers and not any("containers" in n for n in args.case):
-        cases = [case for case in cases if not case.needs_engine]
     if args.list:
         return _list(cases if args.case or args.nodes else CASES, console)
     return _measure(cases, args, console)
 
 
 def _measure(cases: Sequence[Case], args: argparse.Namespace, console: Console) -> int:
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     surroundings.adopt_orphans()
     # Containers publish their ports on the machine's own loopback.
-    is_private = not any(c.needs_engine for c in cases) and surroundings.enter_private_network()
+    has_containers = any(case.needs_engine for case in cases) and has_engine()
+    is_private = not has_containers and surroundings.enter_private_network()
     report = _new_report(is_private=is_private)
     watch, begun = surroundings.NoiseWatch(), time.monotonic()
     try:
@@ -69,8 +77,9 @@ def _measure(cases: Sequence[Case], args: argparse.Namespace, console: Console) 
     _plot(report, path.with_suffix(".png"), console)
     if args.publish:
         _plot(report, PICTURE, console)
-    has_failed = any(result.status == results.FAILED for result in report.results)
-    return 1 if has_failed or not report.is_complete else 0
+    if not report.is_complete:
+        return _INTERRUPTED
+    return int(any(result.status == results.FAILED for result in report.results))
 
 
 def _run_all(
@@ -129,6 +138,9 @@ def _list(cases: Sequence[Case], console: Console) -> int:
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:
+    # A second one must not disturb the ending of what was started.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -152,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--case", type=_words, default=[], metavar="NAME,...", help="only these cases")
     add("--nodes", type=_numbers, default=[], metavar="N,...", help="only with so many nodes")
     add("--side", type=_words, default=list(SIDES), metavar="SIDE,...", help="only these sides")
-    add("--containers", action="store_true", help="also in containers; needs Docker Engine")
+    add("--containers", action="store_true", help="the default cases and those in containers")
     add("--repeats", type=int, metavar="N", help="runs of each case on each side, in turns")
     add("--no-limits", action="store_true", help="do not measure the machine's limits")
     add("--json", type=Path, metavar="FILE", help="where the report goes (default: .state/bench)")

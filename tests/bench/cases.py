@@ -121,7 +121,12 @@ def _in_containers(count: int) -> Case:
 
 
 def choose(
-    cases: Sequence[Case], *, names: Sequence[str], counts: Sequence[int], everything: bool
+    cases: Sequence[Case],
+    *,
+    names: Sequence[str],
+    counts: Sequence[int],
+    everything: bool,
+    containers: bool,
 ) -> list[Case]:
     """Return the cases that were asked for.
 
@@ -130,11 +135,16 @@ def choose(
         names: families or full names; none: the default cases.
         counts: numbers of nodes to keep; none: all.
         everything: all there is instead of the default cases.
+        containers: those in containers, too.
     """
     named = [case for case in cases if case.family in names or case.name in names]
     if names and not named:
         raise LookupError(f"no case is called {', '.join(names)}")
-    plain = [case for case in cases if case.is_default or everything]
+    plain = [
+        case
+        for case in cases
+        if case.is_default or everything or (containers and case.needs_engine)
+    ]
     chosen = [c for c in (named if names else plain) if not counts or c.count in counts]
     if not chosen:
         raise LookupError(f"no chosen case has {', '.join(map(str, counts))} nodes")

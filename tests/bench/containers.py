@@ -1,6 +1,5 @@
 """The same rounds where every program is a container: the project's own compose files, with TLS."""
 
-import shutil
 import subprocess
 import sys
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.accounting import ProcMeter
+from tests.bench.engine import has_engine
 from tests.bench.federations import SERVER, SITES, NotMeasuredError
 from tests.bench.marks import Marks
 from tests.bench.processes import high_water_mb
@@ -73,11 +73,8 @@ def _now_and_then() -> Callable[[], bool]:
 
 
 def _require_engine() -> None:
-    if shutil.which("docker") is None or _fails("docker", "info"):
+    if not has_engine():
         raise NotMeasuredError("no Docker engine answers: make engine, or start yours")
-    if _fails(sys.executable, str(ROOT / "images" / "build.py")):  # what is older than its sources
+    build = [sys.executable, str(ROOT / "images" / "build.py")]  # what is older than its sources
+    if subprocess.run(build, cwd=ROOT, capture_output=True, check=False).returncode:
         raise NotMeasuredError("the images do not build: make images")
-
-
-def _fails(*argv: str) -> bool:
-    return subprocess.run(argv, cwd=ROOT, capture_output=True, check=False).returncode != 0

@@ -6,8 +6,15 @@ from tests.bench.cases import CASES, UPSTREAM_MOST_NODES, choose
 from tests.bench.federations import SIDES
 
 
-def names(*wanted: str, counts: tuple[int, ...] = (), everything: bool = False) -> list[str]:
-    chosen = choose(CASES, names=wanted, counts=counts, everything=everything)
+def names(
+    *wanted: str,
+    counts: tuple[int, ...] = (),
+    everything: bool = False,
+    containers: bool = False,
+) -> list[str]:
+    chosen = choose(
+        CASES, names=wanted, counts=counts, everything=everything, containers=containers
+    )
     return [case.name for case in chosen]
 
 
@@ -24,6 +31,10 @@ def test_a_case_is_chosen_by_family_by_full_name_and_by_nodes() -> None:
 def test_without_a_name_some_cases_are_chosen_or_all() -> None:
     assert 0 < len(names()) < len(CASES)
     assert len(names(everything=True)) == len(CASES)
+
+
+def test_containers_join_the_default_cases_when_they_are_asked_for() -> None:
+    assert {"containers-1kB@2", "containers-1kB@10"} == set(names(containers=True)) - set(names())
 
 
 @pytest.mark.parametrize(("wanted", "counts"), [(["no-such"], ()), (["rounds-1MB"], (3,))])
