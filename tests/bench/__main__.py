@@ -15,8 +15,8 @@ from rich.console import Console
 
 from tests.bench import limits, plot, results, surroundings, tables
 from tests.bench.accounting import open_meter
-from tests.bench.engine import has_engine
 from tests.bench.cases import CASES, Case, choose
+from tests.bench.engine import has_engine
 from tests.bench.federations import SIDES
 from tests.bench.goals import GOALS
 from tests.bench.results import Report
