@@ -64,6 +64,7 @@ EXAMPLES: Final = (
             and abs(r["federated"] - r["central"]) < 0.06
         ),
         needs="xgboost",
+        config={"num-server-rounds": 12},
     ),
     Example(
         "federated-analytics",

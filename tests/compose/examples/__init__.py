@@ -1,0 +1,1 @@
+"""The examples, in containers with images that ``make app-image`` builds."""

@@ -1,0 +1,91 @@
+"""Every example learns in a federation of containers, whose app images have what it needs."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from python_on_whales import DockerClient
+
+from tests.compose.deployment import Deployment
+from tests.harness.apps import DIGITS, config
+from tests.harness.examples import BY_NAME, Example, result_in
+
+NODES: Final = 3
+pytestmark = [pytest.mark.timeout(560), pytest.mark.row("S50")]  # packages are fetched at first
+
+
+def images_of(app: Path) -> dict[str, str]:
+    """Return the app's two images as settings of an operator; they are made where they lack."""
+    tool = [sys.executable, str(app.parents[1] / "images" / "app_image.py"), str(app)]
+    done = subprocess.run([*tool, "--format=json"], capture_output=True, text=True, check=False)
+    if done.returncode == 3:
+        pytest.skip(f"packages cannot be fetched here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    return {f"FLWR_{role.upper()}_IMAGE": name for role, name in json.loads(done.stdout).items()}
+
+
+@contextmanager
+def federation_with(images: dict[str, str], root: Path) -> Iterator[Deployment]:
+    """Start a federation whose executors have an app's packages."""
+    with Deployment(root, nodes=NODES, variables=images) as deployment:
+        deployment.up()
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def of_the_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A federation with the images of ``make demo``: they have scikit-learn."""
+    with federation_with(images_of(DIGITS), tmp_path_factory.mktemp("demo")) as federation:
+        yield federation
+
+
+@pytest.fixture
+def own_images(example: Example) -> Iterator[dict[str, str]]:
+    """The images of an example that are not here yet are gone afterwards."""
+    docker = DockerClient()
+    before = {tag for image in docker.image.list() for tag in image.repo_tags}
+    images = images_of(example.folder)
+    yield images
+    docker.image.remove([name for name in images.values() if name not in before])
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("logistic-regression", {"num-server-rounds": 1}),
+        pytest.param("federated-analytics", {}, marks=pytest.mark.long),
+        pytest.param("sklearn-mlp", {}, marks=pytest.mark.long),
+    ],
+)
+def test_an_example_runs_with_the_images_of_the_demo(
+    of_the_demo: Deployment, name: str, overrides: dict[str, float]
+) -> None:
+    has_to_learn(BY_NAME[name], of_the_demo, **overrides)
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(BY_NAME["xgboost-bagging"], id="xgboost-bagging", marks=pytest.mark.long),
+        pytest.param(BY_NAME["pytorch-cnn"], id="pytorch-cnn", marks=pytest.mark.torch),
+    ],
+)
+def test_an_example_runs_with_images_of_its_own(
+    tmp_path: Path, example: Example, own_images: dict[str, str]
+) -> None:
+    with federation_with(own_images, tmp_path) as federation:
+        has_to_learn(example, federation)
+
+
+def has_to_learn(example: Example, federation: Deployment, **overrides: float) -> None:
+    """Run an example to its end, and judge its result."""
+    run_id = federation.submit(example.folder, *config(**{**example.config, **overrides}))
+    run = federation.await_end(run_id, timeout=400)
+    log = federation.log_of(run_id)
+    assert run["status"] == "finished:completed", f"{run}\n{log[-3000:]}"
+    assert example.has_learned(result_in(log)), result_in(log)
