@@ -16,7 +16,7 @@ from tests.harness.apps import DIGITS, config
 from tests.harness.examples import BY_NAME, Example, result_in
 
 NODES: Final = 3
-pytestmark = [pytest.mark.timeout(560), pytest.mark.row("S50")]  # packages are fetched at first
+pytestmark = pytest.mark.timeout(560)  # packages are fetched at first
 
 
 def images_of(app: Path) -> dict[str, str]:
@@ -68,6 +68,7 @@ def test_an_example_runs_with_the_images_of_the_demo(
     has_to_learn(BY_NAME[name], of_the_demo, **overrides)
 
 
+@pytest.mark.row("S50", "S51")
 @pytest.mark.parametrize(
     "example",
     [
