@@ -144,7 +144,7 @@ class FakeControl(FakeFederations):
         self._ask("show_federation", name)
         shown = FederationInfo(
             name=name,
-            members=(MemberInfo(account_id=AccountId("none"), name="none", role="owner"),),
+            members=(MemberInfo(account_id=AccountId("<id:none>"), name="none", role="owner"),),
             nodes=tuple(self.nodes),
             runs=tuple(self.runs.values()),
         )

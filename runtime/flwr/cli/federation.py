@@ -1,5 +1,6 @@
 """``flwr federation``: the federations of a SuperLink."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,7 @@ from flwr.cli.report import Output, Report, reporting
 from flwr.cli.session import control_session
 from flwr.control.connection import Target
 from flwr.core.node import NodeStatus
+from flwr.core.simulation import SimulationConfig
 
 if TYPE_CHECKING:
     from flwr.wire.codec.federations import FederationInfo
@@ -93,7 +95,7 @@ def _show(ctx: typer.Context, target: Target, name: str, *, verbose: bool, outpu
 
 def _document(found: "FederationInfo", now: datetime, *, verbose: bool) -> dict[str, Any]:
     return {
-        "members": [{"member_id": m.account_id, "role": m.role} for m in found.members],
+        "members": [{"member_id": m.name, "role": m.role} for m in found.members],
         "nodes": [
             {"node_id": str(n.node_id), "owner": n.owner_name, "status": str(n.status)}
             for n in found.nodes
@@ -110,19 +112,31 @@ def _document(found: "FederationInfo", now: datetime, *, verbose: bool) -> dict[
         ],
         "archived": found.archived,
         "simulation": found.simulation,
-        "simulation-config": simulation_document(found.config),
+        "simulation-config": asdict(found.config or SimulationConfig()),
     }
 
 
 def _print_tables(report: Report, found: "FederationInfo", now: datetime, *, verbose: bool) -> None:
     document = _document(found, now, verbose=verbose)
     report.line(f"Federation {found.name} ({_runtime(found)}, {_status(found)})")
-    for title, headings, rows in (
-        ("Members", ("Member ID", "Role"), document["members"]),
-        ("SuperNodes", ("Node ID", "Owner", "Status"), document["nodes"]),
-        ("Runs", ("Run ID", "App", "Status", "Elapsed"), document["runs"]),
-    ):
-        report.table(headings, [tuple(map(str, row.values())) for row in rows], title=title)
+    tables: list[tuple[str, tuple[str, ...], Any]] = [
+        ("Members", ("Account Name", "Role"), document["members"])
+    ]
+    if not found.simulation:
+        tables += [("SuperNodes", ("Node ID", "Owner", "Status"), document["nodes"])]
+    tables += [("Runs", ("Run ID", "App", "Status", "Elapsed"), document["runs"])]
+    if found.simulation:
+        settings = simulation_document(found.config).items()
+        rows = [{"key": key.replace("_", "-"), "value": value} for key, value in settings]
+        tables += [("Simulation", ("Setting", "Value"), rows)]
+    for title, headings, rows in tables:
+        report.line("")
+        report.table(
+            headings,
+            [tuple(map(str, row.values())) for row in rows],
+            title=title,
+            empty=f"No {title if title == 'SuperNodes' else title.lower()}.",
+        )
 
 
 def _runtime(found: "FederationInfo") -> str:

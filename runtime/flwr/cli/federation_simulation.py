@@ -86,7 +86,10 @@ def simulation_config(
     init_args_log_to_driver: ToDriverOpt = None,
     output: FormatOpt = Output.TEXT,
 ) -> None:
-    """Change the settings of a simulated federation; those not named stay what they are."""
+    """Change the settings of a simulated federation.
+
+    Those not named stay what they are; a run can override them: flwr run --federation-config.
+    """
     environment = environment_of(ctx)
     said = SimulationConfig(
         num_supernodes=num_supernodes,

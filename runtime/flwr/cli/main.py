@@ -70,7 +70,13 @@ def _make_app() -> typer.Typer:
     def flwr(
         version: Annotated[
             bool,
-            typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show it."),
+            typer.Option(
+                "--version",
+                "-V",
+                callback=_version,
+                is_eager=True,
+                help="Show the version and exit.",
+            ),
         ] = False,
     ) -> None:
         """Run federated apps on a SuperLink and its SuperNodes."""

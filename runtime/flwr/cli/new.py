@@ -70,9 +70,9 @@ def new(
     list_templates: ListOpt = False,
     output: FormatOpt = Output.TEXT,
 ) -> None:
-    """Write a new app into a folder of its name; no network is needed.
+    """Write a new app into a folder of its name.
 
-    On a terminal, what is left out is asked for.
+    No network is needed.  On a terminal, what is left out is asked for.
     """
     with reporting(output) as report:
         if list_templates:

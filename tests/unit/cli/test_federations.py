@@ -102,3 +102,22 @@ def test_a_federation_that_is_not_simulated_is_not_found(flwr: Flwr, control: Fa
     control.failures = [NotFoundError("federation @a/x is not simulated")]
     outcome = flwr("federation", "simulation-config", "@a/x", "--verbose", *HERE)
     assert outcome.code == 4
+
+
+def test_a_simulated_federation_is_shown_with_its_settings(
+    flwr: Flwr, control: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SimulationConfig(num_supernodes=5, client_resources_num_gpus=0.5)
+    simulated = FederationInfo(name="@none/default", simulation=True, config=config)
+    monkeypatch.setattr(control, "show_federation", lambda _: (simulated, NOW))
+
+    shown = flwr("federation", "show", "@none/default", *HERE).out
+    document = flwr("federation", "show", "@none/default", *HERE, "--format", "json").document
+
+    assert "Federation @none/default (simulation, active)" in shown
+    assert "num-supernodes" in shown
+    assert "SuperNodes." not in shown
+    assert "No runs." in shown
+    settings = document["federation"]["simulation-config"]
+    assert (settings["num_supernodes"], settings["init_args_num_cpus"]) == (5, None)
+    assert len(settings) == 9
