@@ -17,7 +17,7 @@ from flwr.core.home import flwr_home
 from flwr.sdk.checkout import Checkout, clean_environment
 from flwr.sdk.engine import ANSWER_S, compose_client, explained, require_engine, service_of
 from flwr.sdk.errors import DeployError, DeploymentNotFoundError
-from flwr.sdk.parameters import ParameterError, read_settings, settings_text
+from flwr.sdk.parameters import Executor, ParameterError, read_settings, settings_text
 
 if TYPE_CHECKING:
     from python_on_whales import Container, DockerClient
@@ -29,6 +29,7 @@ PULL_S: Final = 1800.0  # for images that come from a registry
 _LEVELS: Final = 3  # of containers that wait for each other: stopped one after the other
 _SETTINGS: Final = "settings.env"
 _OVERRIDE: Final = "override.yaml"
+_SUBPROCESS: Final = "subprocess"  # the overlay without executors of their own
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 
 
@@ -56,14 +57,28 @@ class DeploymentStatus(TypedDict):
     endpoints: dict[str, Endpoint]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a deployment is to be."""
 
-    name: str
     settings: Mapping[str, str]
-    services: Mapping[str, Mapping[str, Any]]  # what services get beyond the compose files
+    service: str  # of the executor
+    executor: Executor
     overlays: Sequence[str]
+
+    def override(self) -> dict[str, Any]:
+        """Return what goes beyond the compose files, as one more; empty for nothing.
+
+        Raises:
+            ParameterError: it cannot be had.
+        """
+        given = self.executor.override()
+        if given and _SUBPROCESS in self.overlays:
+            raise ParameterError(
+                f"with the overlay {_SUBPROCESS} there is no container {self.service}",
+                hint="leave out the executor's environment, secrets and volumes, or the overlay",
+            )
+        return {"services": {self.service: given}} if given else {}
 
 
 class Deployment:
@@ -86,8 +101,7 @@ class Deployment:
             DeploymentNotFoundError: there is none of that name, or it is of the other side.
         """
         folder = _folder(name)
-        path = folder / _SETTINGS
-        settings = read_settings(path.read_text("utf-8")) if path.is_file() else {}
+        settings = _read(folder / _SETTINGS)
         found = cls(name, folder, settings)
         if not settings or found._files[0].stem != cls.side:
             raise DeploymentNotFoundError(
@@ -168,6 +182,8 @@ class Deployment:
         Raises:
             DeployError: the engine does not answer.
         """
+        if not (self._folder / _SETTINGS).exists():
+            return  # forgotten already
         with explained("stop it"):
             self._client(limit_s=ANSWER_S + _LEVELS * timeout).compose.down(
                 volumes=forget, remove_orphans=True, timeout=int(timeout), quiet=True
@@ -180,24 +196,15 @@ class Deployment:
     # -- for the two sides ------------------------------------------------------------------
 
     @classmethod
-    def _start(cls, plan: Plan, checkout: Checkout, timeout: float) -> Self:
+    def _start(cls, name: str, plan: Plan, checkout: Checkout, timeout: float) -> Self:
         """Write the plan down, check what it needs, start it and wait until all is healthy."""
         require_engine()
-        folder = _folder(plan.name)
+        folder, override = _folder(name), plan.override()
         files = [checkout.compose / f"{cls.side}.yaml", *_overlays(checkout, cls.side, plan)]
-        if plan.services:
-            files.append(folder / _OVERRIDE)
-        settings = {
-            "FLWR_FEDERATION": plan.name,
-            "COMPOSE_FILE": ":".join(map(str, files)),
-            **plan.settings,
-        }
-        text = settings_text(settings)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _SETTINGS).write_text(text, "utf-8")
-        services = {name: dict(service) for name, service in plan.services.items()}
-        (folder / _OVERRIDE).write_text(yaml.safe_dump({"services": services}), "utf-8")
-        deployed = cls(plan.name, folder, settings)
+        files += [folder / _OVERRIDE] if override else []
+        compose = {"FLWR_FEDERATION": name, "COMPOSE_FILE": ":".join(map(str, files))}
+        deployed = cls(name, folder, {**compose, **plan.settings})
+        deployed._write(override)
         checkout.run(
             *("scripts/federation.py", "prepare", "--env-file", str(folder / _SETTINGS)),
             timeout=PREPARE_S,
@@ -205,6 +212,19 @@ class Deployment:
         )
         deployed._up(timeout)
         return deployed
+
+    def _write(self, override: Mapping[str, Any]) -> None:
+        """Write settings and override, unless the name belongs to the other side."""
+        text, path = settings_text(self._settings), self._folder / _SETTINGS
+        former = _read(path).get("COMPOSE_FILE", "").split(":")[0]
+        if former and Path(former).stem != self.side:
+            raise ParameterError(
+                f"{self._name} is the name of a {Path(former).stem} already",
+                hint="choose another, or forget that one: .attach(name).down(forget=True)",
+            )
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        (self._folder / _OVERRIDE).write_text(yaml.safe_dump(dict(override)), "utf-8")
 
     def _up(self, timeout: float) -> None:
         try:
@@ -251,6 +271,10 @@ def _folder(name: str) -> Path:
             f"{name!r} is no name of a deployment", hint="lower-case letters, digits, '-' and '_'"
         )
     return flwr_home() / "deployments" / name
+
+
+def _read(path: Path) -> dict[str, str]:
+    return read_settings(path.read_text("utf-8")) if path.is_file() else {}
 
 
 def _overlays(checkout: Checkout, side: str, plan: Plan) -> list[Path]:

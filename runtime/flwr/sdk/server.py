@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _SUPERLINK: Final = "superlink"
 _EXECUTOR: Final = "serverapp"
 _CLEAR_TEXT: Final = "without-tls"
-_SUBPROCESS: Final = "subprocess"
 # An address that stands for every interface, and the one to dial it by on this host.
 _DIALLED: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]"}  # noqa: S104
 
@@ -66,12 +65,6 @@ class Server(Deployment):
         """
         source, apps = find_checkout(checkout), serverapp or Executor()
         folder = keys.folder if isinstance(keys, ServerKeys) else keys or source.certificates
-        services = {_EXECUTOR: apps.override()} if apps.override() else {}
-        if services and _SUBPROCESS in overlays:
-            raise ParameterError(
-                "with the overlay subprocess there is no container of the ServerApps",
-                hint="leave out the executor's environment, secrets and volumes, or the overlay",
-            )
         wanted = {
             "FLWR_CERTS": str(Path(folder).expanduser().absolute()),
             **_published("FLEET", fleet),
@@ -80,8 +73,7 @@ class Server(Deployment):
             **apps.settings(_EXECUTOR),
             **(settings or {}),
         }
-        plan = Plan(name=name, settings=wanted, services=services, overlays=overlays)
-        return cls._start(plan, source, timeout)
+        return cls._start(name, Plan(wanted, _EXECUTOR, apps, overlays), source, timeout)
 
     def connect(self) -> SuperLink:
         """Return a connection to its SuperLink, from this host.

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _SUPERNODE: Final = "supernode-1"
 _EXECUTOR: Final = "clientapp-1"
-_SUBPROCESS: Final = "subprocess"
 
 
 class Site(Deployment):
@@ -70,12 +69,6 @@ class Site(Deployment):
         """
         source, apps = find_checkout(checkout), clientapp or Executor()
         own = keys.folder if isinstance(keys, SiteKeys | ServerKeys) else keys
-        services = {_EXECUTOR: apps.override()} if apps.override() else {}
-        if services and _SUBPROCESS in overlays:
-            raise ParameterError(
-                "with the overlay subprocess there is no container of the ClientApps",
-                hint="leave out the executor's environment, secrets and volumes, or the overlay",
-            )
         wanted = {
             "FLWR_CERTS": str(Path(own or source.certificates).expanduser().absolute()),
             "FLWR_SUPERLINK": superlink,
@@ -89,8 +82,7 @@ class Site(Deployment):
             **apps.settings("clientapp"),
             **(settings or {}),
         }
-        plan = Plan(name=name, settings=wanted, services=services, overlays=overlays)
-        return cls._start(plan, source, timeout)
+        return cls._start(name, Plan(wanted, _EXECUTOR, apps, overlays), source, timeout)
 
     def _endpoints(self, containers: "Mapping[str, Container]") -> dict[str, Endpoint]:
         supernode = containers.get(_SUPERNODE)

@@ -185,7 +185,8 @@ def test_a_deployment_is_found_again_and_forgotten_on_demand(
     with pytest.raises(DeploymentNotFoundError, match="no site called 'hub'"):
         Site.attach("hub")
 
-    Server.attach("hub").down(forget=True)
+    with Server.attach("hub") as third:
+        third.down(forget=True)
 
     kept, forgotten = [call for call in docker.calls if " down " in call]
     assert ("--volumes" in kept, "--volumes" in forgotten) == (False, True)
@@ -227,6 +228,13 @@ def test_the_log_of_a_container_that_is_not_there_is_told(
         server.logs("serverapp")
 
 
+def test_one_name_is_one_side_s(engine: Callable[..., FakeDocker]) -> None:
+    engine(SUPERLINK)
+    Server.deploy("hub")
+    with pytest.raises(ParameterError, match="hub is the name of a server already"):
+        Site.deploy("hub", superlink="hub.example:9092")
+
+
 @pytest.mark.parametrize("name", ["", "Hub", "../hub", "-hub", "a b"])
 def test_a_name_that_no_project_can_have_is_refused(name: str) -> None:
     with pytest.raises(ParameterError, match="no name of a deployment"):
@@ -241,9 +249,9 @@ def test_an_unknown_overlay_gets_the_list_of_known_ones(docker: FakeDocker) -> N
 
 def test_what_an_executor_of_its_own_would_get_is_refused_without_one(docker: FakeDocker) -> None:
     given = Executor(environment={"MODE": "fast"})
-    with pytest.raises(ParameterError, match="no container of the ServerApps"):
+    with pytest.raises(ParameterError, match="no container serverapp"):
         Server.deploy("hub", serverapp=given, overlays=["subprocess"])
-    with pytest.raises(ParameterError, match="no container of the ClientApps"):
+    with pytest.raises(ParameterError, match="no container clientapp-1"):
         Site.deploy("a", superlink="h:1", clientapp=given, overlays=["subprocess"])
 
 
