@@ -20,6 +20,15 @@ def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[st
             yield " ".join((*path, name)), command
 
 
+def groups(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the words of every command that only has commands below it."""
+    root: Any = typer.main.get_command(app) if group is None else group
+    for name, command in root.commands.items():
+        if hasattr(command, "commands"):
+            yield " ".join((*path, name))
+            yield from groups(command, (*path, name))
+
+
 def options(command: Any) -> set[str]:
     """Return the names of a command's options."""
     return {option for parameter in command.params for option in parameter.opts}
