@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from scripts import cli_reference
 
 from flwr.cli.main import app
 from flwr.shell.exits import ExitCode
-from scripts import cli_reference
 from tests.contract.cli.tree import commands
 
 DOCS = Path(__file__).parents[3] / "docs"
