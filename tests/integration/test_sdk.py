@@ -66,7 +66,7 @@ def test_submitting_is_quick_and_the_same_key_is_the_same_run(link: SuperLink) -
     first = link.submit(TINY, run_config=QUICK, submit_key="sdk-17")
     assert time.monotonic() - began < 5
     again = link.submit(TINY, run_config=QUICK, submit_key="sdk-17")
-    other = link.submit(TINY, run_config=QUICK, submit_key="sdk-18")
+    other = link.submit(TINY, run_config=WAITING, submit_key="sdk-18")
 
     assert first.run_id == again.run_id != other.run_id
     assert first.wait(60).status is RunStatus.COMPLETED
