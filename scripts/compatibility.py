@@ -48,10 +48,10 @@ reason.
 APPS_HEAD: Final = """\
 ## Apps
 
-From the same files, by upstream's package and by our simulation; in one process also every message
-and log line is compared. `make test-long` runs them in our federations of processes, and
-`make interop-matrix` in upstream's. Equal is equal in every bit, unless a tolerance is given: the
-largest difference of any number, as a part of it.
+From the same files, by upstream's package and by our simulation; in one process also messages and
+log lines are compared. Those that do not sample nodes run, too, in federations of processes: in ours
+by `make test-long`, in upstream's by `make interop-matrix`. Equal is equal in every bit, unless a
+tolerance is given: the largest difference of any number, as a part of it.
 
 | app (`tests/interop/apps`) | what it uses | nodes | results |
 |---|---|---|---|

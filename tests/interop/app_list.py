@@ -21,6 +21,8 @@ class InteropApp:
         config: overrides of its run configuration.
         equal_messages: in one process, where replies have an order, all that is sent and logged is
             equal in every byte.
+        by_node_id: whom it asks, or in which order, follows from the ids of nodes; those are random
+            in a deployment, so that two runs differ.
         other_words: log lines (parts of them) in which ours says the same in another way.
     """
 
@@ -30,6 +32,7 @@ class InteropApp:
     reason: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     equal_messages: bool = True
+    by_node_id: bool = False
     other_words: tuple[str, ...] = ()
 
     @property
@@ -49,9 +52,9 @@ _ORDER: Final = "replies come in any order, and sums of floats depend on it"
 _CLIPPING: Final = "norms and clipped updates are computed in another order"
 
 APPS: Final = (
-    InteropApp("analytics", nodes=5),
-    InteropApp("best-model", 4, 1e-5, f"{_ORDER}, of float32"),
-    InteropApp("boosted-trees", 3, 1e-12, _ORDER),
+    InteropApp("analytics", nodes=5, by_node_id=True),
+    InteropApp("best-model", 4, 1e-5, f"{_ORDER}, of float32", by_node_id=True),
+    InteropApp("boosted-trees", 3, 1e-12, _ORDER, by_node_id=True),
     InteropApp(
         "client-side-privacy", 4, 1e-12, _CLIPPING, equal_messages=False, other_words=_DP_WORDS
     ),
@@ -82,5 +85,6 @@ APPS: Final = (
         2e-6,
         "upstream's FedAdam and QFedAvg turn a float32 model into float64, ours stays float32",
         equal_messages=False,
+        by_node_id=True,
     ),
 )

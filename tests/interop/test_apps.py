@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.toolset import OURS, Toolset
+from tests.harness.toolset import OURS, Toolset, upstream
 from tests.interop.app_list import APPS, FOLDER, InteropApp
 from tests.interop.app_results import Played, assert_equal, lines_in, play, results_in
-from tests.interop.conftest import PATIENT
+from tests.interop.conftest import PATIENT, require
 from tests.simulation.commands import config
 from tests.simulation.commands import run as simulate
 
@@ -82,6 +82,18 @@ def test_our_simulation_gives_upstreams_results(
 
     assert document["status"] == "completed", output[-3000:]
     assert_equal(results_in(output), results_in(theirs.printed), app.tolerance)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("version", ["1.26.1", "1.28.0"])
+def test_other_releases_give_the_same_results(
+    version: str, played: dict[str, tuple[Played, Played]], tmp_path: Path
+) -> None:
+    found = play(require(upstream(version)), APPS, tmp_path / "result.json")
+
+    for app, this in zip(APPS, found, strict=True):
+        _, theirs = played[app.name]
+        assert_equal(results_in(this.printed), results_in(theirs.printed), app.tolerance)
 
 
 def without_hint(line: str) -> str:
