@@ -49,7 +49,7 @@ APPS_HEAD: Final = """\
 ## Apps
 
 From the same files, by upstream's package and by our simulation; in one process also messages and
-log lines are compared. Those that do not sample nodes run, too, in federations of processes: in ours
+log lines are compared. Those that do not sample nodes run in federations of processes, too: in ours
 by `make test-long`, in upstream's by `make interop-matrix`. Equal is equal in every bit, unless a
 tolerance is given: the largest difference of any number, as a part of it.
 
