@@ -31,4 +31,13 @@ def groups(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[str]:
 
 def options(command: Any) -> set[str]:
     """Return the names of a command's options."""
-    return {option for parameter in command.params for option in parameter.opts}
+    return {
+        option
+        for parameter in command.params
+        for option in (*parameter.opts, *getattr(parameter, "secondary_opts", ()))
+    }
+
+
+def required(command: Any) -> list[bool]:
+    """Tell of each argument of a command whether it must be given."""
+    return [p.required for p in command.params if not p.opts[0].startswith("-")]
