@@ -11,7 +11,7 @@ from tests.bench.accounting import ProcMeter
 from tests.bench.engine import has_engine
 from tests.bench.federations import SERVER, SITES, NotMeasuredError
 from tests.bench.marks import Marks
-from tests.bench.processes import high_water_mb
+from tests.bench.processes import command_of, high_water_mb
 from tests.bench.sampler import Root, Sampler
 from tests.bench.trial import APP, Plan, Trial, evaluate, run_config
 from tests.compose.deployment import Deployment, forget_environment
@@ -51,7 +51,12 @@ def run_contained(root: Path, nodes: int, plan: Plan, size: int) -> Trial:
 
 def _roots(deployment: Deployment, nodes: int) -> list[Root]:
     """Return the first process of every container."""
-    pid = deployment.project.pid
+
+    def pid(name: str) -> int:
+        first, *below = deployment.project.pids(name)
+        # The engine's init comes first where there is one; it plays no part.
+        return below[0] if below and "docker-init" in command_of(first) else first
+
     found = [Root(pid("superlink"), "superlink", 0), Root(pid("serverapp"), "executor", 0)]
     for number in range(1, nodes + 1):
         found.append(Root(pid(f"supernode-{number}"), "supernode", number))

@@ -65,8 +65,10 @@ def times(value: float) -> str:
 
 
 def number(value: float | None) -> str:
-    """Write a plain figure with three digits that count."""
-    return _NONE if value is None else _three(value)
+    """Write a plain figure with three digits that count, or to the thousandth."""
+    if value is None:
+        return _NONE
+    return _three(value) if value >= 0.1 else f"{value:.3f}"
 
 
 def _three(value: float) -> str:

@@ -83,8 +83,7 @@ def _watch(federation: MeasuredFederation, window_s: float) -> Trial:
         "cores": sampler.cpu_s(begin, end) / window_s,
         "superlink_cores": groups[SERVER] / window_s,
         "wire_mb_per_s": sampler.carried_mb(begin, end) / window_s,
-        "total_mb": peaks.total_mb,
-        "site_mb": peaks.site_mb,
+        **peaks.figures(),
         "superlink_mb": max(
             (high_water_mb(r.pid) for r in federation.roots if r.role == "superlink"), default=0.0
         ),

@@ -87,6 +87,11 @@ class Peaks:
         self.total_mb = max(self.total_mb, sum(weights.by_role.values()))
         self.looks += 1
 
+    def figures(self) -> dict[str, float]:
+        """Return what was seen, by the names that reports use; nothing of what was not."""
+        seen = {"site_mb": self.site_mb, "total_mb": self.total_mb}
+        return {name: mb for name, mb in seen.items() if mb}
+
 
 class Sampler:
     """A thread that looks; use it as a context manager.

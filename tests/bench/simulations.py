@@ -49,7 +49,7 @@ def _ours(federation: MeasuredFederation, plan: Plan, clients: int, size: int) -
     argv = ["--app", str(APP), "--num-supernodes", str(clients), "--run-config", settings]
     with Sampler(federation.meter, federation.roots, held(phases)) as sampler:
         submitted = time.monotonic()
-        program = federation.start("simulation", OURS, "flwr-simulation", *argv)
+        program = federation.start("serverapp", OURS, "flwr-simulation", *argv)
         code = program.wait(_FOR_EVER_S)
         left = time.monotonic()
     if code:

@@ -51,6 +51,7 @@ _IDLE_COLUMNS: Final[Sequence[Column]] = (
     ("all", _of("total_mb", figures.megabytes)),
     ("online after", lambda r: figures.seconds(r.figures.get("join_s", r.figures.get("online_s")))),
 )
+_ROLES: Final = ("superlink", "serverapp", "executor", "supernode", "clientapp")
 _LIMITS: Final = {
     "process_start_s": "start of a bare interpreter",
     "import_numpy_s": "start that imports numpy",
@@ -76,6 +77,8 @@ def show(report: Report, console: Console) -> None:
     ):
         if results:
             console.print(_table(title, results, columns, report))
+    if any(result.memory_mb for result in report.results):
+        console.print(_memory(report))
     for result in report.results:
         if result.cause:
             console.print(
@@ -108,6 +111,22 @@ def _table(
             name if result.case != last else "", result.side, *cells, _ratio(result, report)
         )
         last = result.case
+    return table
+
+
+def _memory(report: Report) -> Table:
+    """Return the peaks of all processes that play a part, together."""
+    table = Table(title="Memory by role (PSS)", title_justify="left", box=None, pad_edge=False)
+    table.add_column("case", no_wrap=True)
+    table.add_column("side")
+    for role in _ROLES:
+        table.add_column(role, justify="right", no_wrap=True)
+    last = ""
+    for result in report.results:
+        if result.memory_mb:
+            cells = [figures.megabytes(result.memory_mb.get(role)) for role in _ROLES]
+            table.add_row(result.title if result.case != last else "", result.side, *cells)
+            last = result.case
     return table
 
 

@@ -94,8 +94,7 @@ def evaluate(marks: Marks, sampler: Sampler, *, submitted: float, left: float) -
         "submit_s": marks.window("warm")[0] - submitted,
         "exit_s": left - marks.times("end")[0],
     }
-    if peaks.looks:
-        figures |= {"site_mb": peaks.site_mb, "total_mb": peaks.total_mb}
+    figures |= peaks.figures()
     groups = {g: s / count for g, s in sampler.group_cpu_s(begin, end).items()}
     return Trial(rounds, figures, dict(peaks.by_role), groups)
 

@@ -57,6 +57,13 @@ def test_sizes(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"), [(None, "-"), (0.0042, "0.004"), (0.4, "0.40"), (3512.0, "3,512")]
+)
+def test_plain_figures(value: float | None, text: str) -> None:
+    assert figures.number(value) == text
+
+
+@pytest.mark.parametrize(
     ("slow", "fast", "text"),
     [(6.0, 0.015, "400x"), (3.0, 2.0, "1.5x"), (9.97, 1.0, "10x"), (1.0, 2.0, "0.5x")],
 )

@@ -53,8 +53,14 @@ def test_peaks_are_the_most_of_each_at_any_time() -> None:
     peaks.take(Weights({"superlink": 60.0, "clientapp": 30.0}, {0: 60.0, 1: 20.0, 2: 10.0}))
     peaks.take(Weights({"superlink": 50.0, "clientapp": 80.0}, {0: 50.0, 1: 40.0, 2: 40.0}))
     assert peaks.by_role == {"superlink": 60.0, "clientapp": 80.0}
-    assert peaks.site_mb == 40.0
-    assert peaks.total_mb == 130.0
+    assert peaks.figures() == {"site_mb": 40.0, "total_mb": 130.0}
+
+
+def test_what_was_never_seen_is_no_figure() -> None:
+    peaks = Peaks()
+    assert peaks.figures() == {}
+    peaks.take(Weights({"superlink": 60.0}, {0: 60.0}))
+    assert peaks.figures() == {"total_mb": 60.0}
 
 
 def test_counters_are_sampled_all_the_time_and_memory_when_told_to() -> None:

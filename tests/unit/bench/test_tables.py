@@ -43,6 +43,14 @@ def test_figures_of_a_loud_machine_are_marked() -> None:
     assert "do not trust" in text
 
 
+def test_memory_is_shown_by_role() -> None:
+    result = of_round("ours", 0.015)
+    assert "by role" not in shown(new_report(result))
+    result.memory_mb = {"superlink": 61.5, "clientapp": 120.0}
+    (line,) = (line for line in shown(new_report(result)).splitlines() if "61.5 MB" in line)
+    assert line.split()[-2:] == ["120", "MB"]
+
+
 def test_loops_that_carry_others_bytes_are_said() -> None:
     report = new_report(of_round("ours", 0.015))
     assert "whatever else used loopback" not in shown(report)
