@@ -8,9 +8,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
-
-import yaml
+from typing import Any, Final
 
 from flwr.control.login import NO_ACCOUNTS, OIDC
 from flwr.core.errors import InvalidError
@@ -24,12 +22,11 @@ _KIND, _ACCESS, _REFRESH = "authn-type", "oidc-access-token", "oidc-refresh-toke
 class CredentialsError(InvalidError):
     """The file of logins cannot be used."""
 
-    def __init__(self, path: Path, why: str) -> None:
+    def __init__(
+        self, path: Path, why: str, hint: str = "remove the file and log in again: flwr login"
+    ) -> None:
         """Name the file and the remedy."""
-        super().__init__(
-            f"cannot use the logins in {path}: {why}",
-            hint="remove the file and log in again: flwr login",
-        )
+        super().__init__(f"cannot use the logins in {path}: {why}", hint=hint)
 
 
 class Login:
@@ -62,7 +59,7 @@ class Login:
             self._key(what): base64.b64encode(value.encode()).decode()
             for what, value in new.items()
         }
-        text = yaml.safe_dump({**self._read(), **written})
+        text = _yaml(self._path).safe_dump({**self._read(), **written})
         try:
             write_private(self._path, text.encode())
         except StateDirError as cause:
@@ -70,11 +67,16 @@ class Login:
 
     def _read(self) -> Mapping[str, str]:
         try:
-            found = yaml.safe_load(self._path.read_text())
+            text = self._path.read_text()
         except FileNotFoundError:
             return {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
+        except (OSError, UnicodeDecodeError) as cause:
             raise CredentialsError(self._path, "it cannot be read") from cause
+        yaml = _yaml(self._path)
+        try:
+            found = yaml.safe_load(text)
+        except yaml.YAMLError as cause:
+            raise CredentialsError(self._path, "it is no YAML") from cause
         if not isinstance(found, Mapping | None):
             raise CredentialsError(self._path, "it is no table")
         return {str(key): str(value) for key, value in (found or {}).items()}
@@ -87,3 +89,13 @@ class Login:
 
     def _key(self, what: str) -> str:
         return _KEY.format(address=self._address, what=what)
+
+
+def _yaml(path: Path) -> Any:
+    """Return the module; only who has logins needs it, and the image of the command has none."""
+    try:
+        import yaml  # noqa: PLC0415 - see above
+    except ModuleNotFoundError as cause:
+        why = "the package PyYAML is not installed here"
+        raise CredentialsError(path, why, hint="pip install PyYAML") from cause
+    return yaml

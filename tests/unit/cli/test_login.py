@@ -1,6 +1,7 @@
 """Logging in, and what the SuperLink is told afterwards."""
 
 import stat
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -118,6 +119,14 @@ def test_a_file_of_another_form_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(CredentialsError, match=r"credentials\.yaml") as refusal:
         Login(path, "a:1").load()
     assert "log in again" in refusal.value.hint
+
+
+def test_who_has_no_logins_needs_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    login = Login(tmp_path / "credentials.yaml", "a:1")
+    assert login.load() is None
+    with pytest.raises(CredentialsError, match="PyYAML is not installed"):
+        login.save(TOKENS)
 
 
 def test_tokens_are_not_shown_by_accident() -> None:
