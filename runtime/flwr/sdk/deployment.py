@@ -4,14 +4,13 @@ What was asked for is in ``~/.flwr/deployments/NAME``: a settings file and, wher
 compose file.  Both are plain: ``docker compose`` and ``scripts/federation.py`` take them as well.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypedDict
-
-import yaml
 
 from flwr.core.home import flwr_home
 from flwr.sdk.checkout import Checkout, clean_environment
@@ -28,7 +27,7 @@ STOP_S: Final = 40.0  # above the grace period of every container
 PULL_S: Final = 1800.0  # for images that come from a registry
 _LEVELS: Final = 3  # of containers that wait for each other: stopped one after the other
 _SETTINGS: Final = "settings.env"
-_OVERRIDE: Final = "override.yaml"
+_OVERRIDE: Final = "override.yaml"  # JSON, which is YAML
 _SUBPROCESS: Final = "subprocess"  # the overlay without executors of their own
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 
@@ -213,7 +212,7 @@ class Deployment:
         deployed._up(timeout)
         return deployed
 
-    def _write(self, override: Mapping[str, Any]) -> None:
+    def _write(self, override: dict[str, Any]) -> None:
         """Write settings and override, unless the name belongs to the other side."""
         text, path = settings_text(self._settings), self._folder / _SETTINGS
         former = _read(path).get("COMPOSE_FILE", "").split(":")[0]
@@ -224,7 +223,7 @@ class Deployment:
             )
         self._folder.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
-        (self._folder / _OVERRIDE).write_text(yaml.safe_dump(dict(override)), "utf-8")
+        (self._folder / _OVERRIDE).write_text(json.dumps(override, indent=2), "utf-8")
 
     def _up(self, timeout: float) -> None:
         try:

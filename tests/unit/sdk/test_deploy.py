@@ -116,6 +116,8 @@ def test_a_server_is_started_from_what_was_asked(
     assert (found["FLWR_CONTROL_BIND"], found["FLWR_CONTROL_PORT"]) == ("127.0.0.1", "9093")
     assert (found["FLWR_SUPERLINK_MEMORY"], found["FLWR_SERVERAPP_IMAGE"]) == ("384m", "x/app:1")
     assert found["FLWR_LOG_LEVEL"] == "DEBUG"
+    override = json.loads((folder / "override.yaml").read_text())
+    assert override == {"services": {"serverapp": {"environment": {"MODE": "fast"}}}}
     (up,) = [call for call in docker.calls if " up " in call]
     assert "--project-name hub" in up
     assert "--wait-timeout 77" in up
