@@ -42,6 +42,13 @@ def test_our_cli_stops_and_shows_on_upstreams_superlink(upstreams_federation: Fe
     assert federation.run_status(run_id)["status"] == "finished:stopped"
     listed = federation.flwr_json("federation", "list", CONNECTION)
     assert [f["name"] for f in listed["federations"]] == ["@none/default"]
+    for words, why in (
+        (("pull", run_id), "does not support pulling artifacts"),
+        (("federation", "create", "x"), "does not support federation management"),
+    ):
+        refused = federation.flwr(*words, CONNECTION, check=False)
+        assert refused.returncode == 6
+        assert why in refused.stderr
 
 
 @pytest.mark.long

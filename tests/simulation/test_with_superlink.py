@@ -107,3 +107,14 @@ def test_an_impossible_request_is_refused_with_the_numbers(
     run = simulating.await_end(run_id)
     assert run["status"] == "finished:failed"
     assert "4000 CPUs per ClientApp wanted, this machine has" in simulating.log_of(run_id)
+
+
+def test_settings_of_the_federation_hold_for_runs_that_say_nothing(simulating: Federation) -> None:
+    change = ("federation", "simulation-config", "@none/default", CONNECTION, "--num-supernodes")
+    simulating.flwr(*change, "3")
+    try:
+        run_id = simulating.submit(TINY, *config(nodes=3, num_rounds=1))
+        assert simulating.await_end(run_id)["status"] == "finished:completed"
+    finally:
+        simulating.flwr(*change, "10")
+    assert "Simulating 3 nodes" in simulating.log_of(run_id)
