@@ -1,6 +1,7 @@
 """Every example learns in a federation of containers, whose app images have what it needs."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from python_on_whales import DockerClient
 from tests.compose.deployment import Deployment
 from tests.harness.apps import DIGITS, config
 from tests.harness.examples import BY_NAME, Example, result_in
+from tests.harness.toolset import ROOT
 
 NODES: Final = 3
 pytestmark = pytest.mark.timeout(560)  # packages are fetched at first
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.timeout(560)  # packages are fetched at first
 
 def images_of(app: Path) -> dict[str, str]:
     """Return the app's two images as settings of an operator; they are made where they lack."""
-    tool = [sys.executable, str(app.parents[1] / "images" / "app_image.py"), str(app)]
+    tool = [sys.executable, str(ROOT / "images" / "app_image.py"), str(app)]
     done = subprocess.run([*tool, "--format=json"], capture_output=True, text=True, check=False)
     if done.returncode == 3:
         pytest.skip(f"packages cannot be fetched here: {done.stderr}")
@@ -46,12 +48,15 @@ def of_the_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment
 
 @pytest.fixture
 def own_images(example: Example) -> Iterator[dict[str, str]]:
-    """The images of an example that are not here yet are gone afterwards."""
-    docker = DockerClient()
+    """The example's images and packages are gone afterwards, unless they were here before."""
+    docker, folder = DockerClient(), ROOT / ".state" / "apps" / example.name
     before = {tag for image in docker.image.list() for tag in image.repo_tags}
+    was_fetched = folder.exists()
     images = images_of(example.folder)
     yield images
     docker.image.remove([name for name in images.values() if name not in before])
+    if not was_fetched:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(
@@ -70,17 +75,22 @@ def test_an_example_runs_with_the_images_of_the_demo(
 
 @pytest.mark.row("S50", "S51")
 @pytest.mark.parametrize(
-    "example",
+    ("example", "overrides"),
     [
-        pytest.param(BY_NAME["xgboost-bagging"], id="xgboost-bagging", marks=pytest.mark.long),
-        pytest.param(BY_NAME["pytorch-cnn"], id="pytorch-cnn", marks=pytest.mark.torch),
+        pytest.param(BY_NAME["xgboost-bagging"], {}, id="xgboost", marks=pytest.mark.long),
+        pytest.param(
+            BY_NAME["pytorch-cnn"],
+            {"num-server-rounds": 2},
+            id="pytorch",
+            marks=[pytest.mark.torch, pytest.mark.long, pytest.mark.timeout(1500)],
+        ),
     ],
 )
 def test_an_example_runs_with_images_of_its_own(
-    tmp_path: Path, example: Example, own_images: dict[str, str]
+    tmp_path: Path, example: Example, overrides: dict[str, float], own_images: dict[str, str]
 ) -> None:
     with federation_with(own_images, tmp_path) as federation:
-        has_to_learn(example, federation)
+        has_to_learn(example, federation, **overrides)
 
 
 def has_to_learn(example: Example, federation: Deployment, **overrides: float) -> None:
