@@ -21,7 +21,7 @@ from flwr.cli.log import log
 from flwr.cli.login import login
 from flwr.cli.new import new
 from flwr.cli.pull import pull
-from flwr.cli.report import failure_document, print_document
+from flwr.cli.report import INTERRUPTED, failure_document, print_document
 from flwr.cli.run import run
 from flwr.cli.stop import stop
 from flwr.cli.supernode import supernode
@@ -103,8 +103,8 @@ def main(arguments: Sequence[str] | None = None, environment: Environment | None
         sys.stdout.flush()
     except _CommandLineError as error:
         code = _report_usage(error, given)
-    except typer.Abort:
-        code = int(ExitCode.BUG)
+    except typer.Abort:  # at a question
+        code = INTERRUPTED
     except BrokenPipeError:
         code = _leave_pipe()
     except SystemExit as end:

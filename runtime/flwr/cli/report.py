@@ -18,7 +18,7 @@ from flwr.core.errors import FlwrError
 from flwr.shell.exits import exit_code_of
 
 _INDENT: Final = 2  # as upstream's command prints
-_INTERRUPTED: Final = 130  # 128 + SIGINT, what shells expect
+INTERRUPTED: Final = 130  # 128 + SIGINT, what shells expect
 
 
 class Output(StrEnum):
@@ -124,7 +124,7 @@ def reporting(output: Output, *, in_lines: bool = False) -> Iterator[Report]:
     except KeyboardInterrupt as interrupt:
         if report.is_json:
             report.result(failure_document("interrupted"))
-        raise typer.Exit(_INTERRUPTED) from interrupt
+        raise typer.Exit(INTERRUPTED) from interrupt
 
 
 def failure_document(message: str) -> dict[str, Any]:

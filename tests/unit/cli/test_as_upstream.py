@@ -1,5 +1,6 @@
 """Command lines written for upstream's command, and what has no counterpart here."""
 
+import io
 import os
 import subprocess
 import sys
@@ -58,7 +59,18 @@ def test_a_bundle_under_another_ones_name_is_not_installed(flwr: Flwr, tmp_path:
     for name, code in (("a.b.1-0-0.00000000.fab", 2), ("renamed.fab", 0)):
         (tmp_path / name).write_bytes(content)
         assert flwr("install", tmp_path / name).code == code
+
+
+def test_a_bundle_that_is_not_named_is_asked_for_on_a_terminal(
+    flwr: Flwr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "some.fab").write_bytes(given.fab())
+    monkeypatch.setattr("sys.stdin", io.StringIO("some.fab\n"))
     assert flwr("install").code == 2  # nobody is there to be asked
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    outcome = flwr("install")
+    assert outcome.code == 0
+    assert "Successfully installed acme/tiny-app" in outcome.out
 
 
 def test_whoever_reads_only_the_beginning_ends_the_command_quietly(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import ast
 import importlib
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,31 @@ def test_a_new_app_has_defaults_for_everything(flwr: Flwr, tmp_path: Path) -> No
     assert "my_app/client_app.py" in outcome.document["files"]
     assert (tmp_path / "my-app/.gitignore").is_file()
     assert "flwr run ." in flwr("new", "other", "--template", "sklearn").out
+
+
+def test_the_templates_are_listed_with_what_they_need(flwr: Flwr, tmp_path: Path) -> None:
+    listed = flwr("new", "--list").out
+    document = flwr("new", "--list", "--format", "json").document
+    assert [each["name"] for each in document["templates"]] == list(Template)
+    assert all(each["name"] in listed for each in document["templates"])
+    assert "xgboost>=2.1" in document["templates"][3]["dependencies"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_terminal_what_is_left_out_is_asked_for(
+    flwr: Flwr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flwr.cli.new._is_asked", lambda: True)
+    monkeypatch.setattr("sys.stdin", io.StringIO("keras\nMessage\nasked\n"))
+    outcome = flwr("new")
+    assert outcome.code == 0
+    assert "There is no template 'keras'." in outcome.out
+    assert (tmp_path / "asked/asked/server_app.py").is_file()
+    assert "federated statistics" in outcome.out.lower()
+
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert flwr("new").code == 130
+    assert flwr("new", "named").code == 0  # nothing is asked of those who say what they want
 
 
 @pytest.mark.parametrize(
