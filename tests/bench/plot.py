@@ -19,6 +19,16 @@ _BAR: Final = 0.38
 _ROW_IN: Final = 0.62
 _WIDTH_IN: Final = 11.0
 _DPI: Final = 160
+_TELLING: Final = (
+    "rounds-1kB@2",
+    "rounds-1kB@10",
+    "rounds-1kB@40",
+    "rounds-50MB@2",
+    "rounds-500MB@2",
+    "tls-1kB@2",
+    "simulation-1kB@1000",
+    "simulation-1MB@1000",
+)
 
 
 class NothingToDrawError(Exception):
@@ -34,7 +44,7 @@ _PANELS: Final = (
 
 def draw(report: Report, path: Path) -> None:
     """Write a PNG that can be read at the width of a README."""
-    cases = [name for name in report.cases() if report.figure(name, "ours", "round_s")]
+    cases = pictured(report)
     if not cases:
         raise NothingToDrawError("no round of ours was measured")
     try:
@@ -59,6 +69,13 @@ def draw(report: Report, path: Path) -> None:
     figure.supxlabel(_caption(report), fontsize=8.5, color=_FAINT, x=0.01, ha="left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, facecolor="white")
+
+
+def pictured(report: Report) -> list[str]:
+    """Return the cases to draw: of many, those that a README has room for."""
+    measured = [name for name in report.cases() if report.figure(name, "ours", "round_s")]
+    telling = [name for name in measured if name in _TELLING]
+    return telling if len(measured) > len(_TELLING) else measured
 
 
 def _panel(axes: "Axes", report: Report, cases: Sequence[str], name: str, *, is_log: bool) -> None:

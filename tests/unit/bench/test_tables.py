@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from tests.bench import plot, tables
+from tests.bench.cases import CASES
 from tests.bench.results import Report, Result
 from tests.bench.surroundings import Noise
 from tests.unit.bench.test_results import new_report
@@ -80,6 +81,14 @@ def test_decades_are_written_with_their_unit() -> None:
 def test_a_picture_says_less_or_more() -> None:
     assert plot.change(6.0, 0.015) == "400x less"
     assert plot.change(1.0, 2.5) == "2.5x more"
+
+
+def test_a_picture_of_every_case_shows_those_that_tell_most() -> None:
+    few = new_report(of_round("ours", 1.0, "rounds-1kB@5"), Result("idle@10", "idle", "ours"))
+    assert plot.pictured(few) == ["rounds-1kB@5"]
+    many = new_report(*(of_round("ours", 1.0, case.name) for case in CASES))
+    assert "rounds-1kB@2" in plot.pictured(many)
+    assert "rounds-1kB@5" not in plot.pictured(many)
 
 
 def test_nothing_measured_is_nothing_drawn(tmp_path: Path) -> None:
