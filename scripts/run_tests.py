@@ -21,7 +21,7 @@ NOT_RUN: Final = (
     "the store on a PostgreSQL of yours: make test-postgres",
 )
 SHORT: Final = ("-m", "not matrix and not long")
-# Two federations at a time: most of a federation's time is waiting.  What a file shares is made once.
+# Two federations at a time: they wait most of their time.  What a file shares is made once.
 FEDERATIONS: Final = ("-v", "-n", "2", "--dist", "loadfile", "--durations=10", *SHORT)
 
 
