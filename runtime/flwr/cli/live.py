@@ -68,9 +68,9 @@ class _LiveLog:
 
     def feed(self, text: str) -> None:
         self._progress.see_log(text)
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            self._console.out(line, highlight=False)
+        whole, newline, self._rest = (self._rest + text).rpartition("\n")
+        if newline:  # at once: the line below is drawn again after each printing
+            self._console.out(whole, highlight=False)
 
     def end(self) -> None:
         if self._rest:

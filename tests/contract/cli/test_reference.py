@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from scripts import cli_reference
 
-from flwr.cli.main import app
 from flwr.shell.exits import ExitCode
 from tests.contract.cli.tree import commands
 
@@ -13,16 +12,13 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 
 def test_the_page_is_what_the_programs_say() -> None:
-    """Otherwise: make cli-docs."""
-    assert app is not None
-    assert cli_reference.PAGE.read_text() == cli_reference.page()
+    assert cli_reference.main(["--check"]) == 0, "run: make cli-docs"
 
 
 def test_the_page_names_every_command_and_daemon() -> None:
     text = cli_reference.PAGE.read_text()
     assert all(f"### `flwr {name}`" in text for name, _ in commands())
     assert all(f"### `{daemon.program}`" in text for daemon in cli_reference.DAEMONS)
-    assert cli_reference.main(["--check"]) == 0
 
 
 @pytest.mark.parametrize("code", list(ExitCode))
