@@ -67,9 +67,9 @@ class _LiveLog:
         self._rest = ""
 
     def feed(self, text: str) -> None:
-        self._progress.see_log(text)
         whole, newline, self._rest = (self._rest + text).rpartition("\n")
         if newline:  # at once: the line below is drawn again after each printing
+            self._progress.see_log(whole)
             self._console.out(whole, highlight=False)
 
     def end(self) -> None:

@@ -49,14 +49,19 @@ def test_on_a_terminal_the_log_stands_above_the_line(
     flwr: Flwr, control: FakeControl, screen: io.StringIO
 ) -> None:
     control.runs = {7: some_run(7)}
-    control.chunks = [("[ROUND 1/2]\nbeg", 1.0), ("un\n\x1b]0;owned\x07e", 2.0), ("nd", 3.0)]
+    control.chunks = [
+        ("[ROU", 0.5),
+        ("ND 1/2]\nbeg", 1.0),
+        ("un\n\x1b]0;owned\x07e", 2.0),
+        ("nd", 3.0),
+    ]
 
     assert flwr("log", "7", *HERE).code == 0
 
     shown = screen.getvalue()
     for line in ("[ROUND 1/2]\n", "begun\n", "end\n"):
         assert line in shown
-    assert "run 7 · running" in shown
+    assert "run 7 · running · round 1/2" in shown
     assert "owned" not in shown
     assert shown.endswith("\x1b[2K")  # nothing of the line is left
 
