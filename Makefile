@@ -17,7 +17,7 @@ KEYS = $(or $(NODES),$(shell sed -n 's/^FLWR_NODES=//p' compose/.env 2>/dev/null
 
 .PHONY: help demo up down clean engine bases images app-image certs certs-check database-secret \
 	doctor setup demo-local test test-unit test-integration test-interop test-postgres \
-	test-compose test-long interop-matrix bench-rounds check lint types imports shell containers \
+	test-compose test-long interop-matrix bench check lint types imports shell containers \
 	proto-check compose-check fmt proto compose compatibility compatibility-check
 
 help: ## This list
@@ -107,8 +107,10 @@ interop-matrix: setup ## With every upstream release we promise to work with
 .interop/flwr-1.29.0/complete: scripts/interop_venvs.py
 	$(PYTHON) scripts/interop_venvs.py
 
-bench-rounds: setup ## Round times, CPU and memory of our own processes: NODES=2
-	$(BIN)/python -m tests.bench.round_times --nodes $(or $(NODES),2) $(ARGS)
+##@ Measure
+bench: setup .interop/flwr-1.29.0/complete ## Ours and upstream's side by side, ten minutes: ARGS=--list, ARGS=--all
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable '.[bench]'
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 ##@ Check
 check: lint types imports shell containers proto-check compose-check compatibility-check ## Everything static, generated files included
