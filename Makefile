@@ -18,7 +18,8 @@ KEYS = $(or $(NODES),$(shell sed -n 's/^FLWR_NODES=//p' compose/.env 2>/dev/null
 .PHONY: help demo up down clean engine bases images app-image certs certs-check database-secret \
 	doctor setup demo-local test test-unit test-integration test-interop test-postgres \
 	test-compose test-long interop-matrix bench check lint types imports shell containers \
-	proto-check compose-check fmt proto compose compatibility compatibility-check
+	proto-check compose-check fmt proto compose compatibility compatibility-check \
+	cli-docs cli-docs-check
 
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
@@ -113,7 +114,7 @@ bench: setup .interop/flwr-1.29.0/complete ## Ours and upstream's side by side, 
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 ##@ Check
-check: lint types imports shell containers proto-check compose-check compatibility-check ## Everything static, generated files included
+check: lint types imports shell containers proto-check compose-check compatibility-check cli-docs-check ## Everything static, generated files included
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check $(SOURCES)
@@ -161,3 +162,9 @@ compatibility: setup ## docs/compatibility.md from upstream's public names and o
 
 compatibility-check: setup ## Fail when the page and the names differ
 	$(BIN)/python -m scripts.compatibility --check
+
+cli-docs: setup ## docs/cli-reference.md from the programs' own help
+	$(BIN)/python -m scripts.cli_reference
+
+cli-docs-check: setup ## Fail when the page and the programs differ
+	$(BIN)/python -m scripts.cli_reference --check
