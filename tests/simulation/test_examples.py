@@ -38,6 +38,7 @@ def test_its_bounds_would_notice_that_nothing_is_learned(tmp_path: Path, example
     assert not example.has_learned(result_in(output)), result_in(output)
 
 
+@pytest.mark.long
 def test_sites_that_are_too_small_tell_nothing(tmp_path: Path) -> None:
     (analytics,) = (example for example in EXAMPLES if example.name == "federated-analytics")
 
