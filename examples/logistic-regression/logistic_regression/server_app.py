@@ -47,12 +47,11 @@ def main(grid: Grid, context: Context) -> None:
     # Possible here because this data is public: what one machine with everything would reach.
     steps = rounds * int(context.run_config["local-steps"])
     central = fit(initial_model(), everything, steps, float(context.run_config["learning-rate"]))
-    _, federated_accuracy = measure(result.arrays.to_numpy_ndarrays(), held_out)
-    _, central_accuracy = measure(central, held_out)
+    federated = result.arrays.to_numpy_ndarrays()
     constant = (held_out[1] == round(everything[1].mean())).mean()
     print(
-        f"Result: accuracy federated {federated_accuracy:.4f}, central {central_accuracy:.4f}, "
-        f"constant {constant:.4f}"
+        f"Result: accuracy federated {measure(federated, held_out)[1]:.4f}, "
+        f"central {measure(central, held_out)[1]:.4f}, constant {constant:.4f}"
     )
 
 
