@@ -17,7 +17,7 @@ KEYS = $(or $(NODES),$(shell sed -n 's/^FLWR_NODES=//p' compose/.env 2>/dev/null
 
 .PHONY: help demo up down clean engine bases images app-image certs certs-check database-secret \
 	doctor setup demo-local test test-unit test-integration test-interop test-postgres \
-	test-compose test-long interop-matrix bench check lint types imports shell containers \
+	test-compose test-long test-torch interop-matrix bench check lint types imports shell containers \
 	proto-check compose-check fmt proto compose compatibility compatibility-check \
 	cli-docs cli-docs-check
 
@@ -99,7 +99,14 @@ test-postgres: setup ## The store on PostgreSQL: FLWR_TEST_POSTGRES_URL=postgres
 	$(BIN)/pytest -q tests/unit/store tests/contract/store $(ARGS)
 
 test-long: setup .interop/flwr-1.29.0/complete ## What `make test` leaves out for time: more of the same, at length
-	$(BIN)/pytest $(or $(T),tests) -m "long and not matrix" $(ARGS)
+	$(BIN)/pytest $(or $(T),tests) -m "long and not matrix and not torch" $(ARGS)
+
+test-torch: .venv/.torch ## The PyTorch example, in simulation and containers: 3 GB to fetch, 25 GB of disk
+	$(BIN)/pytest $(or $(T),tests/simulation tests/compose/examples) -m torch $(ARGS)
+
+.venv/.torch: .venv/.complete
+	$(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt torch==2.13.0
+	@touch $@
 
 interop-matrix: setup ## With every upstream release we promise to work with
 	$(BIN)/python scripts/interop_venvs.py --matrix

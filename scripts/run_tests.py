@@ -19,8 +19,9 @@ NOT_RUN: Final = (
     "upstream releases other than 1.29.0: make interop-matrix",
     "what repeats at length what shorter tests prove: make test-long",
     "the store on a PostgreSQL of yours: make test-postgres",
+    "the PyTorch example, 3 GB to fetch: make test-torch",
 )
-SHORT: Final = ("-m", "not matrix and not long")
+SHORT: Final = ("-m", "not matrix and not long and not torch")
 # Two federations at a time: they wait most of their time.  What a file shares is made once.
 FEDERATIONS: Final = ("-v", "-n", "2", "--dist", "loadfile", "--durations=10", *SHORT)
 
@@ -36,7 +37,7 @@ class Suite:
 
 SUITES: Final = (
     Suite("unit and contract", ["tests/unit", "tests/contract", "-q", "-n", "2"]),
-    Suite("simulation", ["tests/simulation", "-q", "--durations=5"]),
+    Suite("simulation", ["tests/simulation", "-q", "--durations=5", *SHORT]),
     Suite("integration", ["tests/integration", *FEDERATIONS]),
     Suite("interop with upstream 1.29.0", ["tests/interop", *FEDERATIONS]),
     Suite("containers", ["tests/compose", "-v", "--durations=15", *SHORT], needs_engine=True),
