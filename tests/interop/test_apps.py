@@ -70,6 +70,7 @@ def test_messages_logs_and_results_are_upstreams(
         assert [without_hint(line) for line in ours.wire] == list(theirs.wire)
 
 
+@pytest.mark.row("S42", "S48")  # custom-strategy, nested-config
 @pytest.mark.parametrize("app", APPS, ids=lambda app: app.name)
 def test_our_simulation_gives_upstreams_results(
     app: InteropApp, played: dict[str, tuple[Played, Played]], tmp_path: Path

@@ -20,6 +20,9 @@ pytestmark = [PATIENT, pytest.mark.long]
 
 BY_NAME = {app.name: app for app in APPS}
 COMPARABLE = sorted((app for app in APPS if not app.by_node_id), key=lambda app: app.nodes)
+REFUSED_BY_UPSTREAM = {"former-names"}
+"""Its SuperLink takes no records of the former classes; only its simulation does."""
+
 SIZES = sorted({app.nodes for app in COMPARABLE})
 
 ORDER_TOLERANCE = 1e-6
@@ -104,7 +107,11 @@ def test_upstreams_client_works_under_our_server(tmp_path: Path, peer: Toolset) 
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("app", COMPARABLE, ids=lambda app: app.name)
+@pytest.mark.parametrize(
+    "app",
+    [app for app in COMPARABLE if app.name not in REFUSED_BY_UPSTREAM],
+    ids=lambda app: app.name,
+)
 def test_upstreams_deployment_gives_the_results_it_gives_in_one_process(
     app: InteropApp, peer: Toolset, tmp_path: Path
 ) -> None:
@@ -121,4 +128,5 @@ def test_upstreams_deployment_gives_the_results_it_gives_in_one_process(
         )
 
     wanted = expected(app, peer, tmp_path)
+    assert results_in(done.stdout), done.stdout[-3000:]
     assert_equal(results_in(done.stdout), wanted, max(app.tolerance, ORDER_TOLERANCE))

@@ -20,10 +20,11 @@ def main(grid: Grid, context: Context) -> None:
     labels = np.array([0.0, 1.0, 1.0, 0.0])
     losses: list[float] = []
     for _ in range(int(context.run_config["num-server-rounds"])):
-        replies = grid.send_and_receive(
+        messages = [
             Message(RecordDict(), node_id, f"{MessageType.QUERY}.generate_embeddings")
             for node_id in node_ids
-        )
+        ]
+        replies = grid.send_and_receive(messages)
         by_position = sorted(replies, key=lambda reply: int(reply.content["config"]["pos"]))
         embedding = sum(r.content["arrays"]["embedding"].numpy() for r in by_position)
         residual = embedding @ head - labels
