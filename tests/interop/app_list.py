@@ -53,8 +53,8 @@ _CLIPPING: Final = "norms and clipped updates are computed in another order"
 
 APPS: Final = (
     InteropApp("analytics", nodes=5, by_node_id=True),
-    InteropApp("best-model", 4, 1e-5, f"{_ORDER}, of float32", by_node_id=True),
-    InteropApp("boosted-trees", 3, 1e-12, _ORDER, by_node_id=True),
+    InteropApp("best-model", 4, by_node_id=True),
+    InteropApp("boosted-trees", 3, by_node_id=True),
     InteropApp(
         "client-side-privacy", 4, 1e-12, _CLIPPING, equal_messages=False, other_words=_DP_WORDS
     ),
@@ -64,7 +64,7 @@ APPS: Final = (
     InteropApp("former-names", other_words=("WARNING",)),
     InteropApp("legacy-best-model", 4, 1e-12, _ORDER, equal_messages=False),
     InteropApp("lifespan-and-state"),
-    InteropApp("mods-in-a-row", 3, 1e-12, _ORDER, other_words=_DP_WORDS),
+    InteropApp("mods-in-a-row", 3, 1e-12, _CLIPPING, other_words=_DP_WORDS),
     InteropApp("named-actions"),
     InteropApp("nested-config", config={"model.layers.hidden": 32, "verbose": True}),
     InteropApp("numpy-fedavg", nodes=2),

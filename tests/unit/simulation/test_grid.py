@@ -1,6 +1,7 @@
 import pickle
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,6 +11,7 @@ from flwr.core.ids import is_object_id
 from flwr.core.message import ErrorCode
 from flwr.simulation.backend import Answer
 from flwr.simulation.grid import InMemoryGrid
+from tests.harness.program import eventually
 from tests.unit.simulation.given import NotingBackend, Simulated
 
 
@@ -45,6 +47,18 @@ def test_replies_are_handed_out_once_and_then_unknown(simulated: Simulated) -> N
     assert again.error.code == ErrorCode.MESSAGE_UNAVAILABLE
     assert (again.metadata.message_type, again.metadata.run_id) == ("system", 0)
     assert again.metadata.reply_to_message_id == message_id
+
+
+def test_replies_come_in_the_order_of_the_instructions(simulated: Simulated) -> None:
+    grid, backend = simulated.grid, simulated.backend
+    asked = [simulated.message(part, text=str(part)) for part in (2, 0, 1)]
+    with ThreadPoolExecutor(1) as pool:
+        replies = pool.submit(grid.send_and_receive, asked)
+        eventually(lambda: len(backend.jobs) == len(asked), timeout=5)
+        for job in sorted(backend.jobs, key=lambda job: job.partition):
+            backend.answer(job)
+        texts = [reply.content["config"]["text"] for reply in replies.result(5)]
+    assert texts == ["2", "0", "1"]
 
 
 def test_a_message_to_an_unknown_node_is_refused(simulated: Simulated) -> None:
