@@ -41,6 +41,7 @@ class InstalledApp:
     path: Path
     fab_hash: FabHash
     manifest: AppManifest
+    files: frozenset[str]  # of the bundle, relative to ``path``
 
 
 def install_fab(
@@ -74,7 +75,9 @@ def install_fab(
                 f"cannot install the app below {apps_dir}: {cause}",
                 hint="check the directory's owner and the free space",
             ) from cause
-    return InstalledApp(path=path, fab_hash=fab.fab_hash, manifest=fab.manifest)
+    return InstalledApp(
+        path=path, fab_hash=fab.fab_hash, manifest=fab.manifest, files=frozenset(fab.contents)
+    )
 
 
 def directory_name(fab: VerifiedFab) -> str:
@@ -91,15 +94,15 @@ def is_intact(target: Path, fab: VerifiedFab) -> bool:
     if not stat.S_ISDIR(_mode(target)):
         return False
     try:
-        added = set(_relative_files(target)) - fab.contents.keys()
-        return not any(_may_be_code(target / path) for path in added) and all(
+        added = set(relative_files(target)) - fab.contents.keys()
+        return not any(may_be_code(target / path) for path in added) and all(
             _equals(target / path, expected) for path, expected in fab.contents.items()
         )
     except OSError:
         return False
 
 
-def _relative_files(target: Path) -> Iterator[str]:
+def relative_files(target: Path) -> Iterator[str]:
     """Yield everything below ``target`` that is no directory; drop bytecode on the way."""
     for folder, directories, files in os.walk(target, followlinks=False):
         if _BYTECODE in directories:
@@ -110,7 +113,8 @@ def _relative_files(target: Path) -> Iterator[str]:
             yield (Path(folder) / name).relative_to(target).as_posix()
 
 
-def _may_be_code(path: Path) -> bool:
+def may_be_code(path: Path) -> bool:
+    """Tell whether Python could import what is at ``path``, or it leads somewhere else."""
     return path.name.endswith(_IMPORTABLE) or not stat.S_ISREG(_mode(path))
 
 

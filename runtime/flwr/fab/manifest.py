@@ -47,6 +47,7 @@ class AppManifest:
     exclude: tuple[str, ...] = ()
     format_version: int = 0
     origin: Origin | None = None  # written by the builder; never the author's
+    wants_fresh_start: bool = False  # an interpreter of its own for every message
     warnings: tuple[str, ...] = ()
 
     @property
@@ -111,6 +112,7 @@ def check_document(document: Mapping[str, Any]) -> AppManifest:
         exclude=reader.patterns(app, "fab-exclude"),
         format_version=reader.format_version(project, app),
         origin=reader.origin(),
+        wants_fresh_start=reader.choice(app, "app-start", ("warm", "fresh")) == "fresh",
         warnings=_warnings(project, name),
     )
     if reader.problems:
@@ -196,6 +198,14 @@ class _Reader:
             )
             return ()
         return tuple(value)
+
+    def choice(self, app: Mapping[str, Any], key: str, known: tuple[str, ...]) -> str:
+        """Return one of the known words; the first when nothing is said."""
+        value = app.get(key, known[0])
+        if value in known:
+            return str(value)
+        self.problems.append(f'property "{key}" in [tool.flwr.app] must be one of {known}')
+        return known[0]
 
     def format_version(self, project: Mapping[str, Any], app: Mapping[str, Any]) -> int:
         version, problems = check_format_version(project, app)

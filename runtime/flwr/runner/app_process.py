@@ -4,9 +4,10 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from flwr.core.lease import AppKind
 from flwr.shell.children import Child
@@ -14,12 +15,54 @@ from flwr.shell.children import Child
 _KEPT: Final = frozenset({"FLWR_HOME", "FLWR_LOG_LEVEL", "FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE"})
 
 
-class AppProcess:
-    """A running child and the runner's end of its pipe."""
+class AppChild(Protocol):
+    """The process itself, whoever its parent is."""
 
-    def __init__(self, child: Child, pipe: socket.socket) -> None:
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        ...
+
+    @property
+    def is_lost(self) -> bool:
+        """Tell whether it ended because of another process: its work can be begun anew."""
+        ...
+
+    async def wait(self) -> int:
+        """Return the exit code, negative for a signal, once it has exited."""
+        ...
+
+    def cause_of_exit(self) -> str:
+        """Say in words how it ended; call after ``wait``."""
+        ...
+
+    async def stop(self, grace: timedelta) -> int:
+        """Ask its group to stop, kill what is left of it after ``grace``."""
+        ...
+
+
+class AppProcess:
+    """A running child and the runner's end of its pipe.
+
+    Args:
+        child: the process.
+        pipe: carries its calls.
+        outputs: what it prints, as far as nobody reads it yet.
+        on_end: called when nobody cares any more for what it prints.
+    """
+
+    def __init__(
+        self,
+        child: AppChild,
+        pipe: socket.socket,
+        outputs: tuple[asyncio.StreamReader, ...] = (),
+        *,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
         self.child = child
         self.pipe = pipe
+        self.outputs = outputs
+        self.on_end = on_end
 
     @classmethod
     async def start(cls, kind: AppKind, *, withheld: Path | None = None) -> "AppProcess":
@@ -42,14 +85,10 @@ class AppProcess:
             raise
         finally:
             theirs.close()
-        return cls(child, ours)
-
-    @property
-    def outputs(self) -> tuple[asyncio.StreamReader, asyncio.StreamReader]:
-        """Its standard output, which soon carries its standard error too, and the latter."""
-        assert self.child.stdout is not None
-        assert self.child.stderr is not None
-        return self.child.stdout, self.child.stderr
+        assert child.stdout is not None
+        assert child.stderr is not None
+        # Standard output soon carries standard error too.
+        return cls(child, ours, (child.stdout, child.stderr))
 
 
 def app_environment(ours: Mapping[str, str]) -> dict[str, str]:

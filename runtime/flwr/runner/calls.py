@@ -9,7 +9,12 @@ from flwr.core.message import Delivery
 from flwr.runner.outcome import REPORT_METHOD, Report, decode_report
 from flwr.runner.relay import Relay, require_allowed
 from flwr.wire.appio_methods import method_of
-from flwr.wire.clients.runner import LaunchedRun, decode_inputs, decode_instruction
+from flwr.wire.clients.runner import (
+    LaunchedRun,
+    decode_inputs,
+    decode_instruction,
+    pull_inputs_request,
+)
 from flwr.wire.pipe import Request
 
 _TURNS_TO_SETTLE: Final = 3  # of the event loop, until what the app printed before a call is read
@@ -24,6 +29,7 @@ class AppCalls:
         self._relay, self._kind = relay, kind
         self._before_outputs = before_outputs
         self._instruction: bytes | None = None
+        self._inputs: bytes | None = None  # pulled already, waiting for the app to ask
         self.has_replied = False
         """True once a ClientApp began to push its reply."""
         self.is_finished = False
@@ -33,6 +39,21 @@ class AppCalls:
         self.reported = asyncio.Event()
         self.launched: asyncio.Future[LaunchedRun] = asyncio.get_running_loop().create_future()
         """The run, as soon as the app has its inputs."""
+
+    async def pull_inputs(self) -> bytes:
+        """Pull the app's inputs before it asks; they can be pulled once.
+
+        Raises:
+            FlwrError: the daemon's.
+        """
+        method = method_of(self._kind, "PullAppInputs")
+        inputs = await self._forward(Request(method, pull_inputs_request()))
+        self.launched.set_result(decode_inputs(inputs))
+        return inputs
+
+    def hold_inputs(self, inputs: bytes) -> None:
+        """Keep what ``PullAppInputs`` of the app is answered with."""
+        self._inputs = inputs
 
     async def answer(self, request: Request) -> bytes:
         """Answer one call of the app.
@@ -45,6 +66,9 @@ class AppCalls:
             self.reported.set()
             return b""
         require_allowed(self._kind, request)
+        if request.method == method_of(self._kind, "PullAppInputs") and self._inputs is not None:
+            inputs, self._inputs = self._inputs, None
+            return inputs
         if request.method == method_of(self._kind, "PushAppOutputs"):
             return await self._finish(request)
         if request.method == method_of(AppKind.CLIENTAPP, "PushMessage"):

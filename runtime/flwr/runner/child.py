@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -30,6 +30,7 @@ from flwr.runner.outcome import (
 from flwr.shell.confinement import confine_app
 from flwr.shell.death_signal import die_with_parent
 from flwr.wire.pipe import PipeCaller, PipeClosedError
+from flwr.wire.transport import Caller
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +48,21 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--withhold", type=Path, metavar="DIR")
     said = parser.parse_args(argv)
-    _share_output()
+    share_output()
     die_with_parent()
-    signal.signal(signal.SIGTERM, _stop)
-    caller = PipeCaller(socket.socket(fileno=said.fd))
-    report = _run(said.kind, caller, said.withhold)
+    end_politely_on_sigterm()
+
+    def run(caller: Caller) -> Report:
+        prepare(said.withhold)
+        return _flow(said.kind, caller)
+
+    return report_on(run, socket.socket(fileno=said.fd))
+
+
+def report_on(run: Callable[[Caller], Report], pipe: socket.socket) -> int:
+    """Run an app, tell its runner how it ended, and return the exit code of its process."""
+    caller = PipeCaller(pipe)
+    report = _report(run, caller)
     sys.stdout.flush()
     sys.stderr.flush()
     try:
@@ -61,13 +72,21 @@ def main(argv: Sequence[str]) -> int:
     return _EXIT_OF[report.outcome]
 
 
-def _run(kind: AppKind, caller: PipeCaller, withheld: Path | None) -> Report:
-    try:
-        confine_app(withheld)
-        from flwr.app.console_log import configure_console  # noqa: PLC0415
+def prepare(withheld: Path | None) -> None:
+    """Confine this process for ever, then let the app's logger print; do it before app code.
 
-        configure_console()
-        return _flow(kind, caller)
+    Raises:
+        LandlockError: see ``confine_app``.
+    """
+    confine_app(withheld)
+    from flwr.app.console_log import configure_console  # noqa: PLC0415
+
+    configure_console()
+
+
+def _report(run: Callable[[Caller], Report], caller: Caller) -> Report:
+    try:
+        return run(caller)
     except RunEndedError as ended:
         log.info("Run has ended: %s", ended)
         return Report(Outcome.STOPPED, str(ended))
@@ -76,7 +95,7 @@ def _run(kind: AppKind, caller: PipeCaller, withheld: Path | None) -> Report:
         return Report(Outcome.FAILED, describe_exception(error))
 
 
-def _flow(kind: AppKind, caller: PipeCaller) -> Report:
+def _flow(kind: AppKind, caller: Caller) -> Report:
     # Each side loads only its own half of the app API.
     if kind is AppKind.SERVERAPP:
         from flwr.runner.serverapp_flow import run_serverapp  # noqa: PLC0415
@@ -87,7 +106,7 @@ def _flow(kind: AppKind, caller: PipeCaller) -> Report:
     return run_clientapp(caller)
 
 
-def _share_output() -> None:
+def share_output() -> None:
     """Send standard error the way of standard output, so that their order is kept."""
     os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
     for stream in (sys.stdout, sys.stderr):
@@ -95,8 +114,12 @@ def _share_output() -> None:
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
 
 
-def _stop(_number: int, _frame: FrameType | None) -> None:
+def end_politely_on_sigterm() -> None:
     """End the app on SIGTERM as if its run had ended; a second one ends the process."""
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     raise RunEndedError("the app was told to stop")
 

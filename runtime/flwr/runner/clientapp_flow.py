@@ -7,6 +7,7 @@ the runner.
 import logging
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
@@ -24,6 +25,8 @@ from flwr.wire.transport import Caller
 
 log = logging.getLogger(__name__)
 
+_PASSING: Final = (RunEndedError,)
+
 
 def run_clientapp(caller: Caller) -> Report:
     """Answer the one instruction this process was started for.
@@ -35,10 +38,25 @@ def run_clientapp(caller: Caller) -> Report:
     return _Flow(AppCaller(caller)).run()
 
 
+def run_imported(caller: Caller, app: ClientApp) -> Report:
+    """Answer the one instruction this process was forked for, its app imported already.
+
+    Raises:
+        RunEndedError: the run has ended.
+        FlwrError: the SuperNode could not be told.
+    """
+    return _Flow(AppCaller(caller)).run_with(app)
+
+
 class _Flow:
     def __init__(self, caller: AppCaller) -> None:
         self._appio = ClientAppIoClient(caller)
         self._transfers = Transfers()
+
+    def run_with(self, app: ClientApp) -> Report:
+        inputs = self._appio.pull_inputs()
+        message = self._receive(inputs.run.run_id)
+        return self._finish(inputs, *answer(app, message, inputs.context, passing=_PASSING))
 
     def run(self) -> Report:
         inputs = self._appio.pull_inputs()
@@ -46,7 +64,10 @@ class _Flow:
         with ThreadPoolExecutor(1, thread_name_prefix="receive") as thread:
             receiving = thread.submit(self._receive, run_id)  # while the app is imported
             reply, context = _answer(inputs, receiving)
-        self._send(run_id, reply)
+        return self._finish(inputs, reply, context)
+
+    def _finish(self, inputs: AppInputs, reply: Message, context: Context) -> Report:
+        self._send(inputs.run.run_id, reply)
         sys.stdout.flush()
         self._appio.push_outputs(context)
         return Report(Outcome.COMPLETED)
@@ -79,7 +100,7 @@ def _answer(inputs: AppInputs, receiving: "Future[Message]") -> tuple[Message, C
     except FlwrError as error:
         log.exception("ClientApp could not be loaded")
         return answer_unloaded(receiving.result(), error), inputs.context
-    return answer(app, receiving.result(), inputs.context, passing=(RunEndedError,))
+    return answer(app, receiving.result(), inputs.context, passing=_PASSING)
 
 
 def _load(inputs: AppInputs) -> ClientApp:

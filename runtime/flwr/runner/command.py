@@ -10,6 +10,7 @@ from flwr.core.clock import SystemClock
 from flwr.core.lease import AppKind
 from flwr.runner.app_process import AppProcess
 from flwr.runner.config import (
+    NO_INSTALLATION,
     RunnerConfig,
     load_config,
     program_of,
@@ -41,7 +42,7 @@ def _run(kind: AppKind) -> int:
         command = list(superexec_command(config, values))
         os.execv(command[0], command)  # noqa: S606  # no shell, an argument list of ours
     if config.allow_dependency_installation:
-        log.warning("Dependencies are never installed at run time; derive the app's image instead")
+        log.warning(NO_INSTALLATION)
     return asyncio.run(_serve(config))
 
 

@@ -18,18 +18,23 @@ _DEFAULT_ADDRESS: Final[Mapping[AppKind, str]] = {
 }
 
 
+NO_INSTALLATION: Final = (
+    "Dependencies are never installed at run time; derive the app's image instead"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerConfig:
     """Checked settings of one runner."""
 
     kind: AppKind
     address: str
-    token: str  # empty: behave as a SuperExec
+    token: str = ""  # empty: behave as a SuperExec
     root_certificates: Path | None  # None: clear text
-    parent_pid: int | None
-    allow_dependency_installation: bool
-    withheld: Path | None  # a directory whose files the app may not read
-    log_level: str
+    parent_pid: int | None = None
+    allow_dependency_installation: bool = False
+    withheld: Path | None = None  # a directory whose files the app may not read
+    log_level: str = "INFO"
 
     def __repr__(self) -> str:
         return f"RunnerConfig(kind={self.kind}, address={self.address})"

@@ -7,6 +7,7 @@ app's process is gone soon after.  Runs no user code and decodes no payload.
 import asyncio
 import logging
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from enum import Enum, auto
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from flwr.auth.tls import read_root_certificates
 from flwr.core.clock import Clock
-from flwr.core.errors import FlwrError
+from flwr.core.errors import ErrorKind, FlwrError
 from flwr.core.lease import AppKind
 from flwr.core.limits import MAX_LOG_CHUNK_BYTES, STOP_GRACE
 from flwr.core.run import RunStatus
@@ -44,7 +45,14 @@ _STOP_APP: Final = timedelta(seconds=4)
 _DRAIN: Final = timedelta(seconds=2)  # reading what a dead app left in its pipes
 _LAST_WORDS: Final = timedelta(seconds=1.5)  # each: its last output, and how it ended
 _MAX_CAUSE_CHARS: Final = 2_000  # a cause, not a log
+_OVER: Final = frozenset({ErrorKind.UNAUTHENTICATED, ErrorKind.NOT_RUNNING})
 _PIPE_BYTES: Final = 16 * MAX_LOG_CHUNK_BYTES  # objects are read in large pieces
+
+
+Pump = Callable[[asyncio.StreamReader], None]
+"""Takes over what an app prints."""
+Begin = Callable[[AppCalls, Pump], Awaitable[AppProcess]]
+"""Starts the app's process; may pull its inputs, and have its output read, before there is one."""
 
 
 class _Ending(Enum):
@@ -65,46 +73,53 @@ async def run_launch(config: RunnerConfig, app: AppProcess, clock: Clock) -> int
     tls = None
     if config.root_certificates is not None:
         tls = read_root_certificates(config.root_certificates)
+
+    async def begin(_calls: AppCalls, _pump: Pump) -> AppProcess:
+        return app
+
     with stop_requests() as stop:
         async with open_aio_channel(config.address, tls) as channel:
             retry = retry_policy(config.address, tls, clock)
             relay = Relay(channel, config.token, retry=retry)
-            session = Session(config, app, relay, clock)
+            session = Session(config, begin, relay, clock)
             return await session.run(stop)
 
 
 class Session:
     """The parts of one launch, wired."""
 
-    def __init__(self, config: RunnerConfig, app: AppProcess, relay: Relay, clock: Clock) -> None:
-        self._config, self._app, self._relay, self._clock = config, app, relay, clock
+    def __init__(self, config: RunnerConfig, begin: Begin, relay: Relay, clock: Clock) -> None:
+        self._config, self._begin, self._relay, self._clock = config, begin, relay, clock
         self._program = "ServerApp" if config.kind is AppKind.SERVERAPP else "ClientApp"
         self._daemon = RunnerClient(relay, kind=config.kind)
         self._shipper = LogShipper(self._send_log)
         self._calls = AppCalls(relay, config.kind, before_outputs=self._shipper.flush)
         self._unsent = ""  # what the app printed, when there is no run to send it to
+        self._app: AppProcess | None = None
+        self._why_not_begun = ""
+        self._readers: list[asyncio.Task[None]] = []  # of its pipe and of what it prints
 
     async def run(self, stop: asyncio.Event) -> int:
         """Serve the app until its end, then settle its affairs; return the exit code."""
         lease = asyncio.create_task(keep_lease(self._daemon, self._clock))
-        pipe = asyncio.create_task(self._serve_pipe())
         shipping = asyncio.create_task(self._shipper.run())
-        writers = self._log_writers()
-        pumps = [asyncio.create_task(pump(out, writers)) for out in self._app.outputs]
         try:
             ending = await self._until_ending(stop, lease)
-            # Also what it left behind in its process group.
-            await self._app.child.stop(_STOP_APP)
+            if self._app is not None:  # also what it left behind in its process group
+                await self._app.child.stop(_STOP_APP)
             await self._shipper.make_room()
-            await drained([pipe, *pumps], _DRAIN)
+            await drained(self._readers, _DRAIN)
             report = self._conclude(ending)
             await self._send_last_output(ending, report, shipping)
             return await self._settle(ending, report)
         finally:
-            await _cancelled(lease, pipe, shipping, *pumps)
+            await _cancelled(lease, shipping, *self._readers)
+            if self._app is not None:
+                await self._app.child.stop(timedelta(0))
+                self._app.on_end()
 
     async def _until_ending(self, stop: asyncio.Event, lease: "asyncio.Task[LeaseEnd]") -> _Ending:
-        app = asyncio.create_task(self._until_app_ends())
+        app = asyncio.create_task(self._begin_and_end())
         refused = asyncio.create_task(self._relay.refused.wait())
         told: list[asyncio.Task[bool]] = [asyncio.create_task(_until_set(stop))]
         if (parent := self._config.parent_pid) is not None:
@@ -112,19 +127,31 @@ class Session:
         try:
             await asyncio.wait([app, refused, lease, *told], return_when=asyncio.FIRST_COMPLETED)
             if app.done():
-                return _Ending.APP_ENDED
+                return app.result()
             if any(task.done() for task in told):
                 return _Ending.STOP_REQUESTED
             if self._calls.is_finished:  # its lease ended with its outputs, as it should
-                await app
-                return _Ending.APP_ENDED
+                return await app
             is_lost = lease.done() and lease.result() is LeaseEnd.CONTACT_LOST
             return _Ending.CONTACT_LOST if is_lost else _Ending.LEASE_REVOKED
         finally:
             await _cancelled(app, refused, *told)
 
-    async def _until_app_ends(self) -> None:
-        exited = asyncio.create_task(self._app.child.wait())
+    async def _begin_and_end(self) -> _Ending:
+        try:
+            self._app = await self._begin(self._calls, self._pump)
+        except (FlwrError, OSError) as error:
+            self._why_not_begun = f"could not be started: {error}"
+            is_over = isinstance(error, FlwrError) and error.kind in _OVER
+            return _Ending.LEASE_REVOKED if is_over else _Ending.APP_ENDED
+        self._readers.append(asyncio.create_task(self._serve_pipe(self._app)))
+        for output in self._app.outputs:
+            self._pump(output)
+        await self._until_app_ends(self._app)
+        return _Ending.APP_ENDED
+
+    async def _until_app_ends(self, app: AppProcess) -> None:
+        exited = asyncio.create_task(app.child.wait())
         reported = asyncio.create_task(self._calls.reported.wait())
         try:
             await asyncio.wait([exited, reported], return_when=asyncio.FIRST_COMPLETED)
@@ -133,12 +160,15 @@ class Session:
         finally:
             await _cancelled(exited, reported)
 
-    async def _serve_pipe(self) -> None:
-        reader, writer = await asyncio.open_connection(sock=self._app.pipe, limit=_PIPE_BYTES)
+    async def _serve_pipe(self, app: AppProcess) -> None:
+        reader, writer = await asyncio.open_connection(sock=app.pipe, limit=_PIPE_BYTES)
         try:
             await serve_pipe(reader, writer, self._calls.answer)
         finally:
             writer.close()
+
+    def _pump(self, output: asyncio.StreamReader) -> None:
+        self._readers.append(asyncio.create_task(pump(output, self._log_writers())))
 
     def _log_writers(self) -> tuple[Send, ...]:
         if self._config.kind is AppKind.CLIENTAPP:
@@ -155,10 +185,13 @@ class Session:
     def _conclude(self, ending: _Ending) -> Report:
         report = self._calls.report
         if ending is _Ending.APP_ENDED:
-            return conclude(report, self._program, self._app.child.cause_of_exit())
+            return conclude(report, self._program, self._cause_of_exit())
         if report is not None and report.outcome is Outcome.STOPPED:
             report = None  # by us, not by the end of its run
         return conclude(report, self._program, "was stopped: its runner was told to end")
+
+    def _cause_of_exit(self) -> str:
+        return self._why_not_begun if self._app is None else self._app.child.cause_of_exit()
 
     async def _send_last_output(
         self, ending: _Ending, report: Report, shipping: "asyncio.Task[None]"
@@ -210,7 +243,8 @@ class Session:
         if ending is _Ending.STOP_REQUESTED:
             return EXIT_STOPPED  # the daemon may hand the instruction out again
         launched, instruction = self._calls.launched_run(), self._calls.instruction()
-        if launched is None or instruction is None:
+        is_lost = self._app is not None and self._app.child.is_lost and not self._calls.has_replied
+        if launched is None or instruction is None or is_lost:
             return await self._settle_without_work(report)
         if not self._calls.has_replied:
             await self._daemon.answer_for_crash(
@@ -225,7 +259,7 @@ class Session:
             cause = report.details
         else:
             printed = self._unsent.strip().rpartition("\n")[2]
-            cause = ": ".join(filter(None, (self._app.child.cause_of_exit(), printed)))
+            cause = ": ".join(filter(None, (self._cause_of_exit(), printed)))
         log.error("App ended before it began", extra={"event": "app-unfinished", "cause": cause})
         with suppress(FlwrError):  # then the launch ends with our exit, or lapses
             await self._daemon.report_exit(

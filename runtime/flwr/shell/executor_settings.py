@@ -28,6 +28,13 @@ def read_seconds(text: str) -> float:
     return seconds
 
 
+APP_START: Final = Setting(
+    flag="--app-start",
+    help="warm: import a ClientApp once and fork it for each message, where that is safe; "
+    "fresh: start an interpreter for each (default: warm)",
+    choices=("warm", "fresh"),
+)
+
 EXECUTOR_SETTINGS: Final = (
     Setting(
         flag="--superexec-auth-secret-file",
@@ -53,6 +60,7 @@ EXECUTOR_SETTINGS: Final = (
         read=read_seconds,
         metavar="SECONDS",
     ),
+    APP_START,
     *HEALTH_SETTINGS,
 )
 

@@ -115,6 +115,7 @@ def superexec_argv(
     root_certificates: Path | None,
     secret: Path | None,
     max_apps: int | None = None,
+    app_start: str | None = None,
 ) -> list[str]:
     """Return the command line of our SuperExec; it names files, no secret."""
     argv = [sys.executable, "-m", "flwr.superexec.main", "--appio-api-address", address]
@@ -122,6 +123,8 @@ def superexec_argv(
     argv += ["--drain", "0"]  # its daemon stops together with it, and its work waits for the next
     if max_apps is not None:
         argv += ["--max-apps", str(max_apps)]
+    if app_start is not None:
+        argv += ["--app-start", app_start]
     if root_certificates is None:
         argv += ["--insecure"]
     else:

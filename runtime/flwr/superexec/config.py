@@ -73,6 +73,7 @@ class SuperExecConfig:
     root_certificates: Path | None  # None: clear text
     secret_file: Path | None
     max_apps: int
+    starts_warm: bool
     parent_pid: int | None
     health: HealthConfig
     only_apps: AppChoice
@@ -111,6 +112,7 @@ def _config(values: Mapping[str, Any]) -> SuperExecConfig:
         ),
         secret_file=Path(secret) if secret is not None else None,
         max_apps=values["max_apps"] or _DEFAULT_MAX_APPS[kind],
+        starts_warm=values["app_start"] != "fresh",
         parent_pid=values["parent_pid"],
         health=read_health(values),
         only_apps=values["only_apps"] or EVERY_APP,

@@ -1,21 +1,26 @@
-"""Starting app processes: the launcher protocol, and the one that starts local processes.
+"""Starting app processes: the launcher protocol, and the two that work on this machine.
 
-A launcher decides where a runner runs and hands it its launch token over standard input; the token
-never appears in an argument list or an environment.  What the runner then does is not its business.
+A launcher decides where a runner runs and hands it its launch token: over standard input, or within
+this process.  The token never appears in an argument list or an environment.  What the runner then
+does is not its business.
 """
 
-import os
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
+from functools import partial
 from typing import Final, Protocol
 
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
 from flwr.core.run import RunType
+from flwr.runner.config import RunnerConfig
+from flwr.runner.in_executor import InExecutorRunners
 from flwr.shell.children import Child
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +38,6 @@ class Launch:
 
 class AppProcess(Protocol):
     """A started runner."""
-
-    @property
-    def pid(self) -> int:
-        """Id of the runner's process."""
-        ...
 
     async def wait(self) -> int:
         """Return the exit code once it ended; negative means killed by that signal."""
@@ -66,45 +66,49 @@ class Launcher(Protocol):
 
 
 # Of either run type: the app's process learns from its inputs whether its nodes are virtual.
-_PROGRAMS: Final = {
-    AppKind.SERVERAPP: "flwr.runner.serverapp_main",
-    AppKind.CLIENTAPP: "flwr.runner.clientapp_main",
-}
+_PROGRAM: Final = "flwr.runner.serverapp_main"
+
+
+class InExecutorLauncher:
+    """Starts ClientApps: their runners are tasks of this process, and end with it."""
+
+    def __init__(self, runners: InExecutorRunners) -> None:
+        self._runners = runners
+
+    async def start(self, launch: Launch) -> AppProcess:
+        """Start one runner."""
+        return self._runners.start(launch.token, partial(_log_start, launch))
+
+
+def _log_start(launch: Launch, pid: int) -> None:
+    log.info(
+        "App process started", extra={"event": "launched", "run_id": launch.run_id, "pid": pid}
+    )
 
 
 class ProcessLauncher:
-    """Starts each runner as a process of its own group, next to the SuperExec."""
+    """Starts ServerApps: each runner is a process in its own session, and outlives us."""
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        root_certificates: Path | None,
-        allow_dependency_installation: bool = False,
-        withheld: Path | None = None,
-    ) -> None:
-        self._address = address
-        self._root_certificates = root_certificates
-        self._allow_dependency_installation = allow_dependency_installation
-        self._withheld = withheld
+    def __init__(self, config: RunnerConfig) -> None:
+        self._config = config
 
-    def command(self, launch: Launch) -> Sequence[str]:
+    def command(self) -> Sequence[str]:
         """Return the argument list of the runner; it names no secret."""
-        argv = [sys.executable, "-P", "-m", _PROGRAMS[launch.kind]]
-        argv += [f"--{launch.kind}io-api-address", self._address, "--token-stdin"]
-        if self._root_certificates is None:
+        config = self._config
+        argv = [sys.executable, "-P", "-m", _PROGRAM]
+        argv += ["--serverappio-api-address", config.address, "--token-stdin"]
+        if config.root_certificates is None:
             argv += ["--insecure"]
         else:
-            argv += ["--root-certificates", str(self._root_certificates)]
-        if self._allow_dependency_installation:
+            argv += ["--root-certificates", str(config.root_certificates)]
+        if config.allow_dependency_installation:
             argv += ["--allow-runtime-dependency-installation"]
-        if self._withheld is not None:
-            argv += ["--withhold-from-app", str(self._withheld)]
-        if launch.kind is AppKind.CLIENTAPP:
-            # A ServerApp outlives its SuperExec and reconnects; a ClientApp must not.
-            argv += ["--parent-pid", str(os.getpid())]
+        if config.withheld is not None:
+            argv += ["--withhold-from-app", str(config.withheld)]
         return argv
 
     async def start(self, launch: Launch) -> AppProcess:
         """Start one runner and write its token to its standard input."""
-        return await Child.start(self.command(launch), stdin=f"{launch.token}\n".encode("ascii"))
+        child = await Child.start(self.command(), stdin=f"{launch.token}\n".encode("ascii"))
+        _log_start(launch, child.pid)
+        return child

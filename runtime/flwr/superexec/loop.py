@@ -268,7 +268,7 @@ class LaunchLoop:
 
     async def _start(self, launch: Launch) -> AppProcess | None:
         try:
-            process = await self._launcher.start(launch)
+            return await self._launcher.start(launch)
         except (OSError, FlwrError) as error:
             cause = f"could not be started: {error}"
             log.error(  # noqa: TRY400  # the cause is the whole story, a traceback adds nothing
@@ -277,11 +277,6 @@ class LaunchLoop:
             )
             await self._report(launch, EXIT_NOT_STARTED, cause)
             return None
-        log.info(
-            "App process started",
-            extra={"event": "launched", "run_id": launch.run_id, "pid": process.pid},
-        )
-        return process
 
     async def _await_end(self, launch: Launch, process: AppProcess) -> None:
         self._processes.add(process)

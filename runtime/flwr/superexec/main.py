@@ -4,10 +4,14 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+import grpc
 
 from flwr.auth.certificates import load_client_tls
 from flwr.auth.superexec_auth import load_secret
@@ -15,6 +19,10 @@ from flwr.auth.tls import ClientTls
 from flwr.core.clock import Clock, SystemClock
 from flwr.core.lease import AppKind
 from flwr.core.limits import STOP_GRACE
+from flwr.runner.config import NO_INSTALLATION, RunnerConfig
+from flwr.runner.in_executor import InExecutorRunners
+from flwr.runner.relay import retry_policy
+from flwr.runner.templates import Templates, are_possible
 from flwr.shell.confinement import forbid_inspection, plan
 from flwr.shell.exits import ExitCode, run_program
 from flwr.shell.health import take_away, told
@@ -24,7 +32,7 @@ from flwr.shell.parent import until_parent_exits
 from flwr.shell.settings import show_settings
 from flwr.shell.signals import repeated_stop_requests
 from flwr.superexec.config import PROGRAM, SETTINGS, SuperExecConfig, load_config
-from flwr.superexec.launcher import ProcessLauncher
+from flwr.superexec.launcher import InExecutorLauncher, Launcher, ProcessLauncher
 from flwr.superexec.loop import LaunchLoop
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.clients.launches import LaunchesClient
@@ -62,18 +70,17 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
     if config.root_certificates is not None:
         tls = load_client_tls(config.root_certificates, now=clock.now())
     health = Health()
-    async with told(health, config.health), open_aio_channel(config.address, tls) as channel:
+    async with (
+        told(health, config.health),
+        open_aio_channel(config.address, tls) as channel,
+        _launcher(config, channel, tls, clock) as launcher,
+    ):
         secret = load_secret(config.secret_file) if config.secret_file is not None else None
         loop = LaunchLoop(
             LaunchesClient(
                 channel, config.kind, clock=clock, secret=secret, only_apps=config.only_apps
             ),
-            ProcessLauncher(
-                config.address,
-                root_certificates=config.root_certificates,
-                allow_dependency_installation=config.allow_dependency_installation,
-                withheld=_withheld(config),
-            ),
+            launcher,
             kind=config.kind,
             max_apps=config.max_apps,
             clock=clock,
@@ -85,6 +92,46 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
         await _launch_until_done(loop, config)
     log.info("SuperExec stopped", extra={"event": "stopped"})
     return ExitCode.DONE
+
+
+@asynccontextmanager
+async def _launcher(
+    config: SuperExecConfig, channel: grpc.aio.Channel, tls: ClientTls | None, clock: Clock
+) -> AsyncIterator[Launcher]:
+    """Yield what starts the apps of our kind; templates end with the block."""
+    runner = RunnerConfig(
+        kind=config.kind,
+        address=config.address,
+        root_certificates=config.root_certificates,
+        allow_dependency_installation=config.allow_dependency_installation,
+        withheld=_withheld(config),
+    )
+    if config.kind is AppKind.SERVERAPP:
+        yield ProcessLauncher(runner)
+        return
+    if config.allow_dependency_installation:
+        log.warning(NO_INSTALLATION)
+    templates = Templates(runner.withheld) if _uses_templates(config) else None
+    retry = retry_policy(config.address, tls, clock)
+    try:
+        yield InExecutorLauncher(
+            InExecutorRunners(runner, channel, retry=retry, clock=clock, templates=templates)
+        )
+    finally:
+        if templates is not None:
+            await templates.close()
+
+
+def _uses_templates(config: SuperExecConfig) -> bool:
+    if not config.starts_warm:
+        return False
+    if not are_possible():
+        log.warning(
+            "Each message gets a fresh interpreter",
+            extra={"event": "fresh-start", "cause": "only Linux 5.3 or newer forks templates"},
+        )
+        return False
+    return True
 
 
 async def _launch_until_done(loop: LaunchLoop, config: SuperExecConfig) -> None:

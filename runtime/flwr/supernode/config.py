@@ -25,6 +25,7 @@ from flwr.shell.daemon_settings import (
     read_appio,
     read_reporting,
 )
+from flwr.shell.executor_settings import APP_START
 from flwr.shell.settings import ConfigError, Refused, Setting, load_settings
 
 PROGRAM: Final = "flower-supernode"
@@ -69,6 +70,7 @@ SETTINGS: Final = (
         metavar="PAIRS",
     ),
     ISOLATION,
+    APP_START,
     Setting(
         flag="--clientappio-api-address",
         help="where SuperExec and ClientApps connect; port 0 chooses a free one",
@@ -149,6 +151,7 @@ class SuperNodeConfig:
     reporting: ReportingConfig
     state_dir: Path | None  # None: a temporary one
     max_apps: int
+    app_start: str | None
     max_retries: int | None
     max_wait: timedelta | None
     heartbeat: timedelta
@@ -192,6 +195,7 @@ def make_config(values: Mapping[str, Any]) -> SuperNodeConfig:
         reporting=read_reporting(values),
         state_dir=Path(state_dir).expanduser().absolute() if state_dir else None,
         max_apps=_at_least(values, "max_apps", 1),
+        app_start=values["app_start"],
         max_retries=None if retries is None else _at_least(values, "max_retries", 0),
         max_wait=None if wait is None else timedelta(seconds=_at_least(values, "max_wait_time", 0)),
         heartbeat=_heartbeat(values["heartbeat_interval"]),

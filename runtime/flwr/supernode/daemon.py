@@ -282,6 +282,7 @@ def _superexec(
         client_address(server.address),
         AppKind.CLIENTAPP,
         max_apps=config.max_apps,
+        app_start=config.app_start,
         root_certificates=security.root_certificates,
         secret=security.secret,
     )

@@ -61,6 +61,14 @@ class LaunchedRun:
     context: message_pb2.Context
 
 
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle as the daemon sends it; nothing of it is verified yet."""
+
+    fab_hash: str
+    content: bytes
+
+
 class RunnerClient:
     """Typed calls of one runner."""
 
@@ -136,17 +144,45 @@ class RunnerClient:
         )
 
 
+def pull_inputs_request() -> bytes:
+    """Return what an app sends to get its inputs."""
+    return appio_pb2.PullAppInputsRequest().SerializeToString()
+
+
+def pull_message_request(run_id: RunId) -> bytes:
+    """Return what a ClientApp sends to get its instruction."""
+    return appio_pb2.PullAppMessagesRequest(run_id=run_id).SerializeToString()
+
+
 def decode_inputs(response: bytes) -> LaunchedRun:
     """Read what PullAppInputs answered.
 
     Raises:
         InvalidError: it is no such response.
     """
+    inputs = _parse_inputs(response)
+    return LaunchedRun(RunId(inputs.run.run_id), inputs.context)
+
+
+def take_bundle(response: bytes) -> tuple[Bundle | None, bytes]:
+    """Return the bundle in what PullAppInputs answered, and the response without it.
+
+    Raises:
+        InvalidError: it is no such response.
+    """
+    inputs = _parse_inputs(response)
+    if not inputs.HasField("fab"):
+        return None, response
+    bundle = Bundle(inputs.run.fab_hash or inputs.fab.hash_str, inputs.fab.content)
+    inputs.ClearField("fab")
+    return bundle, inputs.SerializeToString()
+
+
+def _parse_inputs(response: bytes) -> appio_pb2.PullAppInputsResponse:
     try:
-        inputs = appio_pb2.PullAppInputsResponse.FromString(response)
+        return appio_pb2.PullAppInputsResponse.FromString(response)
     except DecodeError as cause:
         raise InvalidError("the daemon's answer to PullAppInputs is malformed") from cause
-    return LaunchedRun(RunId(inputs.run.run_id), inputs.context)
 
 
 def decode_instruction(response: bytes) -> Delivery:

@@ -1,0 +1,150 @@
+"""Runners inside their executor's process: one for each launched ClientApp, none with user code.
+
+The executor's connection and event loop serve them all.  Each starts a process for its app: a fork
+of the app's template where there is one, else a fresh interpreter.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import grpc
+
+from flwr.core.clock import Clock
+from flwr.core.errors import FlwrError
+from flwr.runner.app_process import AppProcess
+from flwr.runner.calls import AppCalls
+from flwr.runner.config import RunnerConfig
+from flwr.runner.relay import Relay
+from flwr.runner.session import Pump, Session
+from flwr.runner.templates import Templates
+from flwr.shell.children import describe_exit
+from flwr.shell.exits import ExitCode, exit_code_of
+from flwr.wire.clients.runner import Bundle, take_bundle
+from flwr.wire.retry import Retry
+
+log = logging.getLogger(__name__)
+
+_KILLED = -9
+
+Begun = Callable[[int], None]
+"""Told the id of the app's process."""
+
+
+class InExecutorRunners:
+    """Starts runners.
+
+    Args:
+        config: of each, but for its token.
+        channel: the executor's, to its daemon.
+        retry: how an unavailable daemon is called again.
+        clock: time.
+        templates: None: every app gets a fresh interpreter.
+    """
+
+    def __init__(
+        self,
+        config: RunnerConfig,
+        channel: grpc.aio.Channel,
+        *,
+        retry: Retry,
+        clock: Clock,
+        templates: Templates | None,
+    ) -> None:
+        self._config, self._channel, self._retry, self._clock = config, channel, retry, clock
+        self._templates = templates
+
+    def start(self, token: str, begun: Begun) -> "InExecutorRunner":
+        """Start the runner of one launch."""
+        stop = asyncio.Event()
+
+        async def begin(calls: AppCalls, pump: Pump) -> AppProcess:
+            app = await self._start_app(calls, pump)
+            begun(app.child.pid)
+            return app
+
+        relay = Relay(self._channel, token, retry=self._retry)
+        session = Session(replace(self._config, token=token), begin, relay, self._clock)
+        return InExecutorRunner(asyncio.create_task(_run(session, stop)), stop)
+
+    async def _start_app(self, calls: AppCalls, pump: Pump) -> AppProcess:
+        inputs = await calls.pull_inputs()
+        bundle, others = take_bundle(inputs)
+        if self._templates is not None and bundle is not None:
+            forked = await _fork(self._templates, bundle, pump)
+            if forked is not None:
+                calls.hold_inputs(others)
+                return forked
+        calls.hold_inputs(inputs)
+        return await AppProcess.start(self._config.kind, withheld=self._config.withheld)
+
+
+class InExecutorRunner:
+    """One runner, as if it were a process."""
+
+    def __init__(self, task: "asyncio.Task[int]", stop: asyncio.Event) -> None:
+        self._task, self._stop = task, stop
+
+    async def wait(self) -> int:
+        """Return the exit code once it ended; negative means killed by that signal."""
+        await asyncio.wait([self._task])
+        return self._code()
+
+    def cause_of_exit(self) -> str:
+        """Say in words how it ended; call after ``wait``."""
+        return describe_exit(self._code())
+
+    async def stop(self, grace: timedelta) -> int:
+        """Ask it to end, end it after ``grace``, and return its exit code."""
+        self._stop.set()
+        if grace:
+            await asyncio.wait([self._task], timeout=grace.total_seconds())
+        self._task.cancel()
+        return await self.wait()
+
+    def _code(self) -> int:
+        return _KILLED if self._task.cancelled() else self._task.result()
+
+
+async def _run(session: Session, stop: asyncio.Event) -> int:
+    """Return what the process of a runner would have as its exit code."""
+    try:
+        return await session.run(stop)
+    except FlwrError as error:
+        log.error(  # noqa: TRY400  # expected; a traceback says nothing more
+            "Runner failed", extra={"event": "runner-failed", "cause": error.message}
+        )
+        return exit_code_of(error)
+    except Exception:
+        log.exception("Runner failed", extra={"event": "bug"})
+        return ExitCode.BUG
+
+
+async def _fork(templates: Templates, bundle: Bundle, pump: Pump) -> AppProcess | None:
+    """Return a fork of the app's template; None where a fresh interpreter is needed."""
+    transport, printed = await _open_output(pump)
+    ours, theirs = socket.socketpair()
+    child = None
+    try:
+        child = await templates.fork(bundle, theirs.fileno(), printed)
+    finally:
+        theirs.close()
+        os.close(printed)
+        if child is None:
+            ours.close()
+    return None if child is None else AppProcess(child, ours, on_end=transport.close)
+
+
+async def _open_output(pump: Pump) -> tuple[asyncio.ReadTransport, int]:
+    """Return the descriptor an app prints to; its other end is read from now on."""
+    ours, theirs = os.pipe()
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", buffering=0)
+    )
+    pump(reader)
+    return transport, theirs

@@ -1,0 +1,262 @@
+"""The template of one app: a process that imported it once, and is forked for each message.
+
+It has one socket, to its executor: no token, no network, no thread.  A child is like a fresh
+interpreter that has just imported the app; it gets its own session, output, confinement and
+random numbers, and one socket to its runner.  The template waits for its children and tells how
+they ended.  It never calls the app, and never decides what it is asked.
+"""
+
+import argparse
+import atexit
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from flwr.core.errors import FlwrError
+from flwr.runner.child import end_politely_on_sigterm, prepare, report_on, share_output
+from flwr.runner.outcome import RunEndedError
+from flwr.runner.template_frames import TemplateFrame, Verb, receive_frame, send_frame
+from flwr.shell.confinement import confine_app
+from flwr.shell.death_signal import die_with_parent, outlive_parent
+
+if TYPE_CHECKING:  # loads numpy, which starts threads: only after confinement
+    from flwr.clientapp import ClientApp
+    from flwr.fab.watch import AppWatch
+    from flwr.runner.freshness import Freshness
+
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+_BUG: Final = 1
+
+
+class _UnfitError(Exception):
+    """This app cannot have a template; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """The imported app."""
+
+    app: "ClientApp"
+    watch: "AppWatch"
+    freshness: "Freshness"
+
+
+@dataclass(frozen=True, slots=True)
+class _Forked:
+    """What a child begins with."""
+
+    loaded: _Loaded
+    pipe: int
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve one executor; never returns in a child."""
+    parser = argparse.ArgumentParser(prog="flwr.runner.template")
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--withhold", type=Path, metavar="DIR")
+    said = parser.parse_args(argv)
+    die_with_parent()
+    share_output()
+    end_politely_on_sigterm()
+    control = socket.socket(fileno=said.fd)
+    control.set_inheritable(False)
+    try:
+        forked = _serve(control, said.withhold)
+    except (RunEndedError, OSError):  # told to end, or the executor is gone
+        return 0
+    if forked is not None:
+        _work(forked)
+    return 0
+
+
+def _serve(control: socket.socket, withheld: Path | None) -> _Forked | None:
+    try:
+        prepare(withheld)
+        import flwr.runner.clientapp_flow  # noqa: F401, PLC0415  # whatever the app is
+
+        loaded = _load(control)
+    except (_UnfitError, FlwrError) as error:
+        send_frame(control, TemplateFrame(Verb.UNFIT, why=str(error)))
+        return None
+    if loaded is None:
+        return None
+    gc.collect()
+    gc.freeze()  # children do not copy what a collection would only look at
+    outlive_parent()  # the end of its socket tells, and then there are children to kill
+    send_frame(control, TemplateFrame(Verb.LOADED))
+    return _Nursery(control, loaded).run()
+
+
+def _load(control: socket.socket) -> _Loaded | None:
+    """Import the app that the executor names; None when it names none any more.
+
+    Raises:
+        _UnfitError: the app needs a fresh interpreter for each message.
+        FlwrError: it cannot be loaded; a fresh interpreter will say so to whom it concerns.
+    """
+    asked = receive_frame(control)
+    if asked is None or asked[0].verb is not Verb.LOAD:
+        return None
+    frame, (bundle, output) = asked
+    for target in (_STDOUT, _STDERR):
+        os.dup2(output, target)
+    os.close(output)
+    with os.fdopen(bundle, "rb") as file:
+        content = file.read()
+    try:
+        return _import(content, frame.fab_hash)
+    finally:
+        _flush()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for target in (_STDOUT, _STDERR):  # whoever reads the output waits for its end
+            os.dup2(nowhere, target)
+        os.close(nowhere)
+
+
+def _import(content: bytes, fab_hash: str) -> _Loaded:
+    from flwr.clientapp import ClientApp  # noqa: PLC0415
+    from flwr.fab.load import install, load  # noqa: PLC0415
+    from flwr.fab.watch import AppWatch  # noqa: PLC0415
+    from flwr.runner.freshness import Freshness  # noqa: PLC0415
+
+    installed = install(content, fab_hash)
+    if installed.manifest.wants_fresh_start:
+        raise _UnfitError('its pyproject.toml says app-start = "fresh"')
+    watch = AppWatch(installed)
+    freshness = Freshness()
+    with freshness.importing():
+        app = load(installed.manifest.clientapp, ClientApp)
+    if (why := freshness.why_unfit()) is not None:
+        raise _UnfitError(why)
+    return _Loaded(app, watch, freshness)
+
+
+class _Nursery:
+    """Forks on request, and waits for every child."""
+
+    def __init__(self, control: socket.socket, loaded: _Loaded) -> None:
+        self._control, self._loaded = control, loaded
+        self._children: dict[int, int] = {}  # pidfd to pid
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLIN)
+        self._is_retired = False
+        self._is_parent = True
+
+    def run(self) -> _Forked | None:
+        """Serve until retired and childless; returns what a child begins with in each of them."""
+        while not self._is_retired or self._children:
+            for descriptor, _ in self._poll.poll():
+                if descriptor in self._children:
+                    self._bury(descriptor)
+                elif (forked := self._heed()) is not None:
+                    return forked
+        return None
+
+    def _heed(self) -> _Forked | None:
+        asked = receive_frame(self._control)
+        if asked is None:
+            self._end_children()
+            raise RunEndedError("the executor is gone")
+        frame, descriptors = asked
+        if frame.verb is Verb.RETIRE:
+            self._is_retired = True
+        elif frame.verb is Verb.FORK:
+            return self._fork(*descriptors)
+        return None
+
+    def _fork(self, pipe: int, output: int) -> _Forked | None:
+        try:
+            if not self._loaded.watch.is_unchanged():
+                send_frame(self._control, TemplateFrame(Verb.STALE))
+                return None
+            parent, pid = os.getpid(), _fork()
+            if pid == 0:
+                self._become_child(parent, output)
+                return _Forked(self._loaded, pipe)
+            descriptor = os.pidfd_open(pid)
+        except OSError as error:
+            send_frame(self._control, TemplateFrame(Verb.NOT_FORKED, why=str(error)))
+            return None
+        finally:
+            if self._is_parent:
+                os.close(pipe)
+                os.close(output)
+        self._children[descriptor] = pid
+        self._poll.register(descriptor, select.POLLIN)
+        send_frame(self._control, TemplateFrame(Verb.FORKED, pid=pid))
+        return None
+
+    def _become_child(self, parent: int, output: int) -> None:
+        self._is_parent = False
+        os.setsid()
+        die_with_parent()
+        if os.getppid() != parent:  # it died before that could take effect
+            os._exit(_BUG)
+        for descriptor in (self._control.detach(), *self._children):
+            os.close(descriptor)
+        for target in (_STDOUT, _STDERR):
+            os.dup2(output, target)
+        os.close(output)
+
+    def _bury(self, descriptor: int) -> None:
+        pid = self._children.pop(descriptor)
+        self._poll.unregister(descriptor)
+        os.close(descriptor)
+        _, status = os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        send_frame(self._control, TemplateFrame(Verb.EXITED, pid=pid, code=code))
+
+    def _end_children(self) -> None:
+        for pid in self._children.values():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():  # there are no threads, whatever was there when it started
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def _work(forked: _Forked) -> None:
+    """Answer one message and end, as the end of an interpreter does but for tearing it down."""
+    code = _BUG
+    try:
+        confine_app(None)  # apart from its siblings too, which may be of other runs
+        forked.loaded.freshness.renew()
+        from flwr.runner.clientapp_flow import run_imported  # noqa: PLC0415
+
+        os.set_inheritable(forked.pipe, False)
+        pipe = socket.socket(fileno=forked.pipe)
+        code = report_on(lambda caller: run_imported(caller, forked.loaded.app), pipe)
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # joins its threads
+        atexit._run_exitfuncs()  # noqa: SLF001
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else _BUG
+    except BaseException:  # noqa: BLE001  # nobody is above us
+        sys.excepthook(*sys.exc_info())
+    finally:
+        _flush()
+        os._exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+
+
+if __name__ == "__main__":
+    exit_code = main(sys.argv[1:])
+    _flush()
+    os._exit(exit_code)  # what the app's import registered for the end is its children's

@@ -1,0 +1,79 @@
+"""What an executor and its template say to each other: one JSON object per packet.
+
+The socket keeps packets apart (``SOCK_SEQPACKET``); descriptors travel beside them.  An executor
+asks for one thing at a time and gets one answer; ``exited`` comes unasked.
+
+- ``load``, with the bundle and where to print: answered by ``loaded`` or ``unfit``.
+- ``fork``, with a child's pipe and where it prints: ``forked``, ``stale`` or ``not-forked``.
+- ``retire``: no answer; the template ends with its last child.
+- end of stream: the executor is gone; the template kills its children and ends.
+"""
+
+import json
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Final
+
+from flwr.core.errors import InvalidError
+
+_LONGEST: Final = 16_384
+_MAX_WHY: Final = 2_000  # characters
+_MOST_DESCRIPTORS: Final = 2
+
+
+class Verb(StrEnum):
+    """What a frame asks or says."""
+
+    LOAD = "load"
+    FORK = "fork"
+    RETIRE = "retire"
+    LOADED = "loaded"
+    UNFIT = "unfit"  # ``why`` says so; the template ends
+    FORKED = "forked"  # ``pid``
+    STALE = "stale"  # the app's files have changed; the template is of no use any more
+    NOT_FORKED = "not-forked"  # ``why``
+    EXITED = "exited"  # ``pid`` with ``code``, negative for a signal
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateFrame:
+    """One packet, without its descriptors."""
+
+    verb: Verb
+    pid: int = 0
+    code: int = 0
+    why: str = ""
+    fab_hash: str = ""
+
+
+def send_frame(sock: socket.socket, frame: TemplateFrame, fds: Sequence[int] = ()) -> None:
+    """Send one packet.
+
+    Raises:
+        OSError: the other end is gone.
+    """
+    said = asdict(frame) | {"why": frame.why[:_MAX_WHY]}
+    socket.send_fds(sock, [json.dumps(said).encode()], list(fds))
+
+
+def receive_frame(sock: socket.socket) -> tuple[TemplateFrame, list[int]] | None:
+    """Return the next packet and its descriptors, None at the end of the stream.
+
+    Raises:
+        BlockingIOError: there is none, and the socket does not block.
+        InvalidError: what came is no frame.
+    """
+    try:
+        data, fds, _, _ = socket.recv_fds(sock, _LONGEST, _MOST_DESCRIPTORS)
+    except ConnectionError:
+        return None
+    if not data:
+        return None
+    try:
+        said = json.loads(data)
+        verb = Verb(said.pop("verb"))
+        return TemplateFrame(verb, **said), fds
+    except (ValueError, LookupError, TypeError, AttributeError) as cause:
+        raise InvalidError("a template sent a malformed frame") from cause
