@@ -23,7 +23,33 @@ def commands_below(program: Program) -> list[str]:
 
 
 def apps_below(program: Program) -> list[str]:
-    return [c for c in commands_below(program) if "clientapp_main" in c or "serverapp_main" in c]
+    """Return the commands of ServerApps' runners, and of ClientApps: forks of templates."""
+    alive = processes()
+    found = [alive[pid] for pid in descendants(program.pid) if pid in alive]
+    return [
+        command
+        for parent, command in found
+        if "serverapp_main" in command or (is_template(command) and is_template(_of(alive, parent)))
+    ]
+
+
+def templates_below(program: Program) -> list[int]:
+    """Return the processes that have imported a ClientApp, and are forked for its messages."""
+    alive = processes()
+    below = {pid: alive[pid] for pid in descendants(program.pid) if pid in alive}
+    return [
+        pid
+        for pid, (parent, command) in below.items()
+        if is_template(command) and not is_template(_of(alive, parent))
+    ]
+
+
+def is_template(command: str) -> bool:
+    return "flwr.runner.template" in command
+
+
+def _of(alive: dict[int, tuple[int, str]], pid: int) -> str:
+    return alive.get(pid, (0, ""))[1]
 
 
 def node_in_process_mode(federation: Federation, number: int) -> tuple[Program, str]:
@@ -188,6 +214,7 @@ def test_one_clientapp_process_per_message_each_reaped(federation: Federation) -
         assert len(asked) == len(launched) == len({line["pid"] for line in launched})
         assert [line["exit_code"] for line in exited] == [0] * len(asked)
         assert {str(line["run_id"]) for line in launched} == set(runs)
+        assert len(events(node, "template-ready")) == len(templates_below(node)) == 1
 
 
 @pytest.mark.row("S5", "S38")
@@ -203,7 +230,7 @@ def test_two_runs_share_the_nodes_at_the_same_time(federation: Federation) -> No
         run = federation.await_end(federation.submit(TINY, *config(**setting)))
         alone.append(digest_in(federation.log_of(run["run-id"])))
 
-    together = [federation.submit(TINY, *config(**s, pause=0.5)) for s in settings]
+    together = [federation.submit(TINY, *config(**s, pause=1.5)) for s in settings]
     ends = [federation.await_end(run_id) for run_id in together]
 
     assert [digest_in(federation.log_of(run_id)) for run_id in together] == alone

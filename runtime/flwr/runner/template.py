@@ -28,6 +28,7 @@ from flwr.runner.outcome import RunEndedError
 from flwr.runner.template_frames import TemplateFrame, Verb, receive_frame, send_frame
 from flwr.shell.confinement import confine_app
 from flwr.shell.death_signal import die_with_parent, outlive_parent
+from flwr.shell.process_name import name_process
 
 if TYPE_CHECKING:  # loads numpy, which starts threads: only after confinement
     from flwr.clientapp import ClientApp
@@ -66,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--withhold", type=Path, metavar="DIR")
     said = parser.parse_args(argv)
     die_with_parent()
+    name_process("flwr-template")
     share_output()
     end_politely_on_sigterm()
     control = socket.socket(fileno=said.fd)
@@ -202,6 +204,7 @@ class _Nursery:
         die_with_parent()
         if os.getppid() != parent:  # it died before that could take effect
             os._exit(_BUG)
+        name_process("flwr-clientapp")
         for descriptor in (self._control.detach(), *self._children):
             os.close(descriptor)
         for target in (_STDOUT, _STDERR):

@@ -1,10 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
-from flwr.core.run import RunType
+from flwr.runner.config import RunnerConfig
 from flwr.runner.config import load_config as load_runner_config
 from flwr.shell.settings import ConfigError
 from flwr.superexec.config import load_config
@@ -42,40 +43,36 @@ def test_incomplete_settings_are_refused(argv: list[str], why: str) -> None:
         load_config(argv, env={})
 
 
-def launch(kind: AppKind, run_type: RunType = RunType.SERVERAPP) -> Launch:
-    return Launch(run_id=RunId(1), token="secret", kind=kind, run_type=run_type)
+def runner(**settings: object) -> RunnerConfig:
+    config, _ = load_runner_config(AppKind.SERVERAPP, ["--insecure"], env={})
+    return replace(config, **settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.row("F21")
-@pytest.mark.parametrize("kind", list(AppKind))
-def test_no_token_appears_on_the_command_line(kind: AppKind) -> None:
-    launcher = ProcessLauncher("127.0.0.1:9091", root_certificates=Path("/ca.pem"))
-    command = list(launcher.command(launch(kind)))
+def test_no_token_appears_on_the_command_line() -> None:
+    launcher = ProcessLauncher(runner(root_certificates=Path("/ca.pem"), token="secret"))
+    command = list(launcher.command())
     assert not any("secret" in part for part in command)
     assert "--token-stdin" in command
     assert command[command.index("--root-certificates") + 1] == "/ca.pem"
-    assert "secret" not in repr(launch(kind))
+    assert "secret" not in repr(Launch(run_id=RunId(1), token="secret", kind=AppKind.SERVERAPP))
 
 
 @pytest.mark.row("F7")
-def test_only_clientapps_watch_their_superexec() -> None:
-    launcher = ProcessLauncher("127.0.0.1:9091", root_certificates=None)
-    assert "--parent-pid" in launcher.command(launch(AppKind.CLIENTAPP))
-    assert "--parent-pid" not in launcher.command(launch(AppKind.SERVERAPP))
-
-
-def test_a_simulation_is_run_by_the_program_that_runs_serverapps() -> None:
-    launcher = ProcessLauncher("127.0.0.1:9091", root_certificates=None)
-    simulated = launcher.command(launch(AppKind.SERVERAPP, RunType.SIMULATION))
-    assert list(simulated) == list(launcher.command(launch(AppKind.SERVERAPP)))
+def test_a_serverapp_does_not_watch_its_superexec() -> None:
+    assert "--parent-pid" not in ProcessLauncher(runner()).command()
 
 
 def test_what_is_withheld_from_apps_goes_by_their_runners() -> None:
-    launcher = ProcessLauncher(
-        "127.0.0.1:9091", root_certificates=None, withheld=Path("/run/secrets")
-    )
-    command = launcher.command(launch(AppKind.CLIENTAPP))
-    flags = list(command[command.index("--clientappio-api-address") :])
+    command = ProcessLauncher(runner(withheld=Path("/run/secrets"))).command()
+    flags = list(command[command.index("--serverappio-api-address") :])
     flags[flags.index("--token-stdin")] = "--token=t"
-    runner, _ = load_runner_config(AppKind.CLIENTAPP, flags, env={})
-    assert runner.withheld == Path("/run/secrets")
+    read, _ = load_runner_config(AppKind.SERVERAPP, flags, env={})
+    assert read.withheld == Path("/run/secrets")
+
+
+@pytest.mark.parametrize(("said", "warm"), [([], True), (["warm"], True), (["fresh"], False)])
+def test_apps_start_warm_unless_told_otherwise(said: list[str], warm: bool) -> None:
+    flags = [f"--app-start={word}" for word in said]
+    config, _ = load_config([*BASE, "--plugin-type", "clientapp", *flags], env={})
+    assert config.starts_warm is warm

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from flwr.app import ConfigRecord, RecordDict
+from flwr.core.errors import NotFoundError, UnauthenticatedError
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
+from flwr.core.message import ErrorCode
 from flwr.core.run import RunStatus
 from flwr.proto import appio_pb2, run_pb2
 from flwr.proto.compose.v1 import launches_pb2
@@ -273,3 +275,78 @@ def test_a_second_request_to_stop_ends_the_superexec_at_once(tmp_path: Path) -> 
     assert node.reply is None
     assert [code for code, _ in node.exits] == [-9]
     assert node.given_back == 1
+
+
+DIES = """
+import os
+@client.train()
+def train(message, context):
+    print("begun", flush=True)
+    {deed}
+"""
+
+
+@pytest.mark.row("F5", "S25")
+@pytest.mark.parametrize("start", ["warm", "fresh"])
+@pytest.mark.parametrize(
+    ("code", "error_code", "reason"),
+    [
+        (DIES.format(deed="return 'x'"), ErrorCode.CLIENT_APP_RAISED_EXCEPTION, "return a Message"),
+        (DIES.format(deed="os._exit(3)"), ErrorCode.CLIENT_APP_CRASHED, "exited with code 3"),
+        (DIES.format(deed="os.kill(os.getpid(), 9)"), ErrorCode.CLIENT_APP_CRASHED, "by SIGKILL"),
+        ("import nowhere", ErrorCode.LOAD_CLIENT_APP_EXCEPTION, "No module named 'nowhere'"),
+    ],
+)
+def test_a_clientapps_end_has_its_cause_however_it_was_started(
+    tmp_path: Path, start: str, code: str, error_code: ErrorCode, reason: str
+) -> None:
+    content = RecordDict({"config": ConfigRecord({"word": "hello"})})
+    node = LaunchingSuperNode(build_app(tmp_path / "app", code), content)
+
+    async def scenario() -> int | None:
+        async with superexec(node, tmp_path, "--app-start", start) as process:
+            await node.until("PushAppOutputs")
+            process.terminate()
+            return await process.wait()
+
+    assert asyncio.run(scenario()) == 0
+    error = node.answer().error
+    assert error.code == error_code
+    assert reason in (error.reason or "")
+    assert node.outputs is not None
+    assert node.exits == []
+    order = [name for name in node.methods if name.startswith("Pull")]
+    assert order[0] == "PullAppInputs"
+    assert order.count("PullMessage") == order.count("PullAppInputs") == 1
+    assert ("begun" in node.logs) is (code != "import nowhere")
+
+
+@pytest.mark.row("F22")
+def test_a_launch_that_is_over_already_starts_nothing(tmp_path: Path) -> None:
+    content = RecordDict({"config": ConfigRecord({"word": "hello"})})
+    node = LaunchingSuperNode(build_app(tmp_path / "app", QUICK), content)
+    node.failures["PullAppInputs"] = UnauthenticatedError("Authentication failed.")
+
+    async def scenario() -> None:
+        async with superexec(node, tmp_path) as process:
+            await node.until("PullAppInputs")
+            await asyncio.sleep(0.5)
+            assert not children_of(process.pid)
+
+    asyncio.run(scenario())
+    assert node.exits == []
+
+
+def test_a_clientapp_without_its_inputs_is_reported_with_the_cause(tmp_path: Path) -> None:
+    content = RecordDict({"config": ConfigRecord({"word": "hello"})})
+    node = LaunchingSuperNode(build_app(tmp_path / "app", QUICK), content)
+    node.failures["PullAppInputs"] = NotFoundError("the bundle is gone")
+
+    async def scenario() -> None:
+        async with superexec(node, tmp_path):
+            await node.until("ReportExit")
+
+    asyncio.run(scenario())
+    code, cause = node.exits[0]
+    assert code == 70
+    assert "the bundle is gone" in cause

@@ -1,0 +1,116 @@
+"""Forks of templates that answer one message each, their calls served without a daemon."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from flwr.app import ConfigRecord, RecordDict
+from flwr.core.limits import MAX_TEMPLATES, TEMPLATE_IDLE
+from flwr.runner.outcome import REPORT_METHOD
+from flwr.runner.template_process import ForkedChild
+from flwr.runner.templates import Templates
+from flwr.wire.clients.runner import Bundle
+from flwr.wire.pipe import Request
+from flwr.wire.pipe_server import serve_pipe
+from flwr.wire.transport import with_token
+from tests.unit.runner.appio_server import TOKEN, SuperNode, build_app
+
+SAYS = """
+from flwr.app import ConfigRecord
+def says(message, **facts):
+    return Message(RecordDict({"facts": ConfigRecord(facts)}), reply_to=message)
+"""
+
+
+@dataclass
+class Work:
+    """One message in the hands of a fork."""
+
+    child: ForkedChild
+    node: SuperNode
+    serving: "asyncio.Task[None]"
+    printed: int
+
+    async def done(self) -> dict[str, Any]:
+        """Wait for the fork's end, and return the facts of its reply."""
+        await self.ended()
+        facts: dict[str, Any] = dict(self.node.answer().content["facts"])
+        return facts
+
+    async def ended(self) -> int:
+        """Wait for the fork's end, and return its exit code."""
+        async with asyncio.timeout(20):
+            code = await self.child.wait()
+            await self.serving
+        return code
+
+    def output(self) -> str:
+        """Return what it printed; call when it has ended."""
+        with os.fdopen(self.printed) as file:
+            return file.read()
+
+
+def bundle_of(folder: Path, code: str) -> Bundle:
+    content = build_app(folder, SAYS + code)
+    return Bundle(sha256(content).hexdigest(), content)
+
+
+async def fork(templates: Templates, bundle: Bundle) -> Work | None:
+    """Give one message to a fork of the app's template."""
+    node = SuperNode(bundle.content, RecordDict({"config": ConfigRecord({"word": "hello"})}))
+    ours, theirs = socket.socketpair()
+    printed, output = os.pipe()
+    child = None
+    try:
+        child = await templates.fork(bundle, theirs.fileno(), output)
+    finally:
+        theirs.close()
+        os.close(output)
+        if child is None:
+            ours.close()
+            os.close(printed)
+    if child is None:
+        return None
+    return Work(child, node, asyncio.create_task(_serve(ours, node)), printed)
+
+
+async def begin(templates: Templates, bundle: Bundle) -> Work:
+    work = await fork(templates, bundle)
+    assert work is not None, "the app should have had a template"
+    return work
+
+
+@asynccontextmanager
+async def templates_with(
+    *, limit: int = MAX_TEMPLATES, idle: timedelta = TEMPLATE_IDLE
+) -> AsyncIterator[Templates]:
+    templates = Templates(limit=limit, idle=idle)
+    try:
+        async with asyncio.timeout(40):
+            yield templates
+    finally:
+        await templates.close()
+
+
+async def _serve(sock: socket.socket, node: SuperNode) -> None:
+    reader, writer = await asyncio.open_connection(sock=sock)
+
+    async def answer(request: Request) -> bytes:
+        if request.method == REPORT_METHOD:
+            return b""
+        method = node._methods()[request.method.rpartition("/")[2]]
+        response = await method(with_token(request.method, request.body, TOKEN))
+        content: bytes = response.SerializeToString()
+        return content
+
+    try:
+        await serve_pipe(reader, writer, answer)
+    finally:
+        writer.close()
