@@ -50,6 +50,9 @@ NODE_HEARTBEAT_DEADLINE: Final = timedelta(seconds=5)
 LEASE_BEFORE_HEARTBEAT: Final = timedelta(seconds=60)
 LEASE_AFTER_HEARTBEAT: Final = timedelta(seconds=60)
 APP_HEARTBEAT: Final = timedelta(seconds=3)  # our own runners
+APP_FIRST_HEARTBEAT: Final = timedelta(
+    milliseconds=500
+)  # a ClientApp of our executor that has answered by then needs none
 APP_PATIENCE: Final = timedelta(seconds=15)  # lease of a runner that announces APP_HEARTBEAT
 TOKEN_BYTES: Final = 128  # random bytes, 256 hex digits on the wire
 MAX_LAUNCH_ATTEMPTS: Final = 3  # an instruction whose app process vanishes this often is answered

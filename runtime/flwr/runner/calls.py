@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
 from flwr.core.message import Delivery
 from flwr.runner.outcome import REPORT_METHOD, Report, decode_report
@@ -14,9 +15,11 @@ from flwr.wire.clients.runner import (
     decode_inputs,
     decode_instruction,
     pull_inputs_request,
+    pull_message_request,
 )
 from flwr.wire.pipe import Request
 
+_PULL_MESSAGE: Final = method_of(AppKind.CLIENTAPP, "PullMessage")
 _TURNS_TO_SETTLE: Final = 3  # of the event loop, until what the app printed before a call is read
 
 
@@ -29,7 +32,7 @@ class AppCalls:
         self._relay, self._kind = relay, kind
         self._before_outputs = before_outputs
         self._instruction: bytes | None = None
-        self._inputs: bytes | None = None  # pulled already, waiting for the app to ask
+        self._ahead: dict[str, asyncio.Future[bytes]] = {}  # answers to what it will ask
         self.has_replied = False
         """True once a ClientApp began to push its reply."""
         self.is_finished = False
@@ -40,20 +43,37 @@ class AppCalls:
         self.launched: asyncio.Future[LaunchedRun] = asyncio.get_running_loop().create_future()
         """The run, as soon as the app has its inputs."""
 
-    async def pull_inputs(self) -> bytes:
+    async def pull_inputs(self) -> tuple[bytes, LaunchedRun]:
         """Pull the app's inputs before it asks; they can be pulled once.
+
+        Its process is answered with what ``expect_inputs`` is given.
 
         Raises:
             FlwrError: the daemon's.
         """
         method = method_of(self._kind, "PullAppInputs")
         inputs = await self._forward(Request(method, pull_inputs_request()))
-        self.launched.set_result(decode_inputs(inputs))
-        return inputs
+        launched = decode_inputs(inputs)
+        self.launched.set_result(launched)
+        return inputs, launched
 
-    def hold_inputs(self, inputs: bytes) -> None:
-        """Keep what ``PullAppInputs`` of the app is answered with."""
-        self._inputs = inputs
+    def pull_message_ahead(self, run_id: RunId) -> None:
+        """Pull a ClientApp's instruction while its process starts."""
+        request = Request(_PULL_MESSAGE, pull_message_request(run_id))
+        self._ahead[_PULL_MESSAGE] = asyncio.create_task(self._forward(request))
+
+    def expect_inputs(self, inputs: bytes) -> None:
+        """Answer the app's ``PullAppInputs`` with this."""
+        held = asyncio.get_running_loop().create_future()
+        held.set_result(inputs)
+        self._ahead[method_of(self._kind, "PullAppInputs")] = held
+
+    async def close(self) -> None:
+        """Forget what the app never asked for."""
+        left = list(self._ahead.values())
+        for answer in left:
+            answer.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def answer(self, request: Request) -> bytes:
         """Answer one call of the app.
@@ -66,17 +86,15 @@ class AppCalls:
             self.reported.set()
             return b""
         require_allowed(self._kind, request)
-        if request.method == method_of(self._kind, "PullAppInputs") and self._inputs is not None:
-            inputs, self._inputs = self._inputs, None
-            return inputs
         if request.method == method_of(self._kind, "PushAppOutputs"):
             return await self._finish(request)
         if request.method == method_of(AppKind.CLIENTAPP, "PushMessage"):
             self.has_replied = True
-        response = await self._forward(request)
+        ahead = self._ahead.pop(request.method, None)
+        response = await (self._forward(request) if ahead is None else ahead)
         if request.method == method_of(self._kind, "PullAppInputs") and not self.launched.done():
             self.launched.set_result(decode_inputs(response))
-        elif request.method == method_of(AppKind.CLIENTAPP, "PullMessage"):
+        elif request.method == _PULL_MESSAGE:
             self._instruction = response
         return response
 

@@ -30,9 +30,18 @@ class Heartbeats(Protocol):
         ...
 
 
-async def keep_lease(daemon: Heartbeats, clock: Clock) -> LeaseEnd:
-    """Send a heartbeat every ``APP_HEARTBEAT``; return when there is no lease to keep any more."""
+async def keep_lease(
+    daemon: Heartbeats, clock: Clock, *, first: timedelta = timedelta(0)
+) -> LeaseEnd:
+    """Send a heartbeat every ``APP_HEARTBEAT``; return when there is no lease to keep any more.
+
+    Args:
+        daemon: whom the lease is from.
+        clock: time.
+        first: how long to wait before the first one: what ends before that needs none.
+    """
     heard_at = clock.monotonic()
+    await asyncio.sleep(first.total_seconds())
     while True:
         try:
             if not await daemon.heartbeat(next_in=APP_HEARTBEAT):

@@ -16,6 +16,7 @@ import grpc
 
 from flwr.core.clock import Clock
 from flwr.core.errors import FlwrError
+from flwr.core.limits import APP_FIRST_HEARTBEAT
 from flwr.runner.app_process import AppProcess
 from flwr.runner.calls import AppCalls
 from flwr.runner.config import RunnerConfig
@@ -68,18 +69,25 @@ class InExecutorRunners:
             return app
 
         relay = Relay(self._channel, token, retry=self._retry)
-        session = Session(replace(self._config, token=token), begin, relay, self._clock)
+        session = Session(
+            replace(self._config, token=token),
+            begin,
+            relay,
+            self._clock,
+            first_heartbeat=APP_FIRST_HEARTBEAT,
+        )
         return InExecutorRunner(asyncio.create_task(_run(session, stop)), stop)
 
     async def _start_app(self, calls: AppCalls, pump: Pump) -> AppProcess:
-        inputs = await calls.pull_inputs()
+        inputs, launched = await calls.pull_inputs()
         bundle, others = take_bundle(inputs)
+        calls.pull_message_ahead(launched.run_id)
         if self._templates is not None and bundle is not None:
             forked = await _fork(self._templates, bundle, pump)
             if forked is not None:
-                calls.hold_inputs(others)
+                calls.expect_inputs(others)
                 return forked
-        calls.hold_inputs(inputs)
+        calls.expect_inputs(inputs)
         return await AppProcess.start(self._config.kind, withheld=self._config.withheld)
 
 

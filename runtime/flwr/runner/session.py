@@ -88,7 +88,16 @@ async def run_launch(config: RunnerConfig, app: AppProcess, clock: Clock) -> int
 class Session:
     """The parts of one launch, wired."""
 
-    def __init__(self, config: RunnerConfig, begin: Begin, relay: Relay, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: RunnerConfig,
+        begin: Begin,
+        relay: Relay,
+        clock: Clock,
+        *,
+        first_heartbeat: timedelta = timedelta(0),
+    ) -> None:
+        self._first_heartbeat = first_heartbeat
         self._config, self._begin, self._relay, self._clock = config, begin, relay, clock
         self._program = "ServerApp" if config.kind is AppKind.SERVERAPP else "ClientApp"
         self._daemon = RunnerClient(relay, kind=config.kind)
@@ -101,7 +110,9 @@ class Session:
 
     async def run(self, stop: asyncio.Event) -> int:
         """Serve the app until its end, then settle its affairs; return the exit code."""
-        lease = asyncio.create_task(keep_lease(self._daemon, self._clock))
+        lease = asyncio.create_task(
+            keep_lease(self._daemon, self._clock, first=self._first_heartbeat)
+        )
         shipping = asyncio.create_task(self._shipper.run())
         try:
             ending = await self._until_ending(stop, lease)
@@ -114,6 +125,7 @@ class Session:
             return await self._settle(ending, report)
         finally:
             await _cancelled(lease, shipping, *self._readers)
+            await self._calls.close()
             if self._app is not None:
                 await self._app.child.stop(timedelta(0))
                 self._app.on_end()

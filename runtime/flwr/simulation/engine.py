@@ -15,11 +15,12 @@ from flwr.core.ids import RunId
 from flwr.core.simulation import SimulationConfig
 from flwr.fab.entry import EntryReference
 from flwr.serverapp.run_info import Run
+from flwr.shell.cpus import available_cpus
 from flwr.simulation.backend import WorkerSetup
 from flwr.simulation.grid import InMemoryGrid
 from flwr.simulation.partitions import VirtualNodes
 from flwr.simulation.pool_backend import PoolBackend
-from flwr.simulation.resources import ClientNeeds, available_cpus, plan_workers
+from flwr.simulation.resources import ClientNeeds, plan_workers
 
 log = logging.getLogger(__name__)
 

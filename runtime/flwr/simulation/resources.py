@@ -1,15 +1,12 @@
 """How many workers a simulation gets: what this machine has, divided by what a client needs."""
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from flwr.core.errors import FailedPreconditionError, InvalidError
 
-_CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 _DEFAULT_CPUS: Final = 1.0
 
 
@@ -71,13 +68,3 @@ def read_needs(resources: Mapping[str, Any]) -> ClientNeeds:
     if not isinstance(gpus, int | float) or gpus < 0:
         raise InvalidError(f"client resource num_gpus is {gpus!r}, it must be a number, 0 or more")
     return ClientNeeds(cpus=float(cpus), gpus=float(gpus))
-
-
-def available_cpus() -> int:
-    """Return how many CPUs this process may use: affinity and container quota considered."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = _CGROUP_QUOTA.read_text().split()
-        return max(min(count or 1, math.ceil(int(quota) / int(period))), 1)
-    except (OSError, ValueError):  # no such file, or "max"
-        return count or 1

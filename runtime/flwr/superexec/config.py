@@ -1,6 +1,5 @@
 """What an operator may set of a SuperExec (wire contract §17)."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,6 +9,7 @@ from typing import Any, Final
 from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.lease import AppKind
 from flwr.core.limits import DRAIN
+from flwr.shell.cpus import available_cpus
 from flwr.shell.executor_settings import EXECUTOR_SETTINGS
 from flwr.shell.health_settings import HealthConfig, read_health
 from flwr.shell.settings import ConfigError, Setting, load_settings
@@ -23,7 +23,7 @@ _KINDS: Final[Mapping[str, AppKind]] = {
     "simulation": AppKind.SERVERAPP,  # deprecated alias (wire contract §12.1)
 }
 
-_CPUS: Final = os.cpu_count() or 1
+_CPUS: Final = available_cpus()
 _DEFAULT_MAX_APPS: Final[Mapping[AppKind, int]] = {
     AppKind.CLIENTAPP: _CPUS,  # they compute
     AppKind.SERVERAPP: max(8, 4 * _CPUS),  # they mostly wait, and must not keep others waiting

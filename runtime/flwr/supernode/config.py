@@ -1,6 +1,5 @@
 """The SuperNode's configuration: every flag in one table, checked once, frozen."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +15,7 @@ from flwr.core.limits import (
 )
 from flwr.core.run_config import ConfigValue, parse_pairs
 from flwr.shell.addresses import read_address
+from flwr.shell.cpus import available_cpus
 from flwr.shell.daemon_settings import (
     ISOLATION,
     REPORTING,
@@ -88,7 +88,7 @@ SETTINGS: Final = (
     Setting(
         flag="--max-apps",
         help="ClientApps that run at one time, of different runs",
-        default=os.cpu_count() or 1,
+        default=available_cpus(),
         read=int,
         metavar="N",
     ),

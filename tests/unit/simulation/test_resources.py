@@ -3,10 +3,10 @@ from typing import Any
 import pytest
 
 from flwr.core.errors import FlwrError, InvalidError
+from flwr.shell.cpus import available_cpus
 from flwr.simulation.resources import (
     ClientNeeds,
     ImpossibleNeedsError,
-    available_cpus,
     plan_workers,
     read_needs,
 )
