@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -123,6 +123,21 @@ def processes() -> dict[int, tuple[int, str]]:
         if stat[0] != "Z":
             found[int(entry.name)] = (int(stat[1]), command)
     return found
+
+
+def apps_among(pids: Iterable[int]) -> list[int]:
+    """Return those processes that answer messages or run a ServerApp: no runner, no template."""
+    alive = processes()
+
+    def has(pid: int, module: str) -> bool:
+        return module in alive.get(pid, (0, ""))[1]
+
+    return [
+        pid
+        for pid in pids
+        if has(pid, "flwr.runner.child")
+        or (has(pid, "flwr.runner.template") and has(alive[pid][0], "flwr.runner.template"))
+    ]
 
 
 def descendants(pid: int) -> list[int]:

@@ -73,10 +73,10 @@ def test_app_code_reads_neither_its_executors_secret_nor_any_others_memory(
     assert federation.await_end(run)["status"] == "finished:completed", federation.log_of(run)
     met = met_by(federation, run)
     assert sorted(met) == ["0", "server"]
-    for who, kind in (("0", "clientapp"), ("server", "serverapp")):
+    for who, above in (("0", "template"), ("server", "serverapp_main")):
         assert met[who]["here"] == {SECRET: "Permission denied"}
         others = met[who].keys()
-        assert any(f"flwr.runner.{kind}_main" in other for other in others)
+        assert any(f"flwr.runner.{above}" in other for other in others)
         assert len(others) > 2
         had = [(o, what) for o, tried in met[who].items() for what in tried if tried[what] == "had"]
         assert not had

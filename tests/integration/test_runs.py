@@ -15,7 +15,7 @@ import pytest
 from tests.fakes.git_host import commit, make_repository
 from tests.harness.apps import DIGITS, INLINE, TINY, config, digest_in, quick
 from tests.harness.federation import CONNECTION, Federation
-from tests.harness.program import descendants, eventually, processes
+from tests.harness.program import apps_among, descendants, eventually
 from tests.harness.toolset import OURS
 
 
@@ -229,9 +229,7 @@ def test_stopping_ends_every_process_of_the_run_and_no_other(running: Federation
     everywhere = [running.superlink, *running.nodes]
 
     def apps() -> int:
-        alive = processes()
-        pids = [p for d in everywhere for p in descendants(d.pid)]
-        return sum("runner.child" in alive.get(p, (0, ""))[1] for p in pids)
+        return len(apps_among(p for d in everywhere for p in descendants(d.pid)))
 
     running.await_log(doomed, "[ROUND 1/50]")
     eventually(lambda: apps() >= 3, timeout=60, step=0.2)

@@ -59,7 +59,7 @@ MAX_LAUNCH_ATTEMPTS: Final = 3  # an instruction whose app process vanishes this
 STOP_GRACE: Final = timedelta(seconds=10)  # SIGTERM to SIGKILL of an app process
 DRAIN: Final = timedelta(seconds=20)  # SIGTERM of an executor to SIGTERM of its app processes
 
-# Templates of apps, one process each (docs/adr/0010).
+# Templates of apps, one process each (docs/adr/0012).
 MAX_TEMPLATES: Final = 4  # of one executor that may be forked; the least recently used one goes
 TEMPLATE_IDLE: Final = timedelta(minutes=2)  # without a message; importing again costs about 1 s
 TEMPLATE_MAX_BYTES: Final = 2_147_483_648  # resident when its app is imported, kept while idle

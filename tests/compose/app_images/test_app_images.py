@@ -13,7 +13,7 @@ from tests.compose.app_images.conftest import NEWER
 from tests.compose.app_images.executors import joined, leave
 from tests.compose.deployment import Deployment
 from tests.harness.apps import config
-from tests.harness.program import descendants, eventually, processes
+from tests.harness.program import apps_among, descendants, eventually
 
 OLDER = "acme/older-versions"
 HELLO = "Hello, world!"
@@ -33,9 +33,7 @@ def await_app(container: Container) -> None:
     """Wait until a process with project code lives in the container."""
 
     def lives() -> bool:
-        alive = processes()
-        below = descendants(container.state.pid or 0)
-        return any("runner.child" in alive.get(pid, (0, ""))[1] for pid in below)
+        return bool(apps_among(descendants(container.state.pid or 0)))
 
     eventually(lives, timeout=30, otherwise=lambda: str(container.logs()))
 

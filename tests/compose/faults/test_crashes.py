@@ -12,7 +12,7 @@ from tests.compose.training import (
     replies_of,
     submit,
 )
-from tests.harness.program import eventually, processes
+from tests.harness.program import apps_among, eventually
 
 
 def restarts(federation: Deployment, name: str) -> int:
@@ -87,9 +87,7 @@ def await_training(federation: Deployment, run_id: str, node: int) -> None:
             for entry in project.log_entries(f"supernode-{node}")
             if entry.get("event") == "lease-granted" and str(entry["run_id"]) == run_id
         ]
-        alive = processes()
-        commands = [alive.get(pid, (0, ""))[1] for pid in project.pids(f"clientapp-{node}")]
-        return len(granted) == 2 and any("runner.child" in command for command in commands)
+        return len(granted) == 2 and bool(apps_among(project.pids(f"clientapp-{node}")))
 
     eventually(has_begun, timeout=30, otherwise=lambda: f"no app on node {node}")
     time.sleep(1)  # until it has read its message; it then works for seconds

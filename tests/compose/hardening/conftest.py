@@ -13,7 +13,7 @@ from tests.compose.apps import PROBE, met_by
 from tests.compose.deployment import Deployment
 from tests.compose.hardening import inside
 from tests.harness.apps import config
-from tests.harness.program import eventually
+from tests.harness.program import apps_among, eventually
 
 TMP: Final = "/tmp"  # noqa: S108  inside a container, where it is its own
 SHM: Final = "/dev/shm"  # noqa: S108
@@ -89,11 +89,7 @@ def watched(deployment: Deployment) -> Watched:
     folders = f"/mnt/data /data {TMP}"
     run = deployment.submit(PROBE, *config(deed="look", argument=folders, pause=3.0, nodes=3))
 
-    def apps() -> list[int]:
-        commands = {pid: shown_by("cmdline", pid) for pid in project.pids("clientapp-1")}
-        return [pid for pid, command in commands.items() if "flwr.runner.child" in command]
-
-    eventually(apps, timeout=60, step=0.2)
+    eventually(lambda: apps_among(project.pids("clientapp-1")), timeout=60, step=0.2)
     seen = [
         (name, shown_by(what, pid))
         for name in project.services()

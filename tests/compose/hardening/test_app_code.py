@@ -41,9 +41,9 @@ def test_app_code_cannot_look_into_executor_runner_and_apps_of_other_runs(
 ) -> None:
     for met in taken:
         for who, tried in met.items():
-            kind = "serverapp" if who == "server" else "clientapp"
+            above = "serverapp_main" if who == "server" else "template"
             assert processes_of("flwr.superexec.main", tried) == 1, who
-            assert processes_of(f"flwr.runner.{kind}_main", tried) >= 1, who
+            assert processes_of(f"flwr.runner.{above}", tried) >= 1, who
             had = [(o, name) for o, all_ in tried.items() for name in all_ if all_[name] == "had"]
             assert not had, who
     second = taken[1]["server"]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.compose.deployment import Deployment
 from tests.compose.training import assert_undisturbed, await_round, online_nodes, submit
-from tests.harness.program import eventually, processes
+from tests.harness.program import apps_among, eventually
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,6 @@ def await_app(federation: Deployment, name: str, *, lives: bool) -> None:
     """Wait until a process with project code lives in the container, or none does any more."""
 
     def found() -> bool:
-        alive = processes()
-        pids = federation.project.pids(name)
-        return any("runner.child" in alive.get(pid, (0, ""))[1] for pid in pids)
+        return bool(apps_among(federation.project.pids(name)))
 
     eventually(lambda: found() == lives, timeout=30, otherwise=lambda: f"lives: {not lives}")

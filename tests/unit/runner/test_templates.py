@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flwr.runner.templates import Templates
+from flwr.shell.landlock import why_unavailable
 from flwr.wire.clients.runner import Bundle
 from tests.unit.runner import appio_server
 from tests.unit.runner.appio_server import PYPROJECT
@@ -291,6 +292,45 @@ def test_a_fork_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
             await until_gone(int(line))
             await work.serving
             os.close(work.printed)
+
+    asyncio.run(scenario())
+
+
+LOOKS = """
+import os, time
+from pathlib import Path
+@client.train()
+def train(message, context):
+    print("begun", flush=True)
+    mine, met = os.getpid(), {}
+    children = Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read_text().split()
+    for who in {str(mine), str(os.getppid()), *children} - {str(mine)}:
+        try:
+            open(f"/proc/{who}/mem", "rb").close()
+            met[who] = "had"
+        except OSError as error:
+            met[who] = error.strerror
+    if len(children) == 1:
+        time.sleep(60)
+    return says(message, **met)
+"""
+
+
+@pytest.mark.skipif(why_unavailable() is not None, reason="Landlock keeps them apart")
+def test_a_message_cannot_look_into_another_one_nor_into_their_template(tmp_path: Path) -> None:
+    bundle = bundle_of(tmp_path, LOOKS)
+
+    async def scenario() -> None:
+        async with templates_with() as templates:
+            first = await begin(templates, bundle)
+            await asyncio.get_running_loop().run_in_executor(None, os.read, first.printed, 100)
+            met = await (await begin(templates, bundle)).done()
+            assert met == dict.fromkeys(
+                (str(first.child.pid), *map(str, templates.pids)), "Permission denied"
+            )
+            await first.child.stop(timedelta(0))
+            await first.serving
+            os.close(first.printed)
 
     asyncio.run(scenario())
 
