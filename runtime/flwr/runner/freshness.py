@@ -6,74 +6,37 @@ unless the app's import seeded them.  Runs in the template and in its children.
 """
 
 import os
-import random
 import signal
 import threading
 import time
 import warnings
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from flwr.core.limits import TEMPLATE_MAX_BYTES
+from flwr.runner.random_numbers import RandomNumbers
 
 _TASKS: Final = Path("/proc/self/task")
 _DESCRIPTORS: Final = Path("/proc/self/fd")
 _HARMLESS: Final = frozenset({"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"})
-_BLOCK_BITS: Final = 32 * 624  # one whole state of the generator both libraries use
-_MOST_BLOCKS: Final = 64  # drawn by an import; beyond that the state counts as seeded
 _THREADS_END_S: Final = 0.5  # after they were joined, until the kernel forgets them
 _STEP_S: Final = 0.001
-
-
-@dataclass
-class _Draws:
-    """Random generators that got no seed while the app was imported."""
-
-    unseeded: "weakref.WeakSet[random.Random]" = field(default_factory=weakref.WeakSet)
-    numpy: int = 0  # seeds that numpy took from the system
 
 
 class Freshness:
     """Watches the import of one app; begin before it."""
 
     def __init__(self) -> None:
-        import numpy.random  # noqa: PLC0415  # after confinement, which its threads would escape
-
-        self._numpy: Any = numpy.random
+        self._random = RandomNumbers()
         self._descriptors = set(_open_descriptors())
-        self._python_state = random.getstate()
-        self._numpy_state: Any = self._numpy.get_state(legacy=False)
-        self._draws = _Draws()
-        self._seeded_state: tuple[Any, ...] | None = None
-        self._is_numpy_seeded = False
 
     @contextmanager
     def importing(self) -> Iterator[None]:
-        """Note, while the block runs, which generators start from the system's randomness."""
-        draws, source = self._draws, self._numpy.bit_generator
-        seed, take = random.Random.seed, source.randbits
-
-        def note(self: random.Random, a: Any = None, version: int = 2) -> None:
-            (draws.unseeded.add if a is None else draws.unseeded.discard)(self)
-            seed(self, a, version)
-
-        def count(bits: int) -> int:
-            draws.numpy += 1
-            taken: int = take(bits)
-            return taken
-
-        random.Random.seed = note  # type: ignore[method-assign]
-        source.randbits = count
-        try:
+        """Watch while the block runs."""
+        with self._random.importing():
             yield
-        finally:
-            random.Random.seed = seed  # type: ignore[method-assign]
-            source.randbits = take
-            self._note_seeds()
 
     def why_unfit(self) -> str | None:
         """Return why this process must not be forked, None when it may be."""
@@ -81,59 +44,20 @@ class Freshness:
             _why_processes,
             _why_threads,
             self._why_descriptors,
-            self._why_random,
+            self._random.why_alike,
             _why_memory,
         )
         return next((why for check in checks if (why := check())), None)
 
     def renew(self) -> None:
         """In a child: let random numbers differ, but for those whose seed is the app's."""
-        for generator in list(self._draws.unseeded):
-            generator.seed()
-        if self._seeded_state is not None:  # Python itself has drawn a new one
-            random.setstate(self._seeded_state)
-        if not self._is_numpy_seeded:
-            self._numpy.seed()
-
-    def _note_seeds(self) -> None:
-        state = random.getstate()
-        if not _is_drawn_python(self._python_state, state):
-            self._seeded_state = state
-        after = self._numpy.get_state(legacy=False)
-        self._is_numpy_seeded = not self._is_drawn_numpy(after)
-
-    def _is_drawn_numpy(self, after: Any) -> bool:
-        """Tell whether the global state is what drawing numbers makes of the one before."""
-        if after["bit_generator"] != self._numpy_state["bit_generator"]:
-            return False
-        trial = self._numpy.RandomState(0)
-        trial.set_state(self._numpy_state)
-        for _ in range(_MOST_BLOCKS):
-            if (trial.get_state(legacy=False)["state"]["key"] == after["state"]["key"]).all():
-                return True
-            trial.bytes(_BLOCK_BITS // 8)
-        return False
+        self._random.renew()
 
     def _why_descriptors(self) -> str | None:
         for number, target in _open_descriptors().items():
             if number not in self._descriptors and target not in _HARMLESS:
                 return f"its import left {target} open"
         return None
-
-    def _why_random(self) -> str | None:
-        if self._draws.numpy:
-            return "its import makes a random generator of numpy without a seed"
-        return None
-
-
-def _is_drawn_python(before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
-    trial = random.Random()  # noqa: S311  # no secret
-    trial.setstate(before)
-    for _ in range(_MOST_BLOCKS):
-        if trial.getstate()[1][:-1] == after[1][:-1]:
-            return True
-        trial.getrandbits(_BLOCK_BITS)
-    return False
 
 
 def _open_descriptors() -> dict[int, str]:

@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
     control.set_inheritable(False)
     try:
         forked = _serve(control, said.withhold)
-    except (RunEndedError, OSError):  # told to end, or the executor is gone
+    except (RunEndedError, OSError):  # told to end before it had an app, or the executor is gone
         return 0
     if forked is not None:
         _work(forked)
@@ -152,10 +152,16 @@ class _Nursery:
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._is_retired = False
-        self._is_parent = True
 
     def run(self) -> _Forked | None:
         """Serve until retired and childless; returns what a child begins with in each of them."""
+        try:
+            return self._run()
+        except (RunEndedError, OSError):  # told to end, or the executor is gone
+            self._end_children()
+            return None
+
+    def _run(self) -> _Forked | None:
         while not self._is_retired or self._children:
             for descriptor, _ in self._poll.poll():
                 if descriptor in self._children:
@@ -167,7 +173,6 @@ class _Nursery:
     def _heed(self) -> _Forked | None:
         asked = receive_frame(self._control)
         if asked is None:
-            self._end_children()
             raise RunEndedError("the executor is gone")
         frame, descriptors = asked
         if frame.verb is Verb.RETIRE:
@@ -177,39 +182,45 @@ class _Nursery:
         return None
 
     def _fork(self, pipe: int, output: int) -> _Forked | None:
+        parent = os.getpid()
         try:
-            if not self._loaded.watch.is_unchanged():
-                send_frame(self._control, TemplateFrame(Verb.STALE))
-                return None
-            parent, pid = os.getpid(), _fork()
+            pid = _fork() if self._loaded.watch.is_unchanged() else None
             if pid == 0:
                 self._become_child(parent, output)
                 return _Forked(self._loaded, pipe)
-            descriptor = os.pidfd_open(pid)
+            frame = TemplateFrame(Verb.STALE) if pid is None else self._adopt(pid)
         except OSError as error:
-            send_frame(self._control, TemplateFrame(Verb.NOT_FORKED, why=str(error)))
-            return None
-        finally:
-            if self._is_parent:
-                os.close(pipe)
-                os.close(output)
-        self._children[descriptor] = pid
-        self._poll.register(descriptor, select.POLLIN)
-        send_frame(self._control, TemplateFrame(Verb.FORKED, pid=pid))
+            frame = TemplateFrame(Verb.NOT_FORKED, why=str(error))
+        os.close(pipe)
+        os.close(output)
+        send_frame(self._control, frame)
         return None
 
+    def _adopt(self, pid: int) -> TemplateFrame:
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        self._children[descriptor] = pid
+        self._poll.register(descriptor, select.POLLIN)
+        return TemplateFrame(Verb.FORKED, pid=pid)
+
     def _become_child(self, parent: int, output: int) -> None:
-        self._is_parent = False
-        os.setsid()
-        die_with_parent()
-        if os.getppid() != parent:  # it died before that could take effect
+        try:
+            os.setsid()
+            die_with_parent()
+            if os.getppid() != parent:  # it died before that could take effect
+                os._exit(_BUG)
+            name_process("flwr-clientapp")
+            for descriptor in (self._control.detach(), *self._children):
+                os.close(descriptor)
+            for target in (_STDOUT, _STDERR):
+                os.dup2(output, target)
+            os.close(output)
+        except BaseException:  # noqa: BLE001  # above us are the template's own frames
             os._exit(_BUG)
-        name_process("flwr-clientapp")
-        for descriptor in (self._control.detach(), *self._children):
-            os.close(descriptor)
-        for target in (_STDOUT, _STDERR):
-            os.dup2(output, target)
-        os.close(output)
 
     def _bury(self, descriptor: int) -> None:
         pid = self._children.pop(descriptor)

@@ -73,24 +73,35 @@ DRAWS = """
 import random, os, uuid
 import numpy as np
 {seeding}
-own = random.Random()
-seeded = random.Random(3)
+made = {{
+    "random": random.Random(), "random seeded": random.Random(3),
+    "pcg": np.random.default_rng(), "pcg seeded": np.random.default_rng(3),
+    "philox": np.random.Generator(np.random.Philox()),
+    "state": np.random.RandomState(), "state seeded": np.random.RandomState(3),
+    "twister": np.random.Generator(np.random.MT19937()),
+    "twister seeded": np.random.Generator(np.random.MT19937(3)),
+    "spawned": np.random.default_rng().spawn(1)[0],
+}}
+made["random"].random(), made["pcg"].random(), made["state"].normal()
 @client.train()
 def train(message, context):
+    drawn = {{name: float(rng.random()) for name, rng in made.items()}}
     return says(
         message, python=random.random(), numpy=float(np.random.rand()),
-        generator=float(np.random.default_rng().random()), own=own.random(),
-        seeded=seeded.random(), uuid=uuid.uuid4().hex, system=os.urandom(4).hex(),
+        new=float(np.random.default_rng().random()), uuid=uuid.uuid4().hex,
+        system=os.urandom(4).hex(), child=float(made["pcg"].spawn(1)[0].random()), **drawn,
     )
 """
 
 
-def test_random_numbers_differ_between_messages_as_between_interpreters(tmp_path: Path) -> None:
-    first, second = answers(bundle_of(tmp_path, DRAWS.format(seeding="random.random()")))
+@pytest.mark.parametrize("seeding", ["random.random()", "random.seed(); np.random.seed()"])
+def test_random_numbers_differ_between_messages_as_between_interpreters(
+    tmp_path: Path, seeding: str
+) -> None:
+    first, second = answers(bundle_of(tmp_path, DRAWS.format(seeding=seeding)))
 
-    for name in ("python", "numpy", "generator", "own", "uuid", "system"):
-        assert first[name] != second[name], name
-    assert first["seeded"] == second["seeded"]
+    for name, drawn in first.items():
+        assert (drawn == second[name]) is name.endswith("seeded"), name
 
 
 def test_numbers_that_the_app_seeds_when_imported_are_the_same_in_each_message(
@@ -101,7 +112,8 @@ def test_numbers_that_the_app_seeds_when_imported_are_the_same_in_each_message(
 
     assert first["python"] == second["python"] == pytest.approx(0.6229016948897019)
     assert first["numpy"] == second["numpy"] == pytest.approx(0.22199317108973948)
-    assert first["own"] != second["own"]
+    assert first["random"] != second["random"]
+    assert first["state"] != second["state"]
 
 
 THREAD = """
@@ -118,7 +130,7 @@ threading.Thread(target=time.sleep, args=(60,), name="w", daemon=True).start()
         ("import subprocess\nsubprocess.Popen(['sleep', '5'])", "started another process"),
         ("import socket\nlistening = socket.socket()", "left socket:"),
         ("kept = open(__file__)", "tiny/app.py open"),
-        ("import numpy\nrng = numpy.random.default_rng()", "without a seed"),
+        ("import numpy\nkept = numpy.random.SeedSequence()", "without a seed"),
         ("import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)", "ignores SIGCHLD"),
         ("import nowhere_to_be_found", "No module named 'nowhere_to_be_found'"),
         ("raise SystemExit(3)", "SystemExit: 3"),
