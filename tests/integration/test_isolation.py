@@ -69,7 +69,9 @@ def test_link_and_nodes_alone_complete_a_run(federation: Federation) -> None:
     federation.await_nodes(3, timeout=30)
     for program in (superlink, *nodes):
         eventually(
-            lambda parent=program: any("superexec" in c for c in commands_below(parent)),
+            lambda parent=program: any(  # type: ignore[misc]
+                "superexec" in c for c in commands_below(parent)
+            ),
             timeout=10,
             otherwise=lambda: "SuperExec must be a child",
         )
