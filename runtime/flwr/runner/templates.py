@@ -214,5 +214,12 @@ def _key(bundle: Bundle) -> str:
 
 
 def are_possible() -> bool:
-    """Tell whether this platform has all that templates need."""
-    return sys.platform == "linux" and hasattr(os, "pidfd_open") and Path("/proc/self/fd").is_dir()
+    """Tell whether this platform has all that templates need; a seccomp profile may forbid it."""
+    if sys.platform != "linux" or not Path("/proc/self/fd").is_dir():
+        return False
+    try:
+        for descriptor in (os.pidfd_open(os.getpid()), os.memfd_create("trial")):
+            os.close(descriptor)
+    except (OSError, AttributeError):  # AttributeError: Python was built for something older
+        return False
+    return True

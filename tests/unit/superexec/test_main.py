@@ -321,6 +321,38 @@ def test_a_clientapps_end_has_its_cause_however_it_was_started(
     assert ("begun" in node.logs) is (code != "import nowhere")
 
 
+TELLS = """
+import os
+@client.train()
+def train(message, context):
+    facts = MetricRecord({"parent": os.getppid()})
+    return Message(RecordDict({"facts": facts}), reply_to=message)
+"""
+THREAD = """
+import threading, time
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "code", "is_forked"),
+    [("warm", TELLS, True), ("fresh", TELLS, False), ("warm", THREAD + TELLS, False)],
+)
+def test_an_app_is_forked_where_that_is_wanted_and_safe(
+    tmp_path: Path, *, start: str, code: str, is_forked: bool
+) -> None:
+    content = RecordDict({"config": ConfigRecord({"word": "hello"})})
+    node = LaunchingSuperNode(build_app(tmp_path / "app", code), content)
+
+    async def scenario() -> int:
+        async with superexec(node, tmp_path, "--app-start", start) as process:
+            await node.until("PushAppOutputs")
+            return process.pid
+
+    executor = asyncio.run(scenario())
+    assert (node.answer().content["facts"]["parent"] != executor) is is_forked
+
+
 @pytest.mark.row("F22")
 def test_a_launch_that_is_over_already_starts_nothing(tmp_path: Path) -> None:
     content = RecordDict({"config": ConfigRecord({"word": "hello"})})
