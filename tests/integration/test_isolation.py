@@ -209,7 +209,7 @@ def test_two_runs_share_the_nodes_at_the_same_time(federation: Federation) -> No
         run = federation.await_end(federation.submit(TINY, *config(**setting)))
         alone.append(digest_in(federation.log_of(run["run-id"])))
 
-    together = [federation.submit(TINY, *config(**s, pause=1.5)) for s in settings]
+    together = [federation.submit(TINY, *config(**s, pause=2.5)) for s in settings]
     ends = [federation.await_end(run_id) for run_id in together]
 
     assert [digest_in(federation.log_of(run_id)) for run_id in together] == alone

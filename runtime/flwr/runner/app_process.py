@@ -23,11 +23,6 @@ class AppChild(Protocol):
         """The process id."""
         ...
 
-    @property
-    def is_lost(self) -> bool:
-        """Tell whether it ended because of another process: its work can be begun anew."""
-        ...
-
     async def wait(self) -> int:
         """Return the exit code, negative for a signal, once it has exited."""
         ...

@@ -255,8 +255,7 @@ class Session:
         if ending is _Ending.STOP_REQUESTED:
             return EXIT_STOPPED  # the daemon may hand the instruction out again
         launched, instruction = self._calls.launched_run(), self._calls.instruction()
-        is_lost = self._app is not None and self._app.child.is_lost and not self._calls.has_replied
-        if launched is None or instruction is None or is_lost:
+        if launched is None or instruction is None:
             return await self._settle_without_work(report)
         if not self._calls.has_replied:
             await self._daemon.answer_for_crash(

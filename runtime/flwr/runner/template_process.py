@@ -45,11 +45,6 @@ class ForkedChild:
         if not self._ended.done():
             self._ended.set_result(code)
 
-    @property
-    def is_lost(self) -> bool:
-        """Tell whether it ended because of another process: its work can be begun anew."""
-        return bool(self._lost_with)
-
     async def wait(self) -> int:
         """Return the exit code, negative for a signal, once it has exited."""
         return await asyncio.shield(self._ended)

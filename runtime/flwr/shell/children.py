@@ -107,11 +107,6 @@ class Child:
         """True once the process is gone and reaped."""
         return self._process.returncode is not None
 
-    @property
-    def is_lost(self) -> bool:
-        """False: it depends on no other process but ours."""
-        return False
-
     async def wait(self) -> int:
         """Return the exit code, negative for a signal, once it has exited."""
         return await self._process.wait()
