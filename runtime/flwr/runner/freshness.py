@@ -20,6 +20,7 @@ from flwr.runner.random_numbers import RandomNumbers
 
 _TASKS: Final = Path("/proc/self/task")
 _DESCRIPTORS: Final = Path("/proc/self/fd")
+_MAPPINGS: Final = Path("/proc/self/maps")
 _HARMLESS: Final = frozenset({"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"})
 _THREADS_END_S: Final = 0.5  # after they were joined, until the kernel forgets them
 _STEP_S: Final = 0.001
@@ -31,6 +32,7 @@ class Freshness:
     def __init__(self) -> None:
         self._random = RandomNumbers()
         self._descriptors = set(_open_descriptors())
+        self._mappings = _shared_mappings()
 
     @contextmanager
     def importing(self) -> Iterator[None]:
@@ -44,6 +46,7 @@ class Freshness:
             _why_processes,
             _why_threads,
             self._why_descriptors,
+            self._why_shared_memory,
             self._random.why_alike,
             _why_memory,
         )
@@ -58,6 +61,17 @@ class Freshness:
             if number not in self._descriptors and target not in _HARMLESS:
                 return f"its import left {target} open"
         return None
+
+    def _why_shared_memory(self) -> str | None:
+        new = _shared_mappings() - self._mappings
+        return f"its import shares memory: {min(new)}" if new else None
+
+
+def _shared_mappings() -> set[str]:
+    """Return what is mapped so that what a fork writes there reaches the others."""
+    lines = _MAPPINGS.read_text().splitlines()
+    entries = (line.split(maxsplit=5) for line in lines)
+    return {entry[-1] for entry in entries if entry[1].startswith("rw") and entry[1][3] == "s"}
 
 
 def _open_descriptors() -> dict[int, str]:

@@ -92,7 +92,6 @@ def _serve(control: socket.socket, withheld: Path | None) -> _Forked | None:
         return None
     if loaded is None:
         return None
-    gc.collect()
     gc.freeze()  # children do not copy what a collection would only look at
     outlive_parent()  # the end of its socket tells, and then there are children to kill
     send_frame(control, TemplateFrame(Verb.LOADED))
@@ -138,6 +137,7 @@ def _import(content: bytes, fab_hash: str) -> _Loaded:
     freshness = Freshness()
     with freshness.importing():
         app = load(installed.manifest.clientapp, ClientApp)
+    gc.collect()  # what the import dropped may still be open
     if (why := freshness.why_unfit()) is not None:
         raise _UnfitError(why)
     return _Loaded(app, watch, freshness)

@@ -132,6 +132,8 @@ threading.Thread(target=time.sleep, args=(60,), name="w", daemon=True).start()
         ("kept = open(__file__)", "tiny/app.py open"),
         ("import numpy\nkept = numpy.random.SeedSequence()", "without a seed"),
         ("import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)", "ignores SIGCHLD"),
+        ("import mmap\nkept = mmap.mmap(-1, 4096)", "shares memory: /dev/zero (deleted)"),
+        ("import multiprocessing\nlock = multiprocessing.Lock()", "shares memory"),
         ("import nowhere_to_be_found", "No module named 'nowhere_to_be_found'"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("import os\nos._exit(3)", "ended again and again"),
