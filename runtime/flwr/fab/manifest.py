@@ -204,7 +204,8 @@ class _Reader:
         value = app.get(key, known[0])
         if value in known:
             return str(value)
-        self.problems.append(f'property "{key}" in [tool.flwr.app] must be one of {known}')
+        words = " or ".join(f'"{word}"' for word in known)
+        self.problems.append(f'property "{key}" in [tool.flwr.app] must be {words}')
         return known[0]
 
     def format_version(self, project: Mapping[str, Any], app: Mapping[str, Any]) -> int:

@@ -122,6 +122,19 @@ def test_format_version_one_is_accepted_when_complete_and_its_target_in_range() 
     assert "below the declared" in problems(text.replace("1.29.0", "1.25.0"))[0]
 
 
+@pytest.mark.parametrize(("said", "fresh"), [("", False), ("warm", False), ("fresh", True)])
+def test_an_app_may_ask_for_a_fresh_interpreter_for_each_message(said: str, *, fresh: bool) -> None:
+    line = f'app-start = "{said}"\n' if said else ""
+    text = changed("[tool.flwr.app]\n", f"[tool.flwr.app]\n{line}")
+    assert read_manifest(text.encode()).wants_fresh_start is fresh
+
+
+@pytest.mark.parametrize("said", ['"spawn"', "true", "[]"])
+def test_another_way_to_start_is_a_problem(said: str) -> None:
+    found = problems(changed("[tool.flwr.app]\n", f"[tool.flwr.app]\napp-start = {said}\n"))
+    assert found == ('property "app-start" in [tool.flwr.app] must be "warm" or "fresh"',)
+
+
 @pytest.mark.row("S45")
 def test_the_origin_of_a_bundle_is_read() -> None:
     table = f'\n[tool.flwr-compose.origin]\ncommit = "{"a" * 40}"\nurl = "https://x.example/r"\n'

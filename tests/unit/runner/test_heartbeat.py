@@ -15,8 +15,10 @@ class Daemon:
 
     def __init__(self, clock: FakeClock, *answers: bool | FlwrError) -> None:
         self._clock, self._answers = clock, list(answers)
+        self.asked = 0
 
     async def heartbeat(self, *, next_in: timedelta) -> bool:
+        self.asked += 1
         self._clock.advance(next_in)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, FlwrError):
@@ -53,3 +55,16 @@ def test_an_unreachable_daemon_is_forgiven_until_contact_counts_as_lost() -> Non
             return await task
 
     assert asyncio.run(scenario()) is LeaseEnd.CONTACT_LOST
+
+
+def test_what_ends_before_the_first_heartbeat_sends_none() -> None:
+    clock = FakeClock()
+    daemon = Daemon(clock, False)
+
+    async def scenario() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await keep_lease(daemon, clock, first=timedelta(seconds=60))
+
+    asyncio.run(scenario())
+    assert daemon.asked == 0
