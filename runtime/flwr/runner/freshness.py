@@ -17,6 +17,7 @@ from typing import Final
 
 from flwr.core.limits import TEMPLATE_MAX_BYTES
 from flwr.runner.random_numbers import RandomNumbers
+from flwr.shell.memory import memory_limit
 
 _TASKS: Final = Path("/proc/self/task")
 _DESCRIPTORS: Final = Path("/proc/self/fd")
@@ -125,6 +126,8 @@ def _fork_for_nothing() -> None:
 def _why_memory() -> str | None:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     used = pages * os.sysconf("SC_PAGE_SIZE")
-    if used <= TEMPLATE_MAX_BYTES:
+    granted = memory_limit()
+    most = TEMPLATE_MAX_BYTES if granted is None else min(TEMPLATE_MAX_BYTES, granted // 2)
+    if used <= most:
         return None
-    return f"it takes {used >> 20} MiB once it is imported, more than {TEMPLATE_MAX_BYTES >> 20}"
+    return f"it takes {used >> 20} MiB once it is imported, more than {most >> 20} MiB"

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from flwr.core.limits import MAX_TEMPLATES, TEMPLATE_IDLE
 from flwr.runner.template_process import ForkedChild, Template, TemplateLostError, UnfitError
+from flwr.shell.memory import is_memory_short
 from flwr.wire.clients.runner import Bundle
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Templates:
         limit: templates that may be forked at one time.
         idle: how long one is kept that has nothing to do.
         start: starts a process.
+        is_short: tells whether memory is; then a new template is the only one.
     """
 
     def __init__(
@@ -78,7 +80,9 @@ class Templates:
         limit: int = MAX_TEMPLATES,
         idle: timedelta = TEMPLATE_IDLE,
         start: Start = Template.start,
+        is_short: Callable[[], bool] = is_memory_short,
     ) -> None:
+        self._is_short = is_short
         self._withheld, self._limit, self._idle, self._start = withheld, limit, idle, start
         self._places: OrderedDict[str, _Place] = OrderedDict()  # the least recently used first
         self._unfit: OrderedDict[str, None] = OrderedDict()
@@ -132,7 +136,7 @@ class Templates:
         return [place.template.pid for place in places if place.template is not None]
 
     def _make(self, key: str, bundle: Bundle, output: int) -> _Place:
-        while len(self._places) >= self._limit:
+        while self._places and (len(self._places) >= self._limit or self._is_short()):
             self._drop(next(iter(self._places.values())))
         self._places[key] = place = _Place(partial(self._load, bundle, os.dup(output)))
         return place

@@ -245,6 +245,19 @@ def test_the_template_used_longest_ago_gives_its_place_and_keeps_its_message(
     asyncio.run(scenario())
 
 
+def test_where_memory_is_short_a_new_template_is_the_only_one(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        templates = Templates(is_short=lambda: True)
+        await (await begin(templates, bundle_of(tmp_path / "a", QUICK))).done()
+        [first] = templates.pids
+        await (await begin(templates, bundle_of(tmp_path / "b", WAITS.format(seconds=0)))).done()
+        assert len(templates.pids) == 1
+        await until_gone(first)
+        await templates.close()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.row("F12")
 def test_an_app_edited_on_disk_is_imported_anew_from_its_bundle(tmp_path: Path, home: Path) -> None:
     bundle = bundle_of(tmp_path, QUICK)
