@@ -15,6 +15,7 @@ _COLOURS: Final = {"upstream": "#b8bec6", "ours": "#1664c0"}
 _INK: Final = "#24292f"
 _FAINT: Final = "#57606a"
 _LABEL_SPACE: Final = 1.9  # of an axis, as a factor on its longest bar
+_SAME: Final = 1.05  # a smaller ratio says nothing
 _BAR: Final = 0.38
 _ROW_IN: Final = 0.62
 _WIDTH_IN: Final = 11.0
@@ -61,7 +62,10 @@ def draw(report: Report, path: Path) -> None:
         _panel(axes, report, cases, name, is_log=is_log)
         _label(axes, report, cases, name, write)
         axes.set_title(title, fontsize=12, color=_INK, loc="left", pad=8)
-    titles = {result.case: result.title for result in report.results}
+    titles: dict[str, str] = {}
+    for result in report.results:
+        mark = " (!)" if result.is_loud else ""
+        titles[result.case] = max(titles.get(result.case, ""), result.title + mark, key=len)
     grid[0][0].set_yticks(range(len(cases)), [_wrapped(titles[name]) for name in cases])
     grid[0][0].invert_yaxis()
     handles, labels = grid[0][0].get_legend_handles_labels()
@@ -120,6 +124,8 @@ def decade(power: int) -> str:
 
 def change(theirs: float, ours: float) -> str:
     """Write how much less ours is, or how much more."""
+    if max(theirs, ours) < _SAME * min(theirs, ours):
+        return "the same"
     if theirs >= ours:
         return f"{figures.times(theirs / ours)} less"
     return f"{figures.times(ours / theirs)} more"
@@ -159,6 +165,8 @@ def _wrapped(title: str) -> str:
 def _caption(report: Report) -> str:
     machine = report.machine
     noise = f"; {report.noise}" if report.noise and report.noise.is_loud else ""
+    if any(result.is_loud for result in report.results):
+        noise += "; (!): others used the machine, too"
     return (
         f"Medians, logarithmic axes for times. {machine['cores']} cores, "
         f"{machine['processor']}, {report.started_at[:10]}, commit {report.commit}{noise}"
