@@ -23,6 +23,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from images.inputs import LOCAL_REGISTRY
 from scripts.progress import StepError
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -32,7 +33,6 @@ EXAMPLE: Final = COMPOSE / ".env.example"
 KNOWN: Final = ROOT / ".state" / "federations"  # names of those started from here, one per line
 WAIT_S: Final = 120
 MAX_NODES: Final = 16
-LOCAL_IMAGES: Final = "flwr-compose/"
 PORT_SETTINGS: Final[Mapping[int, str]] = {9092: "FLWR_FLEET_PORT", 9093: "FLWR_CONTROL_PORT"}
 _NODE: Final = re.compile(r"(?:supernode|clientapp)-(\d+)")
 PROJECT: Final = "com.docker.compose.project"
@@ -116,7 +116,7 @@ class Federation:
             if spec.get("scale") == 0:
                 continue
             image = str(spec["image"])
-            if image.startswith(LOCAL_IMAGES) and not has_image(image):
+            if image.startswith(f"{LOCAL_REGISTRY}/") and not has_image(image):
                 raise StepError(
                     f"there is no image {image} for {service}\n  what to do: make images"
                 )

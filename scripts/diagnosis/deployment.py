@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from scripts.diagnosis.findings import Result, ask, finding, fine, skipped
 from scripts.diagnosis.model import Model, Port
+from scripts.federation import PROJECT
 
-_PROJECT: Final = "com.docker.compose.project"
 _SERVICE: Final = "com.docker.compose.service"
 _SETTING: Final = {9092: "FLWR_FLEET", 9093: "FLWR_CONTROL"}
 _ODD_STATES: Final = frozenset({"restarting", "exited", "dead", "paused", "created"})
@@ -46,7 +46,7 @@ def check_containers(model: Model | None, folder: Path) -> Iterator[Result]:
     if model is None:
         yield skipped("containers", "Compose cannot resolve the deployment")
         return
-    listed = ask(["docker", "ps", "-aq", "--filter", f"label={_PROJECT}={model.name}"])
+    listed = ask(["docker", "ps", "-aq", "--filter", f"label={PROJECT}={model.name}"])
     if not listed.is_good:
         yield skipped("containers", listed.last_line())
         return
@@ -85,7 +85,7 @@ def _publishers(number: int) -> list[dict[str, Any]]:
 
 
 def _is_ours(model: Model, port: Port) -> bool:
-    label = f"{_PROJECT}={model.name}"
+    label = f"{PROJECT}={model.name}"
     return any(label in one.get("Labels", "").split(",") for one in _publishers(port.number))
 
 

@@ -44,16 +44,6 @@ class BuiltFab:
         return f"{app.publisher}.{app.name}.{version}.{self.fab_hash[:_SHOWN_HASH]}.fab"
 
 
-def load_manifest(app_dir: Path) -> AppManifest:
-    """Read the manifest of the app in ``app_dir``.
-
-    Raises:
-        AppBuildError: there is no ``pyproject.toml``.
-        ManifestError: it has problems.
-    """
-    return check_document(_load_document(app_dir))
-
-
 def build_fab(app_dir: Path, *, origin: Origin | None = None) -> BuiltFab:
     """Bundle the app in ``app_dir``.
 

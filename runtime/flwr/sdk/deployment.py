@@ -6,6 +6,7 @@ compose file.  Both are plain: ``docker compose`` and ``scripts/federation.py`` 
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ class Plan:
         return {"services": {self.service: given}} if given else {}
 
 
-class Deployment:
+class Deployment(ABC):
     """What ``Server`` and ``Site`` have in common.
 
     As a context manager it is stopped at the block's end; its state stays for the next ``deploy``.
@@ -239,8 +240,9 @@ class Deployment:
                 error.hint = f"read {type(self).__name__}.attach({self._name!r}).logs({ill[0]!r})"
             raise
 
+    @abstractmethod
     def _endpoints(self, containers: "Mapping[str, Container]") -> dict[str, Endpoint]:
-        raise NotImplementedError
+        """Return what its containers publish, by the name of the API."""
 
     @property
     def _files(self) -> list[Path]:

@@ -10,7 +10,7 @@ import pytest
 from flwr.core.errors import InvalidError
 from flwr.core.limits import MAX_FAB_BYTES
 from flwr.core.origin import Origin
-from flwr.fab.build import build_fab, load_manifest
+from flwr.fab.build import build_fab
 from flwr.fab.errors import AppBuildError, AppEntryError, FabTooLargeError
 from flwr.fab.verify import verify_fab
 from tests.unit.fab import given
@@ -151,7 +151,7 @@ def test_a_file_below_too_many_directories_is_an_error(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_project_file_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(InvalidError) as caught:
-        load_manifest(tmp_path)
+        build_fab(tmp_path)
     assert "flwr new" in caught.value.hint
 
 

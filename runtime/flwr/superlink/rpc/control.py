@@ -17,7 +17,7 @@ from flwr.core.errors import (
 from flwr.core.federation import DEFAULT_FEDERATION
 from flwr.core.ids import NodeId, RunId
 from flwr.core.limits import LONG_POLL
-from flwr.proto import control_pb2, control_pb2_grpc, federation_pb2
+from flwr.proto import control_pb2, control_pb2_grpc
 from flwr.shell.executors import Executors
 from flwr.shell.in_thread import in_thread
 from flwr.shell.wakeups import Wakeups
@@ -28,7 +28,8 @@ from flwr.superlink.logs import LogPage, Logs
 from flwr.superlink.nodes import Nodes
 from flwr.superlink.runs import Runs, Submission
 from flwr.wire import metadata
-from flwr.wire.codec.config import decode_config, decode_simulation, encode_simulation
+from flwr.wire.codec.config import decode_config, decode_simulation
+from flwr.wire.codec.federations import FederationInfo, MemberInfo, encode_federation
 from flwr.wire.codec.nodes import encode_node
 from flwr.wire.codec.runs import encode_run, encode_time
 from flwr.wire.interceptors.account import calling_account
@@ -175,8 +176,8 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         """Return the one federation."""
         name = DEFAULT_FEDERATION
         found = await in_thread(self._runs.show_federation, calling_account(), name)
-        brief = _encode_federation(found, calling_account(), is_brief=True)
-        return control_pb2.ListFederationsResponse(federations=[brief])
+        brief = _shown(found, calling_account(), is_brief=True)
+        return control_pb2.ListFederationsResponse(federations=[encode_federation(brief)])
 
     async def ShowFederation(
         self, request: control_pb2.ShowFederationRequest, _rpc: Rpc
@@ -185,7 +186,7 @@ class ControlServicer(control_pb2_grpc.ControlServicer):
         account = calling_account()
         found = await in_thread(self._runs.show_federation, account, request.federation_name)
         await in_thread(self._runs.audit, account, "show-federation")
-        shown = _encode_federation(found, account)
+        shown = encode_federation(_shown(found, account))
         return control_pb2.ShowFederationResponse(federation=shown, now=self._now())
 
     async def ConfigureSimulationFederation(
@@ -245,18 +246,16 @@ def _not_offered() -> FlwrError:
     )
 
 
-def _encode_federation(
-    federation: Federation, account: Account, *, is_brief: bool = False
-) -> federation_pb2.Federation:
-    owner = federation_pb2.Account(id=account.account_id, name=account.name)
-    return federation_pb2.Federation(
+def _shown(federation: Federation, account: Account, *, is_brief: bool = False) -> FederationInfo:
+    """Return what ``account``, its only member, may see of a federation."""
+    return FederationInfo(
         name=federation.name,
         description=federation.description,
-        members=[federation_pb2.Member(account=owner, role="owner")],
-        nodes=[] if is_brief else [encode_node(node) for node in federation.nodes],
-        runs=[] if is_brief else [encode_run(run) for run in federation.runs],
+        members=(MemberInfo(account_id=account.account_id, name=account.name, role="owner"),),
+        nodes=() if is_brief else federation.nodes,
+        runs=() if is_brief else federation.runs,
         simulation=federation.is_simulation,
-        config=None if federation.config is None else encode_simulation(federation.config),
+        config=federation.config,
     )
 
 
