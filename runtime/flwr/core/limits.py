@@ -76,6 +76,8 @@ OLDEST_CREATED_AT: Final = datetime(2025, 2, 28, tzinfo=UTC).timestamp()  # 1740
 # Objects (§8).
 ARRAY_CHUNK_BYTES: Final = 5_242_880
 INLINE_OBJECT_BYTES: Final = 65_536  # larger payloads are files beside the database
+ENCLOSED_MESSAGE_BYTES: Final = INLINE_OBJECT_BYTES  # a message of at most this travels whole
+ENCLOSED_CALL_BYTES: Final = 4_194_304  # all enclosed messages of one call
 MAX_OBJECT_BYTES: Final = 268_435_456  # one object in one RPC; upstream chunks arrays at 5 MiB
 MAX_TREE_OBJECTS: Final = 1_000_000  # objects in one message
 MAX_TREE_DEPTH: Final = 8  # Message > RecordDict > ArrayRecord > Array > ArrayChunk is 5

@@ -1,7 +1,7 @@
 """What the daemons know of a message: its envelope and the ids of its parts, never its content."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
@@ -75,6 +75,13 @@ class Delivery:
 
     envelope: Envelope
     tree: ObjectTree
+    contents: Mapping[ObjectId, bytes] = field(default_factory=dict, repr=False, compare=False)
+    """The objects that came along, by their true id; the others follow one by one."""
+
+    @property
+    def is_whole(self) -> bool:
+        """True when every object came along."""
+        return all(object_id in self.contents for object_id in self.tree.walk())
 
 
 def check_tree(tree: ObjectTree) -> None:

@@ -88,7 +88,7 @@ class _Flow:
         pushed = self._appio.push_message(Delivery(parts.envelope, parts.tree))
         self._transfers.push(
             pushed.wanted,
-            parts.objects,
+            {key: source.make for key, source in parts.objects.items()},
             lambda key, data: self._appio.put_object(run_id, key, data),
         )
 

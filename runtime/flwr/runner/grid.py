@@ -135,7 +135,7 @@ class AppIoGrid(Grid):
         pushed = self._appio.push_messages(
             run_id, [Delivery(part.envelope, part.tree) for part in deflated]
         )
-        objects = {key: make for part in deflated for key, make in part.objects.items()}
+        objects = {key: one.make for part in deflated for key, one in part.objects.items()}
         self._transfers.push(
             pushed.wanted, objects, lambda key, data: self._appio.put_object(run_id, key, data)
         )

@@ -4,22 +4,23 @@ A message owns the objects of its tree.  An object lives as long as any message 
 nodes and runs share it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, exists, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select, update
 
 from flwr.core.errors import InvalidError, TooLargeError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
-from flwr.core.limits import INLINE_OBJECT_BYTES, MAX_OBJECT_BYTES
+from flwr.core.limits import ENCLOSED_MESSAGE_BYTES, INLINE_OBJECT_BYTES, MAX_OBJECT_BYTES
 from flwr.core.message import ObjectTree
 from flwr.store.dialect import MAX_IDS, insert_missing
 from flwr.store.errors import ObjectDamagedError
 from flwr.store.payloads import PayloadChanges
 from flwr.store.schema import instruction, message_object, object_, reply
 
+_NOTHING: Final[Mapping[ObjectId, bytes]] = {}
 _ABSENT: Final = {"size_bytes": None, "content": None, "file": None}
 
 _ASKED: Final = object_.c.object_id == bindparam("object_id")
@@ -37,6 +38,17 @@ _MISSING: Final = (
     .join(object_, object_.c.object_id == message_object.c.object_id)
     .where(message_object.c.message_id == bindparam("owner"), object_.c.size_bytes.is_(None))
     .order_by(message_object.c.position)
+)
+_SIZES: Final = (  # of an awaited one: more than any small message has
+    select(func.sum(func.coalesce(object_.c.size_bytes, ENCLOSED_MESSAGE_BYTES + 1)))
+    .join(message_object, object_.c.object_id == message_object.c.object_id)
+    .where(message_object.c.message_id == bindparam("owner"))
+    .scalar_subquery()
+)
+_SMALL: Final = (
+    select(object_.c.object_id, object_.c.content)
+    .join(message_object, object_.c.object_id == message_object.c.object_id)
+    .where(message_object.c.message_id == bindparam("owner"), _SIZES <= ENCLOSED_MESSAGE_BYTES)
 )
 _BELONGS: Final = select(exists().where(*_OWNED))
 _BELONGS_TO_NODE: Final = select(
@@ -91,20 +103,44 @@ class Objects:
         self._connection = connection
         self._payloads = payloads
 
-    def preregister(self, run_id: RunId, owner: MessageId, tree: ObjectTree) -> list[ObjectId]:
+    def preregister(
+        self,
+        run_id: RunId,
+        owner: MessageId,
+        tree: ObjectTree,
+        contents: Mapping[ObjectId, bytes] = _NOTHING,
+    ) -> list[ObjectId]:
         """Announce the objects of a message and make it their owner; safe to repeat.
+
+        Args:
+            run_id: of the message.
+            owner: the message.
+            tree: its objects.
+            contents: of some of them, by their true ids; each at most INLINE_OBJECT_BYTES.
 
         Returns:
             The ids whose content is still missing, children before parents.
         """
         ids = list(tree.walk())
-        insert_missing(self._connection, object_, [{"object_id": part} for part in ids])
+        insert_missing(self._connection, object_, [_new_row(i, contents.get(i)) for i in ids])
         owned = [
             {"message_id": owner, "object_id": part, "position": n, "run_id": run_id}
             for n, part in enumerate(ids)
         ]
         insert_missing(self._connection, message_object, owned)
-        return self.missing(owner)
+        missing = self.missing(owner)
+        for part in missing:  # announced before, and brought only now
+            if (content := contents.get(part)) is not None:
+                self._fill(part, {"size_bytes": len(content), "content": content})
+        return [part for part in missing if part not in contents]
+
+    def contents(self, owner: MessageId) -> dict[ObjectId, bytes]:
+        """Return all objects of a small message; none if it is large or not all of it is here.
+
+        Small means at most ENCLOSED_MESSAGE_BYTES.  The bytes are not checked against their ids.
+        """
+        rows = self._connection.execute(_SMALL, {"owner": owner})
+        return {ObjectId(row.object_id): row.content for row in rows}
 
     def missing(self, owner: MessageId) -> list[ObjectId]:
         """Return the ids this message still lacks content for, children before parents."""
@@ -202,6 +238,11 @@ class Objects:
         awaited = (object_.c.object_id == object_id, object_.c.size_bytes.is_(None))
         done = self._connection.execute(update(object_).where(*awaited).values(values))
         return done.rowcount == 1
+
+
+def _new_row(object_id: ObjectId, content: bytes | None) -> dict[str, Any]:
+    size = None if content is None else len(content)
+    return {"object_id": object_id, "size_bytes": size, "content": content}
 
 
 def require_match(object_id: ObjectId, content: bytes) -> None:

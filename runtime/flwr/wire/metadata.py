@@ -30,6 +30,9 @@ ENDED_RUNS: Final = "flwr-compose-ended-runs"
 HEARTBEAT_S: Final = "flwr-compose-heartbeat-s"
 """SendAppHeartbeat: seconds until the next heartbeat."""
 
+ENCLOSE: Final = "flwr-compose-enclose"
+"""PullMessages, PullMessage: ``1`` if the caller reads objects that small messages bring along."""
+
 SUBMIT_KEY: Final = "flwr-compose-submit-key"
 """Control.StartRun: the same key of the same account names the same run."""
 

@@ -26,8 +26,8 @@ from flwr.app.metricrecord import MetricRecord
 from flwr.app.recorddict import RecordDict, RecordType
 from flwr.core.errors import InvalidError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
-from flwr.core.limits import ARRAY_CHUNK_BYTES
-from flwr.core.message import Envelope, MessageError, ObjectTree
+from flwr.core.limits import ARRAY_CHUNK_BYTES, ENCLOSED_MESSAGE_BYTES
+from flwr.core.message import Delivery, Envelope, MessageError, ObjectTree
 from flwr.proto import recorddict_pb2
 from flwr.wire.codec.records import (
     decode_config_record,
@@ -50,8 +50,14 @@ from flwr.wire.object_format import (
 
 CHUNK_SIZE_VARIABLE: Final = "FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE"
 
-Produce = Callable[[], bytes]
-"""Makes the bytes of one object."""
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One object whose bytes are made when they are asked for."""
+
+    size: int
+    """In bytes."""
+    make: Callable[[], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,14 @@ class DeflatedMessage:
 
     envelope: Envelope
     tree: ObjectTree
-    objects: Mapping[ObjectId, Produce]
+    objects: Mapping[ObjectId, Source]
+
+    def delivery(self) -> Delivery:
+        """Return it as it is announced: a small message brings its objects along."""
+        if sum(source.size for source in self.objects.values()) > ENCLOSED_MESSAGE_BYTES:
+            return Delivery(self.envelope, self.tree)
+        contents = {object_id: source.make() for object_id, source in self.objects.items()}
+        return Delivery(self.envelope, self.tree, contents)
 
 
 def deflate(message: Message) -> DeflatedMessage:
@@ -71,7 +84,7 @@ def deflate(message: Message) -> DeflatedMessage:
     Raises:
         InvalidError: an integer in a record needs more than 64 bits.
     """
-    objects: dict[ObjectId, Produce] = {}
+    objects: dict[ObjectId, Source] = {}
     children: tuple[ObjectTree, ...] = ()
     if message.has_content():
         children = (_deflate_records(message.content, objects),)
@@ -111,12 +124,12 @@ def inflate(envelope: Envelope, tree: ObjectTree, get: Callable[[ObjectId], Cont
         raise MalformedObjectError(str(cause)) from cause
 
 
-def _deflate_records(records: RecordDict, objects: dict[ObjectId, Produce]) -> ObjectTree:
+def _deflate_records(records: RecordDict, objects: dict[ObjectId, Source]) -> ObjectTree:
     trees = {name: _deflate_record(record, objects) for name, record in records.items()}
     return _add_names(ObjectType.RECORD_DICT, trees, objects)
 
 
-def _deflate_record(record: RecordType, objects: dict[ObjectId, Produce]) -> ObjectTree:
+def _deflate_record(record: RecordType, objects: dict[ObjectId, Source]) -> ObjectTree:
     match record:
         case ArrayRecord():
             arrays = {name: _deflate_array(array, objects) for name, array in record.items()}
@@ -132,7 +145,7 @@ def _deflate_record(record: RecordType, objects: dict[ObjectId, Produce]) -> Obj
 def _add_names(
     kind: ObjectType,
     trees: Mapping[str, ObjectTree],
-    objects: dict[ObjectId, Produce],
+    objects: dict[ObjectId, Source],
 ) -> ObjectTree:
     """Add an object that maps names to its children; a child used twice is listed once."""
     names = {name: tree.object_id for name, tree in trees.items()}
@@ -144,10 +157,10 @@ def _add_names(
 def _add(
     content: bytes,
     children: tuple[ObjectTree, ...],
-    objects: dict[ObjectId, Produce],
+    objects: dict[ObjectId, Source],
 ) -> ObjectTree:
     object_id = object_id_of(content)
-    objects[object_id] = lambda: content
+    objects[object_id] = Source(len(content), lambda: content)
     return ObjectTree(object_id, children)
 
 
@@ -157,10 +170,10 @@ class _ArrayPlan:
 
     tree: ObjectTree
     content: bytes
-    chunks: Mapping[ObjectId, Produce]
+    chunks: Mapping[ObjectId, Source]
 
 
-def _deflate_array(array: Array, objects: dict[ObjectId, Produce]) -> ObjectTree:
+def _deflate_array(array: Array, objects: dict[ObjectId, Source]) -> ObjectTree:
     plan = derived(array, _plan_of)
     objects.update(plan.chunks)
     return _add(plan.content, plan.tree.children, objects)
@@ -179,11 +192,13 @@ def _plan_of(array: Array) -> _ArrayPlan:
     }
     content = build_object(ObjectType.ARRAY, index_of, json.dumps(body).encode())
     tree = ObjectTree(object_id_of(content), tuple(map(ObjectTree, index_of)))
-    produce = {
-        object_id: partial(build_object, ObjectType.ARRAY_CHUNK, (), part)
-        for object_id, part in zip(ids, slices, strict=True)
-    }
-    return _ArrayPlan(tree, content, produce)
+    chunks = {object_id: _chunk_source(part) for object_id, part in zip(ids, slices, strict=True)}
+    return _ArrayPlan(tree, content, chunks)
+
+
+def _chunk_source(part: memoryview) -> Source:
+    size = len(encode_head(ObjectType.ARRAY_CHUNK, (), len(part))) + len(part)
+    return Source(size, partial(build_object, ObjectType.ARRAY_CHUNK, (), part))
 
 
 def _chunk_id(part: memoryview) -> ObjectId:

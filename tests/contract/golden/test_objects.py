@@ -139,7 +139,7 @@ def test_an_object_has_upstreams_id_and_bytes(name: str) -> None:
 
     objects = deflate(CASES[name]()).objects
 
-    content = objects[vector["object_id"]]()
+    content = objects[vector["object_id"]].make()
     assert len(content) == vector["content_len"]
     assert content.hex() == vector["content_hex"]
     assert object_id_of(content) == vector["object_id"]
@@ -149,7 +149,7 @@ def test_an_object_has_upstreams_id_and_bytes(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_a_message_survives_the_way_through_its_objects(name: str) -> None:
     sent = deflate(CASES[name]())
-    arrived = Arrived({i: produce() for i, produce in sent.objects.items()}, [])
+    arrived = Arrived({i: source.make() for i, source in sent.objects.items()}, [])
 
     message = inflate(sent.envelope, sent.tree, arrived.get)
 
@@ -173,7 +173,7 @@ def vector_objects() -> dict[Any, bytes]:
     (scalar,) = (
         deflate(CASES["array_f64_scalar"]()).tree.children[0].children[0].children[0].children
     )
-    chunk = deflate(CASES["array_f64_scalar"]()).objects[scalar.object_id]()
+    chunk = deflate(CASES["array_f64_scalar"]()).objects[scalar.object_id].make()
     return {**whole, scalar.object_id: chunk}
 
 

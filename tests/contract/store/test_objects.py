@@ -4,7 +4,7 @@ import pytest
 
 from flwr.core import limits
 from flwr.core.errors import InvalidError, TooLargeError
-from flwr.core.ids import NodeId, ObjectId, RunId
+from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
 from flwr.core.message import Envelope, ObjectTree
 from flwr.store.errors import ObjectDamagedError
 from flwr.store.objects import ObjectState
@@ -217,3 +217,35 @@ def test_a_second_opener_does_not_sweep_while_the_first_writes(
         assert tx.objects.attach(object_id, len(LARGE), in_flight)
     with store.reading() as tx:
         assert tx.objects.get(object_id) == LARGE
+
+
+def test_contents_may_come_with_the_announcement(store: Store) -> None:
+    leaf = given.object_id(b"leaf")
+    message = given.instruction()
+    tree = given.tree(message, b"leaf", b"other")
+    with store.transaction() as tx:
+        wanted = tx.objects.preregister(RUN, message.message_id, tree, {leaf: b"leaf"})
+        assert wanted == [given.object_id(b"other"), message.message_id]
+        assert tx.objects.get(leaf) == b"leaf"
+        assert tx.objects.contents(message.message_id) == {}  # not all of it is here
+        brought = {given.object_id(b"other"): b"other", leaf: b"leaf"}
+        wanted = tx.objects.preregister(RUN, message.message_id, tree, brought)
+        assert wanted == [message.message_id]
+        assert tx.objects.get(given.object_id(b"other")) == b"other"
+
+
+def test_a_small_message_is_read_at_once_a_large_one_is_not(store: Store) -> None:
+    small, large = given.object_id(b"small"), given.object_id(SMALL)
+    with store.transaction() as tx:
+        for content in (b"small", SMALL):
+            tx.objects.preregister(RUN, MessageId(content[:5].hex()), tree_of(content))
+            tx.objects.put(given.object_id(content), content)
+        assert tx.objects.contents(MessageId(b"small".hex())) == {small: b"small"}
+        assert tx.objects.contents(MessageId(SMALL[:5].hex())) == {large: SMALL}
+        both = ObjectTree(large, (ObjectTree(small),))
+        tx.objects.preregister(RUN, MessageId("both"), both)
+        assert tx.objects.contents(MessageId("both")) == {}
+
+
+def tree_of(content: bytes) -> ObjectTree:
+    return ObjectTree(given.object_id(content))

@@ -32,7 +32,7 @@ def test_a_message_survives_copies_and_pickles(message: Message) -> None:
 def test_a_message_survives_the_wire(message: Message) -> None:
     parts = deflate(message)
 
-    arrived = inflate(parts.envelope, parts.tree, lambda object_id: parts.objects[object_id]())
+    arrived = inflate(parts.envelope, parts.tree, lambda object_id: parts.objects[object_id].make())
 
     assert is_same_message(arrived, message)
     told, sent = vars(arrived.metadata), vars(message.metadata)

@@ -205,7 +205,7 @@ class AppIoServer:
     def keep(self, message: Message) -> Delivery:
         """Store a message's objects and return how it is announced."""
         parts = deflate(message)
-        self.objects |= {key: make() for key, make in parts.objects.items()}
+        self.objects |= {key: source.make() for key, source in parts.objects.items()}
         return Delivery(parts.envelope, parts.tree)
 
     def read(self, delivery: Delivery) -> Message:

@@ -81,7 +81,7 @@ class SuperLink:
         message = inflate(announced.envelope, announced.tree, self._object)
         content = RecordDict({"metrics": MetricRecord({"node": message.metadata.dst_node_id})})
         parts = deflate(Message(content, reply_to=message))
-        self.objects |= {key: make() for key, make in parts.objects.items()}
+        self.objects |= {key: source.make() for key, source in parts.objects.items()}
         return Delivery(parts.envelope, parts.tree)
 
     def _object(self, object_id: ObjectId) -> bytes:

@@ -25,7 +25,7 @@ from flwr.wire.object_format import (
     message_object,
     object_id_of,
 )
-from flwr.wire.objects import CHUNK_SIZE_VARIABLE, DeflatedMessage, deflate, inflate
+from flwr.wire.objects import CHUNK_SIZE_VARIABLE, DeflatedMessage, Source, deflate, inflate
 
 MEBIBYTE = 2**20
 
@@ -39,7 +39,7 @@ def received(message: DeflatedMessage) -> Message:
 
 
 def getter(message: DeflatedMessage) -> Callable[[ObjectId], bytes]:
-    return lambda object_id: message.objects[object_id]()
+    return lambda object_id: message.objects[object_id].make()
 
 
 def array_of(data: bytes) -> Array:
@@ -77,7 +77,7 @@ def test_chunks_are_cut_where_the_environment_says(monkeypatch: pytest.MonkeyPat
 
     array = message.tree.children[0].children[0].children[0]
     assert len(array.children) == 3  # aaaa, bbbb, b: an equal chunk travels once
-    body = message.objects[array.object_id]().split(b"\0", 1)[1]
+    body = message.objects[array.object_id].make().split(b"\0", 1)[1]
     assert json.loads(body)["arraychunk_ids"] == [0, 1, 0, 2]
     assert received(message).content == records
 
@@ -127,7 +127,7 @@ def test_subclasses_of_records_are_sent_as_what_they_are() -> None:
 
     message = sent(RecordDict({"m": OldRecord({"loss": 0.5})}))
 
-    content = message.objects[message.tree.children[0].children[0].object_id]()
+    content = message.objects[message.tree.children[0].children[0].object_id].make()
     assert content.startswith(b"MetricRecord  ")
 
 
@@ -157,8 +157,10 @@ def by_hand(*objects: bytes) -> DeflatedMessage:
     for content in (*reversed(objects), root):
         tree = (ObjectTree(object_id_of(content), tree),)
     known = {object_id_of(content): content for content in (root, *objects)}
-    makers = {object_id: (lambda c=content: c) for object_id, content in known.items()}
-    return DeflatedMessage(draft, tree[0], makers)
+    sources = {
+        object_id: Source(len(content), lambda c=content: c) for object_id, content in known.items()
+    }
+    return DeflatedMessage(draft, tree[0], sources)
 
 
 def chain(kind: ObjectType, *children: bytes, body: object) -> list[bytes]:
@@ -217,7 +219,7 @@ def test_bytes_that_differ_from_their_id_are_refused() -> None:
     forged = build_object(ObjectType.CONFIG_RECORD, (), b"")
 
     def get(object_id: ObjectId) -> bytes:
-        content = message.objects[object_id]()
+        content = message.objects[object_id].make()
         return forged if content.startswith(b"ConfigRecord") else content
 
     with pytest.raises(MalformedObjectError, match="have another id"):

@@ -1,0 +1,110 @@
+"""Messages with the objects they bring along <-> the calls that carry them.
+
+The contract moves every object by a call of its own.  Between our own parts a small message brings
+its objects along, in a field that other peers skip (``flwr.compose.v1.Enclosed``).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+
+from flwr.core.errors import InvalidError
+from flwr.core.ids import MessageId, ObjectId
+from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES
+from flwr.core.message import Delivery
+from flwr.proto.compose.v1 import messages_pb2
+from flwr.wire.codec.messages import decode_deliveries, encode_envelope, encode_tree
+from flwr.wire.object_format import check_object, object_id_of
+
+if TYPE_CHECKING:
+    from flwr.proto import appio_pb2, fleet_pb2
+
+    Carrier = (
+        appio_pb2.PushAppMessagesRequest
+        | appio_pb2.PullAppMessagesResponse
+        | fleet_pb2.PushMessagesRequest
+        | fleet_pb2.PullMessagesResponse
+    )
+    Pull = appio_pb2.PullAppMessagesRequest | fleet_pb2.PullMessagesRequest
+
+
+def write_deliveries(carrier: "Carrier", deliveries: Iterable[Delivery]) -> None:
+    """Put messages into a call, and with them the objects of those that are whole and small.
+
+    An object that many messages share is written once.
+    """
+    enclosed: dict[ObjectId, bytes] = {}
+    room = ENCLOSED_CALL_BYTES
+    for delivery in deliveries:
+        carrier.messages_list.append(encode_envelope(delivery.envelope))
+        carrier.message_object_trees.append(encode_tree(delivery.tree))
+        if delivery.contents and delivery.is_whole:
+            room = _enclose(delivery, enclosed, room)
+    if enclosed:
+        carrier.MergeFromString(
+            messages_pb2.Enclosed(objects=enclosed.values()).SerializeToString()
+        )
+
+
+def read_deliveries(carrier: "Carrier", *, at_most: int | None = None) -> list[Delivery]:
+    """Return the messages of a call, each with those of its objects that came along.
+
+    Args:
+        carrier: the request or response.
+        at_most: how many messages to look at; None: all.
+
+    Raises:
+        InvalidError: the two lists differ in length, or a message or tree is malformed.
+        MalformedObjectError: what came along is no object.
+    """
+    messages, trees = carrier.messages_list[:at_most], carrier.message_object_trees[:at_most]
+    plain = decode_deliveries(messages, trees)
+    contents = {}
+    for content in _enclosed_in(carrier):
+        check_object(content)
+        contents[object_id_of(content)] = content
+    if not contents:
+        return plain
+    return [
+        Delivery(one.envelope, one.tree, {i: contents[i] for i in one.tree.walk() if i in contents})
+        for one in plain
+    ]
+
+
+def write_received(request: "Pull", message_ids: Sequence[MessageId]) -> None:
+    """Say with a pull which messages of earlier ones arrived whole."""
+    if message_ids:
+        received = messages_pb2.Received(message_ids=message_ids)
+        request.MergeFromString(received.SerializeToString())
+
+
+def read_received(request: "Pull") -> list[MessageId]:
+    """Return which messages of earlier pulls arrived whole.
+
+    Raises:
+        InvalidError: they cannot be read.
+    """
+    try:
+        received = messages_pb2.Received.FromString(request.SerializeToString())
+    except DecodeError as cause:
+        raise InvalidError("the ids of received messages cannot be decoded") from cause
+    return [MessageId(message_id) for message_id in received.message_ids]
+
+
+def _enclosed_in(carrier: "Carrier") -> Sequence[bytes]:
+    try:
+        return messages_pb2.Enclosed.FromString(carrier.SerializeToString()).objects
+    except DecodeError as cause:
+        raise InvalidError("the objects of messages cannot be decoded") from cause
+
+
+def _enclose(delivery: Delivery, enclosed: dict[ObjectId, bytes], room: int) -> int:
+    """Add the objects of one message if there is room; return the room that is left."""
+    new = {i: content for i, content in delivery.contents.items() if i not in enclosed}
+    size = sum(map(len, delivery.contents.values()))
+    added = sum(map(len, new.values()))
+    if size > ENCLOSED_MESSAGE_BYTES or added > room:
+        return room
+    enclosed.update(new)
+    return room - added
