@@ -76,7 +76,19 @@ class Array:
         """Set a field and forget what was derived from the old one."""
         if name in _FIELDS:
             vars(self).pop("_derived", None)
+        if name == "data":
+            vars(self).pop("_lent", None)
         super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        """Copy lent data on the first look at them; called for what is not there only."""
+        lent = vars(self).get("_lent")
+        if name != "data" or lent is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        data = bytes(lent)
+        vars(self)["data"] = data
+        del vars(self)["_lent"]
+        return data
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies and pickles take along: the fields, not what was derived from them."""
@@ -108,7 +120,27 @@ class Array:
             raise TypeError(
                 f"cannot turn stype '{self.stype}' into an ndarray, only '{NUMPY_STYPE}'",
             )
-        return decode_ndarray(self.data)
+        return decode_ndarray(raw(self))
+
+
+def lend(dtype: str, shape: tuple[int, ...], stype: str, data: memoryview) -> Array:
+    """Return an array over memory of somebody else, which is copied only if ``data`` is read.
+
+    Args:
+        dtype: see ``Array``.
+        shape: see ``Array``.
+        stype: see ``Array``.
+        data: bytes that stay as they are for as long as this view lives.
+    """
+    array = Array.__new__(Array)
+    vars(array).update(dtype=dtype, shape=shape, stype=stype, _lent=data)
+    return array
+
+
+def raw(array: Array) -> bytes | memoryview:
+    """Return the data without copying lent ones: to be read, and not to be kept."""
+    lent: memoryview | None = vars(array).get("_lent")
+    return array.data if lent is None else lent
 
 
 def derived(array: Array, make: Callable[[Array], T]) -> T:

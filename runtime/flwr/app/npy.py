@@ -1,11 +1,13 @@
 """The ``.npy`` format without pickling: ndarray to bytes and back, with one copy each way."""
 
 from io import BytesIO
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
+
+_HEADER_MAX: Final = 16_384  # bytes; numpy itself refuses longer ones
 
 
 def encode_ndarray(ndarray: NDArray[Any]) -> bytes:
@@ -24,13 +26,13 @@ def encode_ndarray(ndarray: NDArray[Any]) -> bytes:
     return b"".join((header.getvalue(), _raw(np.ascontiguousarray(elements))))
 
 
-def decode_ndarray(data: bytes) -> NDArray[Any]:
+def decode_ndarray(data: bytes | memoryview) -> NDArray[Any]:
     """Return a fresh, writable array read from the bytes of a ``.npy`` file.
 
     Raises:
         ValueError: the bytes are no ``.npy`` file, are cut off, or hold pickled objects.
     """
-    stream = BytesIO(data)
+    stream = BytesIO(data[:_HEADER_MAX])
     version = npy_format.read_magic(stream)
     if version == (1, 0):
         shape, by_columns, dtype = npy_format.read_array_header_1_0(stream)

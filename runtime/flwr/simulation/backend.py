@@ -3,15 +3,17 @@
 The grid does not know how workers run; a backend does not know nodes, rounds or waiting.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from flwr.app import Error, Message
 from flwr.app.metadata import Metadata
 from flwr.app.user_config import UserConfig
 from flwr.core.ids import RunId
 from flwr.fab.entry import EntryReference
+from flwr.simulation.packing import Packed, unpack
+from flwr.simulation.resources import ClientNeeds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,18 +21,40 @@ class Job:
     """One instruction, and what its node brings along."""
 
     metadata: Metadata
-    content: bytes  # a pickled RecordDict; one object for all jobs that share it
+    content: Packed  # a RecordDict; one object for all jobs that share it
     partition: int
     state: bytes | None  # a pickled RecordDict; None: empty
     expires_at: float  # Unix seconds
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """A worker ended with the job in its hands: the job may be submitted again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What became of a job."""
 
-    reply: Message | Error  # an Error: the backend could not have the job executed
+    reply: Message | Error | Lost  # an Error: the backend cannot have the job executed
     state: bytes | None = None  # what the node keeps; None: what it had
+
+    @classmethod
+    def unpack(cls, packed: Packed) -> "Answer":
+        """Return what an ``Employee`` answered.
+
+        Raises:
+            ValueError: the bytes hold something else, or cannot be read here.
+        """
+        try:
+            reply, state = unpack(packed)
+        except Exception as cause:
+            raise ValueError(f"the reply cannot be read: {cause!r}") from cause
+        if not isinstance(reply, Message) or not isinstance(state, bytes | None):
+            raise ValueError(f"the worker answered with {type(reply).__name__}")  # noqa: TRY004
+        return cls(reply, state)
 
 
 Deliver = Callable[[Job, Answer], None]
@@ -47,12 +71,57 @@ class WorkerSetup:
     import_path: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a backend is made from: the run, and what somebody wants of its workers."""
+
+    setup: WorkerSetup
+    nodes: int
+    needs: ClientNeeds = field(default_factory=ClientNeeds)
+    workers: int | None = None  # None: as many as fit
+    env: Mapping[str, str] = field(default_factory=dict)  # workers get it on top of ours
+    init_args: Mapping[str, Any] = field(default_factory=dict)  # a cluster's, such as its address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will run where, known before anything is started."""
+
+    backend: str
+    workers: int  # at most so many jobs run at the same time
+    where: str  # for a person: "this machine", "3 machines of the Ray cluster at ..."
+    each: str  # for a person: "1 CPU", "2 CPUs, half a GPU"
+
+
 class Backend(Protocol):
-    """Workers that execute jobs, any number of them at a time."""
+    """Workers that execute jobs, any number of them at a time.
+
+    To write one:
+
+    *Construction* takes an ``Order`` and a ``Clock`` and is the preflight: it looks at what there
+    is, decides ``plan``, and raises ``ImpossibleNeedsError`` with the numbers when not even one
+    ClientApp fits.  It starts no worker.  ``backends.make_backend`` knows the class by name.
+
+    *Jobs* that share a content share the ``Packed`` object: whoever needs it elsewhere (shared
+    memory, an object store) moves it once, notes where under the object itself in a
+    ``WeakKeyDictionary``, and frees that place with it.  In a worker, ``Employee(setup).work``
+    executes jobs; it never raises.  What it returns is packed, too, and unpacked over the memory it
+    arrives in, without a copy.
+
+    *Every submitted job is delivered exactly once*, as soon as its answer is there: a ``Message``
+    from the ClientApp; an ``Error`` if the job cannot be executed (it expired in the queue, no
+    worker can be started); ``Lost`` if its worker died or had to be stopped with the job in its
+    hands.  Whether that is tried again is not the backend's business.  Jobs a dead worker had not
+    begun were not harmed: the backend gives them to another and says nothing.  A job still at work
+    when it expires is stopped, if need be with its worker, and delivered as ``Lost``.
+
+    *Order*: none.  The engine sorts replies, keeps nodes' states, and never has two jobs of one
+    node out at the same time.
+    """
 
     @property
-    def workers(self) -> int:
-        """How many jobs run at the same time."""
+    def plan(self) -> Plan:
+        """What runs where."""
         ...
 
     def start(self, deliver: Deliver) -> None:
@@ -68,5 +137,8 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """End the workers, at once; what they had in hand is never delivered."""
+        """End the workers, at once; what they had in hand is never delivered.
+
+        When it returns, no process and no shared memory of this backend is left.
+        """
         ...

@@ -9,7 +9,8 @@ from typing import Final
 
 from flwr.core.run_config import Config, parse_pairs, parse_toml
 from flwr.shell.settings import ConfigError, Setting, load_settings, show_settings
-from flwr.simulation.engine import DEFAULT_NODES, POOL
+from flwr.simulation.backends import POOL
+from flwr.simulation.engine import DEFAULT_NODES
 
 PROGRAM: Final = "flwr-simulation"
 SETTINGS: Final = (

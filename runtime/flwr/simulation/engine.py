@@ -1,33 +1,27 @@
 """A simulated run put together: its nodes, its workers, and the grid its ServerApp gets."""
 
 import logging
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from flwr.app.user_config import UserConfig
 from flwr.core.clock import SystemClock
-from flwr.core.errors import InvalidError
 from flwr.core.ids import RunId
 from flwr.core.simulation import SimulationConfig
 from flwr.fab.entry import EntryReference
 from flwr.serverapp.run_info import Run
-from flwr.shell.cpus import available_cpus
-from flwr.simulation.backend import WorkerSetup
+from flwr.simulation.backend import Order, WorkerSetup
+from flwr.simulation.backends import POOL, make_backend, require_backend
 from flwr.simulation.grid import InMemoryGrid
 from flwr.simulation.partitions import VirtualNodes
-from flwr.simulation.pool_backend import PoolBackend
-from flwr.simulation.resources import ClientNeeds, plan_workers
+from flwr.simulation.resources import ClientNeeds
 
 log = logging.getLogger(__name__)
 
-POOL: Final = "pool"
 DEFAULT_NODES: Final = 10  # wire contract §15
-_KNOWN_BACKENDS: Final = frozenset({POOL, "ray"})
-_THREADS: Final = "OMP_NUM_THREADS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,21 +34,9 @@ class Simulation:
     num_supernodes: int = DEFAULT_NODES
     needs: ClientNeeds = field(default_factory=ClientNeeds)
     workers: int | None = None  # None: as many as fit
+    backend: str = POOL
+    init_args: Mapping[str, Any] = field(default_factory=dict)  # of a cluster
     extra_env: Mapping[str, str] = field(default_factory=dict)
-
-
-def require_backend(name: str) -> None:
-    """Refuse a name that is no backend; say when another one takes its place.
-
-    Raises:
-        InvalidError: there is none of that name.
-    """
-    if name not in _KNOWN_BACKENDS:
-        raise InvalidError(
-            f"there is no simulation backend {name!r}", hint=f"use {POOL!r}, the process pool"
-        )
-    if name != POOL:
-        log.info("Backend '%s' is not part of this release, the process pool is used", name)
 
 
 def simulation_of(
@@ -65,8 +47,8 @@ def simulation_of(
     Raises:
         InvalidError: it names an unknown backend.
     """
-    if config.backend is not None:
-        require_backend(config.backend)
+    backend = POOL if config.backend is None else config.backend
+    require_backend(backend)
     default, nodes = ClientNeeds(), config.num_supernodes
     cpus, gpus = config.client_resources_num_cpus, config.client_resources_num_gpus
     return Simulation(
@@ -74,6 +56,7 @@ def simulation_of(
         run=run,
         run_config=run_config,
         num_supernodes=DEFAULT_NODES if nodes is None else nodes,
+        backend=backend,
         needs=ClientNeeds(
             cpus=default.cpus if cpus is None else cpus,
             gpus=default.gpus if gpus is None else gpus,
@@ -89,20 +72,27 @@ def open_grid(simulation: Simulation) -> Iterator[InMemoryGrid]:
         FlwrError: the simulation is impossible; nothing was started.
     """
     nodes = VirtualNodes(simulation.num_supernodes)
-    cpus = available_cpus()
-    workers = plan_workers(simulation.needs, nodes=len(nodes), cpus=cpus, wanted=simulation.workers)
-    setup = WorkerSetup(
-        app=simulation.client_app,
-        run_id=RunId(simulation.run.run_id),
-        num_partitions=len(nodes),
-        run_config=simulation.run_config,
-        import_path=tuple(sys.path),
+    order = Order(
+        setup=WorkerSetup(
+            app=simulation.client_app,
+            run_id=RunId(simulation.run.run_id),
+            num_partitions=len(nodes),
+            run_config=simulation.run_config,
+            import_path=tuple(sys.path),
+        ),
+        nodes=len(nodes),
+        needs=simulation.needs,
+        workers=simulation.workers,
+        env=simulation.extra_env,
+        init_args=simulation.init_args,
     )
-    # Else every worker would start as many threads for its arrays as there are CPUs.
-    env = {_THREADS: str(max(cpus // workers, 1)), **os.environ, **simulation.extra_env}
     clock = SystemClock()
-    backend = PoolBackend(setup, workers, clock, env=env)
-    log.info("Simulating %d nodes on %d workers", len(nodes), workers)
+    backend = make_backend(simulation.backend, order, clock)
+    plan = backend.plan
+    log.info(
+        "Simulating %d nodes on %d workers of %s (%s each)",
+        *(len(nodes), plan.workers, plan.where, plan.each),
+    )
     grid = InMemoryGrid(simulation.run, nodes, backend, clock)
     try:
         yield grid

@@ -5,7 +5,7 @@ lock, no wire.  A node works on one message at a time, so its state is never wri
 """
 
 import heapq
-import pickle
+import logging
 import secrets
 import threading
 from collections import deque
@@ -22,8 +22,11 @@ from flwr.core.errors import InvalidError
 from flwr.core.ids import SUPERLINK_NODE, MessageId, NodeId
 from flwr.core.limits import OLDEST_CREATED_AT
 from flwr.core.message import SYSTEM_MESSAGE, ErrorCode
-from flwr.simulation.backend import Answer, Backend, Job
+from flwr.simulation.backend import Answer, Backend, Job, Lost
+from flwr.simulation.packing import Packed, pack
 from flwr.simulation.partitions import VirtualNodes
+
+log = logging.getLogger(__name__)
 
 _ID_BYTES: Final = 32
 _FOREVER_S: Final = threading.TIMEOUT_MAX
@@ -42,6 +45,7 @@ class Exchange:
         self._expiries: list[tuple[float, MessageId]] = []  # a heap; answered ones linger
         self._busy: dict[NodeId, deque[Job]] = {}  # a working node, and what waits for it
         self._states: dict[NodeId, bytes] = {}
+        self._retried: set[MessageId] = set()
         self.answered = 0
         """How many instructions were answered, by whom or what ever."""
         self.failed = 0
@@ -53,7 +57,7 @@ class Exchange:
         Raises:
             InvalidError: a message is malformed; none was taken.
         """
-        encoded: dict[int, bytes] = {}
+        encoded: dict[int, Packed] = {}
         jobs = [self._job(message, encoded) for message in messages]
         with self._changed:
             ready = []
@@ -72,7 +76,12 @@ class Exchange:
     def deliver(self, job: Job, answer: Answer) -> None:
         """Take the answer to a job and let its node go on with its next."""
         message_id, node_id = MessageId(job.metadata.message_id), NodeId(job.metadata.dst_node_id)
+        if isinstance(answer.reply, Lost) and self._may_retry(job):
+            log.info("Node %d gets its message again: its worker %s", node_id, answer.reply.reason)
+            self._backend.submit([job])
+            return
         with self._changed:
+            self._retried.discard(message_id)
             if answer.state is not None:
                 self._states[node_id] = answer.state
             if self._open.pop(message_id, None) is not None:
@@ -112,12 +121,21 @@ class Exchange:
                     patience = min(patience, left)
                 self._changed.wait(min(patience, _FOREVER_S))
 
-    def _job(self, message: Message, encoded: dict[int, bytes]) -> Job:
+    def _may_retry(self, job: Job) -> bool:
+        """Tell whether a job whose worker was lost gets its second chance, and note it."""
+        message_id = MessageId(job.metadata.message_id)
+        with self._changed:
+            if message_id in self._retried or job.expires_at <= self._now():
+                return False
+            self._retried.add(message_id)
+        return True
+
+    def _job(self, message: Message, encoded: dict[int, Packed]) -> Job:
         metadata = message.metadata
         _check(message)
         content = message.content
         if id(content) not in encoded:
-            encoded[id(content)] = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+            encoded[id(content)] = pack(content)
         return Job(
             metadata=metadata,
             content=encoded[id(content)],
@@ -132,6 +150,8 @@ class Exchange:
 
     def _reply(self, job: Job, answer: Answer) -> Message:
         reply = answer.reply
+        if isinstance(reply, Lost):
+            reply = Error(ErrorCode.CLIENT_APP_CRASHED, f"ClientApp {reply.reason}")
         if isinstance(reply, Error):
             return _error_reply(job, reply)
         _stamp(reply, job)

@@ -10,7 +10,7 @@ from flwr.core.clock import Clock, SystemClock
 from flwr.core.ids import SUPERLINK_NODE, MessageId
 from flwr.serverapp.grid import Grid
 from flwr.serverapp.run_info import Run
-from flwr.simulation.backend import Backend
+from flwr.simulation.backend import Backend, Plan
 from flwr.simulation.exchange import Exchange, new_message_id
 from flwr.simulation.partitions import VirtualNodes
 
@@ -51,9 +51,9 @@ class InMemoryGrid(Grid):
         return copy.deepcopy(self._run)
 
     @property
-    def workers(self) -> int:
-        """How many ClientApps work at the same time."""
-        return self._backend.workers
+    def plan(self) -> Plan:
+        """What runs where."""
+        return self._backend.plan
 
     @property
     def answered(self) -> int:

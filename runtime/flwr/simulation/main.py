@@ -24,6 +24,7 @@ from flwr.fab.verify import hash_fab
 from flwr.serverapp import ServerApp
 from flwr.serverapp.exception import RunNotRunningException
 from flwr.shell.exits import ExitCode, report_failure, run_program
+from flwr.simulation.backends import require_backend
 from flwr.simulation.config import (
     PROGRAM,
     SimulationSettings,
@@ -31,7 +32,7 @@ from flwr.simulation.config import (
     is_launch,
     load_config,
 )
-from flwr.simulation.engine import Simulation, open_grid, require_backend
+from flwr.simulation.engine import Simulation, open_grid
 from flwr.simulation.run import describe_run
 
 _EXIT_OF_SIGNAL: Final = 128  # plus its number, as a shell would say it
@@ -101,10 +102,11 @@ def _simulate(settings: SimulationSettings, facts: dict[str, Any]) -> _Ending:
         run_config=run_config,
         num_supernodes=settings.num_supernodes,
         workers=settings.workers,
+        backend=settings.backend,
     )
     context = Context(run.run_id, SUPERLINK_NODE, {}, RecordDict(), dict(run_config))
     with open_grid(simulation) as grid:
-        facts.update({"num-supernodes": settings.num_supernodes, "workers": grid.workers})
+        facts.update({"num-supernodes": settings.num_supernodes, "workers": grid.plan.workers})
         try:
             load(app.manifest.serverapp, ServerApp)(grid, context)
         except SystemExit as left:

@@ -1,21 +1,23 @@
 """The process pool: W workers for any number of virtual nodes, without a socket.
 
-One thread per worker hands it a few jobs at a time and reads their answers as they come.  A worker
-that dies costs the one message it was working on; the rest of its batch goes to others, and another
-worker takes its place.
+One thread per worker hands it a few jobs at a time and reads their answers as they come.  With a
+worker that dies only the one message it was working on is lost; the rest of its batch goes to
+others, and another worker takes its place.
 """
 
 import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from flwr.app import Error
 from flwr.core.clock import Clock
 from flwr.core.message import ErrorCode
-from flwr.simulation.backend import Answer, Deliver, Job, WorkerSetup
+from flwr.shell.cpus import available_cpus
+from flwr.simulation.backend import Answer, Deliver, Job, Lost, Order, Plan
+from flwr.simulation.resources import plan_workers
 from flwr.simulation.worker_process import WorkerLostError, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -24,29 +26,30 @@ MAX_BATCH: Final = 32  # jobs handed to a worker at once; what is not begun stay
 _SHARES: Final = 2  # batches per worker that a full queue is cut into, so that all end together
 _STILLBORN: Final = 3  # workers in a row that die before they are ready, until a thread gives up
 _GRACE_S: Final = 2.0  # for idle workers to run what their app does at exit
+_THREADS: Final = "OMP_NUM_THREADS"
 _LONGEST_WAIT_S: Final = 86_400.0  # poll(2) takes no more than 24 days
 
 
 class PoolBackend:
     """A ``Backend`` of local processes.
 
-    Args:
-        setup: told to every worker.
-        workers: how many.
-        clock: says when a message has expired.
-        env: environment of the workers; None: ours.
+    Raises:
+        ImpossibleNeedsError: not even one ClientApp would fit; with the numbers.
+        InvalidError: no positive number of workers is wanted.
     """
 
-    def __init__(
-        self,
-        setup: WorkerSetup,
-        workers: int,
-        clock: Clock,
-        *,
-        env: Mapping[str, str] | None = None,
-    ) -> None:
-        self._setup, self._workers, self._clock = setup, workers, clock
-        self._env = dict(os.environ if env is None else env)
+    def __init__(self, order: Order, clock: Clock) -> None:
+        cpus = available_cpus()
+        self._workers = plan_workers(
+            order.needs, nodes=order.nodes, cpus=cpus, wanted=order.workers
+        )
+        self._plan = Plan(
+            backend="pool", workers=self._workers, where="this machine", each=str(order.needs)
+        )
+        self._setup, self._clock = order.setup, clock
+        # Else every worker would start as many threads for its arrays as there are CPUs.
+        threads = str(max(cpus // self._workers, 1))
+        self._env = {_THREADS: threads, **os.environ, **order.env}
         self._changed = threading.Condition()
         self._queue: deque[Job] = deque()
         self._is_closing = False
@@ -56,9 +59,9 @@ class PoolBackend:
         self._threads: list[threading.Thread] = []
 
     @property
-    def workers(self) -> int:
-        """How many jobs run at the same time."""
-        return self._workers
+    def plan(self) -> Plan:
+        """What runs where."""
+        return self._plan
 
     @property
     def pids(self) -> list[int]:
@@ -156,7 +159,7 @@ class PoolBackend:
                 deliver(left.popleft(), answer)
         except WorkerLostError as lost:
             if not self._is_closing:
-                deliver(left.popleft(), _failure(f"ClientApp {lost}"))
+                deliver(left.popleft(), Answer(Lost(str(lost))))
                 self._give_back(left)
             raise _WorkerDiedError(lost) from lost
 

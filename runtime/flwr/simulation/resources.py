@@ -17,6 +17,12 @@ class ClientNeeds:
     cpus: float = _DEFAULT_CPUS
     gpus: float = 0.0
 
+    def __str__(self) -> str:
+        named = [f"{self.cpus:g} CPU" + "s" * (self.cpus != 1)]
+        if self.gpus:
+            named.append(f"{self.gpus:g} GPU" + "s" * (self.gpus != 1))
+        return ", ".join(named)
+
 
 class ImpossibleNeedsError(FailedPreconditionError):
     """Not even one ClientApp would fit."""

@@ -13,8 +13,9 @@ from flwr.core.ids import RunId, new_run_id
 from flwr.core.run import RunType
 from flwr.serverapp import ServerApp
 from flwr.serverapp.run_info import Run, RunStatus
-from flwr.simulation.engine import Simulation, open_grid, require_backend
-from flwr.simulation.resources import ClientNeeds, read_needs
+from flwr.simulation.backends import require_backend
+from flwr.simulation.engine import Simulation, open_grid
+from flwr.simulation.resources import read_needs
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +57,14 @@ def run_simulation(
     )
     try:
         require_backend(backend_name)
+        config = _read_config(backend_config or {})
         simulation = Simulation(
             client_app=pickle_app(client_app),
             run=run,
             num_supernodes=num_supernodes,
-            needs=_needs(backend_config or {}),
+            needs=read_needs(config.get("client_resources", {})),
+            backend=backend_name,
+            init_args=config.get("init_args", {}),
             extra_env={_TF_GROWTH: "true"} if enable_tf_gpu_growth else {},
         )
         with open_grid(simulation) as grid:
@@ -116,11 +120,11 @@ def pickle_app(app: ClientApp) -> bytes:
     return pickled
 
 
-def _needs(config: Mapping[str, Any]) -> ClientNeeds:
+def _read_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     named = {key.replace("-", "_"): value for key, value in config.items()}
     if unknown := sorted(named.keys() - _BACKEND_KEYS):
         raise InvalidError(
             f"backend_config has unknown keys: {', '.join(unknown)}",
             hint=f"known keys: {', '.join(sorted(_BACKEND_KEYS))}",
         )
-    return read_needs(named.get("client_resources", {}))
+    return named

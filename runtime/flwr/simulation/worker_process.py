@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 
 from flwr.shell.children import describe_exit, oom_kills
 from flwr.simulation.backend import Answer, Job, WorkerSetup
-from flwr.simulation.frames import batch_of, pack, unpack_answer
+from flwr.simulation.frames import batch_of, decode, encode
 
 
 class WorkerLostError(Exception):
@@ -64,7 +64,7 @@ class WorkerProcess:
             WorkerLostError: it ended before.
         """
         try:
-            self._jobs.send_bytes(pack(self._setup))
+            self._jobs.send_bytes(encode(self._setup))
             self._answers.recv_bytes()
         except (EOFError, OSError) as cause:
             raise self.bury() from cause
@@ -76,7 +76,7 @@ class WorkerProcess:
             WorkerLostError: the process has ended.
         """
         try:
-            self._jobs.send_bytes(pack(batch_of(jobs)))
+            self._jobs.send_bytes(encode(batch_of(jobs)))
         except OSError as cause:
             raise self.bury() from cause
 
@@ -93,7 +93,7 @@ class WorkerProcess:
             frame = self._answers.recv_bytes()
         except (EOFError, OSError) as cause:
             raise self.bury() from cause
-        return unpack_answer(frame)
+        return Answer.unpack(decode(frame))
 
     def dismiss(self, grace_s: float) -> None:
         """Let it end by itself, as the end of its pipe says; kill it after ``grace_s``."""

@@ -7,8 +7,9 @@ from datetime import timedelta
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.app.message import restore
 from flwr.core.ids import RunId
-from flwr.simulation.backend import Answer, Deliver, Job
+from flwr.simulation.backend import Answer, Deliver, Job, Plan
 from flwr.simulation.grid import InMemoryGrid
+from flwr.simulation.packing import unpack
 from flwr.simulation.partitions import VirtualNodes
 from flwr.simulation.run import describe_run
 from tests.fakes.clock import FakeClock
@@ -17,7 +18,7 @@ from tests.fakes.clock import FakeClock
 class NotingBackend:
     """Keeps jobs until a test has them answered."""
 
-    workers = 1
+    plan = Plan(backend="noting", workers=1, where="this test", each="nothing")
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
@@ -35,7 +36,7 @@ class NotingBackend:
     def answer(self, job: Job, *, state: RecordDict | None = None) -> None:
         """Let ``job`` be answered with its own content."""
         self.jobs.remove(job)
-        content: RecordDict = pickle.loads(job.content)  # noqa: S301  # made by the test
+        content: RecordDict = unpack(job.content)
         reply = Message(content, reply_to=restore(job.metadata, content=content))
         self._deliver(job, Answer(reply, None if state is None else pickle.dumps(state)))
 

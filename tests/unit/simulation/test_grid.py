@@ -9,8 +9,9 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.core.errors import InvalidError
 from flwr.core.ids import is_object_id
 from flwr.core.message import ErrorCode
-from flwr.simulation.backend import Answer
+from flwr.simulation.backend import Answer, Lost
 from flwr.simulation.grid import InMemoryGrid
+from flwr.simulation.packing import unpack
 from tests.harness.program import eventually
 from tests.unit.simulation.given import NotingBackend, Simulated
 
@@ -92,6 +93,27 @@ def test_a_failed_message_leaves_the_state_as_it_was(simulated: Simulated) -> No
     assert backend.jobs[0].state == before is not None
 
 
+@pytest.mark.row("S75")
+def test_a_message_whose_worker_is_lost_is_tried_once_more(simulated: Simulated) -> None:
+    grid, backend = simulated.grid, simulated.backend
+    grid.push_messages([simulated.message(), simulated.message()])
+    backend.fail(backend.jobs[0], Answer(Lost("was killed by SIGKILL")))
+    (again,) = backend.jobs
+    backend.fail(again, Answer(Lost("was killed by SIGKILL")))
+    (following,) = backend.jobs
+    assert following is not again
+    (reply,) = grid.pull_messages([again.metadata.message_id])
+    assert reply.error == Error(ErrorCode.CLIENT_APP_CRASHED, "ClientApp was killed by SIGKILL")
+    assert (grid.answered, grid.failed) == (1, 1)
+
+
+def test_a_message_lost_after_its_life_is_not_tried_again(simulated: Simulated) -> None:
+    simulated.grid.push_messages([simulated.message(ttl=5.0)])
+    simulated.advance(6)
+    simulated.backend.fail(simulated.backend.jobs[0], Answer(Lost("was stopped")))
+    assert simulated.backend.jobs == []
+
+
 def test_a_content_many_messages_share_is_encoded_once(simulated: Simulated) -> None:
     config = ConfigRecord({"round": 1})
     content = RecordDict({"config": config})
@@ -102,7 +124,7 @@ def test_a_content_many_messages_share_is_encoded_once(simulated: Simulated) -> 
     config["round"] = 2  # strategies reuse their records
     first, *others = (job.content for job in simulated.backend.jobs)
     assert all(other is first for other in others)
-    assert pickle.loads(first)["config"]["round"] == 1  # noqa: S301  # made by this test
+    assert unpack(first)["config"]["round"] == 1
 
 
 def test_a_lost_worker_becomes_an_error_reply_of_its_node(simulated: Simulated) -> None:

@@ -19,7 +19,8 @@ from flwr.core.clock import SystemClock
 from flwr.core.ids import RunId
 from flwr.core.message import ErrorCode
 from flwr.fab.entry import EntryReference
-from flwr.simulation.backend import Answer, Job, WorkerSetup
+from flwr.simulation.backend import Answer, Job, Lost, Order, WorkerSetup
+from flwr.simulation.packing import pack
 from flwr.simulation.pool_backend import PoolBackend
 from tests.harness.program import eventually, processes
 
@@ -77,7 +78,7 @@ def jobs(*wishes: str, ttl: float = 3600.0) -> list[Job]:
     for number, wish in enumerate(wishes):
         content = RecordDict({"config": ConfigRecord({"wish": wish})})
         metadata = Metadata(9, str(number), 1, 100 + number, "", "", now, ttl, "train")
-        made.append(Job(metadata, pickle.dumps(content), number, None, now + ttl))
+        made.append(Job(metadata, pack(content), number, None, now + ttl))
     return made
 
 
@@ -113,7 +114,7 @@ class Pools:
             num_partitions=10,
             import_path=(*path, *sys.path),
         )
-        pool = PoolBackend(setup, workers, SystemClock())
+        pool = PoolBackend(Order(setup=setup, nodes=10, workers=workers), SystemClock())
         pool.start(self._inbox.deliver)
         self.pools.append(pool)
         return pool
@@ -142,7 +143,7 @@ def test_every_job_is_answered_by_the_workers_there_are(pools: Pools, inbox: Inb
 @pytest.mark.row("S75")
 @pytest.mark.parametrize(
     ("wish", "cause"),
-    [("die", "ClientApp was killed by SIGKILL"), ("exit", "ClientApp exited with code 5")],
+    [("die", "was killed by SIGKILL"), ("exit", "exited with code 5")],
 )
 def test_a_worker_that_dies_costs_one_job(
     pools: Pools, inbox: Inbox, wish: str, cause: str
@@ -150,9 +151,11 @@ def test_a_worker_that_dies_costs_one_job(
     pools.open().submit(jobs("work", "work", wish, "work", "work", "work"))
     answers = inbox.await_answers(6)
     failed = {
-        key: answer.reply for key, answer in answers.items() if isinstance(answer.reply, Error)
+        key: answer.reply
+        for key, answer in answers.items()
+        if not isinstance(answer.reply, Message)
     }
-    assert failed == {"2": Error(ErrorCode.CLIENT_APP_CRASHED, cause)}
+    assert failed == {"2": Lost(cause)}
 
 
 def test_a_worker_that_dies_idle_costs_nothing(pools: Pools, inbox: Inbox) -> None:
@@ -211,7 +214,7 @@ def test_a_worker_busy_beyond_its_message_s_life_is_replaced(pools: Pools, inbox
     inbox.await_answers(1)
     inbox.answers.clear()
     pool.submit(jobs("sleep", ttl=0.5))
-    assert isinstance(inbox.await_answers(1)["0"].reply, Error)
+    assert isinstance(inbox.await_answers(1)["0"].reply, Lost)
     inbox.answers.clear()
     pool.submit(jobs("work"))
     assert isinstance(inbox.await_answers(1)["0"].reply, Message)

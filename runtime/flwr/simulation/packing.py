@@ -1,0 +1,56 @@
+"""Values as bytes between a run and its workers: a pickle, and beside it the bytes of large arrays.
+
+Both ends are this user's own processes running the same app, so a pickle crosses no trust boundary.
+The data of an array is never copied into the pickle: it stays where it is until a backend moves it,
+and arrays that are unpacked read it where it then lies.
+"""
+
+import io
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from flwr.app.array import Array, lend
+
+Buffer = bytes | memoryview
+ALONGSIDE_FROM: Final = 16_384  # bytes of data; smaller arrays go into the pickle
+_PROTOCOL: Final = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Packed:
+    """A value as bytes; compared and remembered by identity, so that a backend moves it once."""
+
+    pickle: bytes
+    buffers: Sequence[Buffer] = ()
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has in all."""
+        return len(self.pickle) + sum(len(buffer) for buffer in self.buffers)
+
+
+def pack(value: Any) -> Packed:
+    """Return ``value`` as bytes; large arrays of it are shared, not copied."""
+    output, buffers = io.BytesIO(), list[Buffer]()
+    _Pickler(output, buffers).dump(value)
+    return Packed(output.getvalue(), tuple(buffers))
+
+
+def unpack(packed: Packed) -> Any:
+    """Return what was packed; its large arrays read the buffers for as long as they live."""
+    return pickle.loads(packed.pickle, buffers=packed.buffers)  # noqa: S301  # ours, see above
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, output: io.BytesIO, buffers: list[Buffer]) -> None:
+        def set_aside(buffer: pickle.PickleBuffer) -> None:
+            buffers.append(buffer.raw())
+
+        super().__init__(output, _PROTOCOL, buffer_callback=set_aside)
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is not Array or len(data := obj.data) < ALONGSIDE_FROM:
+            return NotImplemented
+        return lend, (obj.dtype, obj.shape, obj.stype, pickle.PickleBuffer(data))
