@@ -116,7 +116,7 @@ interop-matrix: setup ## With every upstream release we promise to work with
 	$(PYTHON) scripts/interop_venvs.py
 
 ##@ Measure
-bench: setup .interop/flwr-1.29.0/complete ## Ours and upstream's side by side, ten minutes: ARGS=--list, ARGS=--all
+bench: setup .interop/flwr-1.29.0/complete ## Ours and upstream's side by side, an hour: ARGS=--quick, ARGS=--list
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable '.[bench]'
 	@$(BIN)/python -m tests.bench $(ARGS)
 

@@ -16,7 +16,6 @@ from rich.console import Console
 from tests.bench import limits, plot, results, surroundings, tables
 from tests.bench.accounting import open_meter
 from tests.bench.cases import CASES, Case, choose
-from tests.bench.engine import has_engine
 from tests.bench.federations import SIDES
 from tests.bench.goals import GOALS
 from tests.bench.results import Report
@@ -42,8 +41,7 @@ def main() -> int:
             CASES,
             names=args.case,
             counts=args.nodes,
-            everything=args.all,
-            containers=args.containers,
+            quick=args.quick,
         )
     except LookupError as error:
         console.print(f"{error}; --list shows what there is", markup=False)
@@ -57,10 +55,11 @@ def _measure(cases: Sequence[Case], args: argparse.Namespace, console: Console) 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     surroundings.adopt_orphans()
-    # Containers publish their ports on the machine's own loopback.
-    has_containers = any(case.needs_engine for case in cases) and has_engine()
-    is_private = not has_containers and surroundings.enter_private_network()
-    report = _new_report(is_private=is_private)
+    report = _new_report()
+    former = results.read(args.add_to) if args.add_to else None
+    if former is not None and not former.is_comparable(report):
+        console.print(f"{args.add_to} is of {former.commit} or of another machine, not of this one")
+        return 2
     watch, begun = surroundings.NoiseWatch(), time.monotonic()
     try:
         _run_all(cases, args, report, console)
@@ -70,8 +69,11 @@ def _measure(cases: Sequence[Case], args: argparse.Namespace, console: Console) 
     finally:
         surroundings.end_everything_below()
     report.noise, report.seconds = watch.noise(), time.monotonic() - begun
+    if former is not None:
+        report = former.joined(report)
+    report.sort([case.name for case in CASES])
     tables.show(report, console)
-    path = args.json or REPORTS / f"{report.started_at.replace(':', '')}.json"
+    path = args.json or args.add_to or REPORTS / f"{report.started_at.replace(':', '')}.json"
     results.write(report, (goal.row(report) for goal in GOALS), path)
     console.print(f"Written: {path}", highlight=False)
     _plot(report, path.with_suffix(".png"), console)
@@ -98,11 +100,15 @@ def _run_all(
         except Exception as error:  # noqa: BLE001  # rounds can be measured all the same
             say(f"not measured: {shorten(str(error))}")
         surroundings.end_everything_below()
-    for case in cases:
+    # Containers publish their ports on the machine's own loopback, so they come first.
+    for case in (case for case in cases if case.needs_engine):
+        run_case(case, report.results, sides=args.side, repeats=args.repeats, say=say)
+    report.private_network = surroundings.enter_private_network()
+    for case in (case for case in cases if not case.needs_engine):
         run_case(case, report.results, sides=args.side, repeats=args.repeats, say=say)
 
 
-def _new_report(*, is_private: bool) -> Report:
+def _new_report() -> Report:
     meter = open_meter()
     meter.close()
     return Report(
@@ -115,7 +121,7 @@ def _new_report(*, is_private: bool) -> Report:
             **{name: version(name) for name in ("grpcio", "numpy", "protobuf", "SQLAlchemy")},
         },
         accounting=meter.method,
-        private_network=is_private,
+        private_network=False,
     )
 
 
@@ -131,9 +137,9 @@ def _plot(report: Report, picture: Path, console: Console) -> int:
 
 def _list(cases: Sequence[Case], console: Console) -> int:
     for case in cases:
-        default = "default" if case.is_default else ""
+        quick = "quick" if case.is_quick else ""
         sides = " ".join(case.sides)
-        console.print(f"{case.name:22} {default:8} {sides:14} {case.title}", highlight=False)
+        console.print(f"{case.name:22} {quick:6} {sides:14} {case.title}", highlight=False)
     return 0
 
 
@@ -160,14 +166,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--list", action="store_true", help="show the cases and exit")
-    add("--all", action="store_true", help="every case, instead of some that take ten minutes")
+    add("--quick", action="store_true", help="only some cases, which take ten minutes")
     add("--case", type=_words, default=[], metavar="NAME,...", help="only these cases")
     add("--nodes", type=_numbers, default=[], metavar="N,...", help="only with so many nodes")
     add("--side", type=_words, default=list(SIDES), metavar="SIDE,...", help="only these sides")
-    add("--containers", action="store_true", help="the default cases and those in containers")
     add("--repeats", type=int, metavar="N", help="runs of each case on each side, in turns")
     add("--no-limits", action="store_true", help="do not measure the machine's limits")
     add("--json", type=Path, metavar="FILE", help="where the report goes (default: .state/bench)")
+    add("--add-to", type=Path, metavar="REPORT", help="put what is found into a former report")
     add("--publish", action="store_true", help="also draw docs/pictures/bench.png")
     add("--plot-of", type=Path, metavar="REPORT", help="draw a former report, measure nothing")
     return parser

@@ -37,7 +37,7 @@ class Case:
     title: str
     measure: Measure
     sides: Sequence[str] = BOTH
-    is_default: bool = False
+    is_quick: bool = False
     repeats: int = 1
     deadline_s: float = 300.0
     why_not: dict[str, str] = field(default_factory=dict)  # side -> why it is not measured at all
@@ -60,7 +60,7 @@ def rounds(
     setup: Setup,
     *,
     sides: Sequence[str] = BOTH,
-    is_default: bool = False,
+    is_quick: bool = False,
     repeats: int = 1,
     deadline_s: float = 300.0,
 ) -> Case:
@@ -77,27 +77,27 @@ def rounds(
     title = f"{_written(size)}, {count} nodes{_described(setup)}"
     if "mixed" in sides:
         title += ", upstream's on our SuperLink"
-    return Case(family, count, title, measure, sides, is_default, repeats, deadline_s, refused)
+    return Case(family, count, title, measure, sides, is_quick, repeats, deadline_s, refused)
 
 
-def _idle(count: int, *, sides: Sequence[str], is_default: bool) -> Case:
+def _idle(count: int, *, sides: Sequence[str], is_quick: bool) -> Case:
     def measure(root: Path, side: str) -> Trial:
         return run_idle(root, SIDES[side], Setup(nodes=count), _IDLE_S)
 
     title = f"idle, {count} nodes"
-    return Case("idle", count, title, measure, sides, is_default, deadline_s=240)
+    return Case("idle", count, title, measure, sides, is_quick, deadline_s=240)
 
 
-def _light(count: int, *, is_default: bool) -> Case:
+def _light(count: int, *, is_quick: bool) -> Case:
     def measure(root: Path, _: str) -> Trial:
         return run_light(root, count, _LIGHT_S)
 
     title = f"idle, {count:,} light nodes"
     deadline_s = 200 + count * 0.06
-    return Case("idle-light", count, title, measure, OURS_ALONE, is_default, 1, deadline_s)
+    return Case("idle-light", count, title, measure, OURS_ALONE, is_quick, 1, deadline_s)
 
 
-def _simulation(family: str, size: int, *, is_default: bool) -> Case:
+def _simulation(family: str, size: int, *, is_quick: bool) -> Case:
     count = 1000
 
     def measure(root: Path, side: str) -> Trial:
@@ -105,7 +105,7 @@ def _simulation(family: str, size: int, *, is_default: bool) -> Case:
         return run_simulation(root, side, plan, clients=count, size=size)
 
     title = f"simulation, {_written(size)}, {count:,} clients"
-    return Case(family, count, title, measure, BOTH, is_default, 1, 300.0)
+    return Case(family, count, title, measure, BOTH, is_quick, 1, 300.0)
 
 
 def _in_containers(count: int) -> Case:
@@ -125,26 +125,20 @@ def choose(
     *,
     names: Sequence[str],
     counts: Sequence[int],
-    everything: bool,
-    containers: bool,
+    quick: bool,
 ) -> list[Case]:
     """Return the cases that were asked for.
 
     Args:
         cases: what there is.
-        names: families or full names; none: the default cases.
+        names: families or full names; none: all there is.
         counts: numbers of nodes to keep; none: all.
-        everything: all there is instead of the default cases.
-        containers: those in containers, too.
+        quick: without names, those that take ten minutes.
     """
     named = [case for case in cases if case.family in names or case.name in names]
     if names and not named:
         raise LookupError(f"no case is called {', '.join(names)}")
-    plain = [
-        case
-        for case in cases
-        if case.is_default or everything or (containers and case.needs_engine)
-    ]
+    plain = [case for case in cases if case.is_quick or not quick]
     chosen = [c for c in (named if names else plain) if not counts or c.count in counts]
     if not chosen:
         raise LookupError(f"no chosen case has {', '.join(map(str, counts))} nodes")
@@ -165,16 +159,16 @@ def _described(setup: Setup) -> str:
 
 
 CASES: Final[Sequence[Case]] = (
-    rounds("rounds-1kB", 2, KB, Setup(2), is_default=True, repeats=2),
+    rounds("rounds-1kB", 2, KB, Setup(2), is_quick=True, repeats=2),
     rounds("rounds-1kB", 5, KB, Setup(5)),
-    rounds("rounds-1kB", 10, KB, Setup(10), is_default=True, deadline_s=400),
+    rounds("rounds-1kB", 10, KB, Setup(10), is_quick=True, deadline_s=400),
     rounds("rounds-1kB", 20, KB, Setup(20), deadline_s=800),
     rounds("rounds-1kB", 40, KB, Setup(40), deadline_s=400),
     rounds("rounds-1MB", 2, MB, Setup(2)),
-    rounds("rounds-50MB", 2, 50 * MB, Setup(2), is_default=True),
+    rounds("rounds-50MB", 2, 50 * MB, Setup(2), is_quick=True),
     rounds("rounds-500MB", 2, 500 * MB, Setup(2), deadline_s=600),
     rounds("rounds-50MB", 10, 50 * MB, Setup(10), deadline_s=900),
-    rounds("tls-1kB", 2, KB, Setup(2, tls=True), sides=OURS_ALONE, is_default=True),
+    rounds("tls-1kB", 2, KB, Setup(2, tls=True), sides=OURS_ALONE, is_quick=True),
     rounds("tls-1kB", 10, KB, Setup(10, tls=True), deadline_s=600),
     rounds("tls-50MB", 2, 50 * MB, Setup(2, tls=True)),
     rounds("postgres-1kB", 2, KB, Setup(2, tls=True, postgres=True), sides=OURS_ALONE),
@@ -183,11 +177,11 @@ CASES: Final[Sequence[Case]] = (
     rounds("process-1kB", 10, KB, Setup(10, isolation="process"), deadline_s=600),
     rounds("mixed-1kB", 2, KB, Setup(2), sides=("mixed",)),
     rounds("mixed-1kB", 10, KB, Setup(10), sides=("mixed",), deadline_s=400),
-    _idle(10, sides=BOTH, is_default=False),
-    _light(1_000, is_default=True),
-    _light(10_000, is_default=False),
-    _simulation("simulation-1kB", KB, is_default=True),
-    _simulation("simulation-1MB", MB, is_default=True),
+    _idle(10, sides=BOTH, is_quick=False),
+    _light(1_000, is_quick=True),
+    _light(10_000, is_quick=False),
+    _simulation("simulation-1kB", KB, is_quick=True),
+    _simulation("simulation-1MB", MB, is_quick=True),
     _in_containers(2),
     _in_containers(10),
 )

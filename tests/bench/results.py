@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,6 +88,26 @@ class Report:
         """Return one figure; None when it was not measured."""
         found = self.find(case, side)
         return None if found is None else found.figures.get(name)
+
+    def joined(self, later: "Report") -> "Report":
+        """Return this report with the rows of a later one, which replace the same ones here."""
+        replaced = {(result.case, result.side) for result in later.results}
+        kept = [one for one in self.results if (one.case, one.side) not in replaced]
+        return replace(
+            later,
+            limits=later.limits or self.limits,
+            results=[*kept, *later.results],
+            seconds=self.seconds + later.seconds,
+        )
+
+    def is_comparable(self, other: "Report") -> bool:
+        """Tell whether the other one is of the same commit and machine."""
+        return (self.commit, self.machine) == (other.commit, other.machine)
+
+    def sort(self, cases: Sequence[str]) -> None:
+        """Put the rows into the order of ``cases``."""
+        place = {name: n for n, name in enumerate(cases)}
+        self.results.sort(key=lambda result: place.get(result.case, len(place)))
 
     def cases(self) -> list[str]:
         """Return the names of the cases, in order."""

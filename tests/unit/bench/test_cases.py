@@ -9,12 +9,9 @@ from tests.bench.federations import SIDES
 def names(
     *wanted: str,
     counts: tuple[int, ...] = (),
-    everything: bool = False,
-    containers: bool = False,
+    quick: bool = False,
 ) -> list[str]:
-    chosen = choose(
-        CASES, names=wanted, counts=counts, everything=everything, containers=containers
-    )
+    chosen = choose(CASES, names=wanted, counts=counts, quick=quick)
     return [case.name for case in chosen]
 
 
@@ -28,13 +25,9 @@ def test_a_case_is_chosen_by_family_by_full_name_and_by_nodes() -> None:
     assert names("tls-1kB@10", "rounds-1MB") == ["rounds-1MB@2", "tls-1kB@10"]
 
 
-def test_without_a_name_some_cases_are_chosen_or_all() -> None:
-    assert 0 < len(names()) < len(CASES)
-    assert len(names(everything=True)) == len(CASES)
-
-
-def test_containers_join_the_default_cases_when_they_are_asked_for() -> None:
-    assert {"containers-1kB@2", "containers-1kB@10"} == set(names(containers=True)) - set(names())
+def test_without_a_name_all_cases_are_chosen_or_quick_ones() -> None:
+    assert len(names()) == len(CASES)
+    assert 0 < len(names(quick=True)) < len(CASES)
 
 
 @pytest.mark.parametrize(("wanted", "counts"), [(["no-such"], ()), (["rounds-1MB"], (3,))])

@@ -62,6 +62,20 @@ def test_a_report_survives_the_disk(tmp_path: Path) -> None:
     assert document["results"][0]["noise"] == [{"steal": 0.0, "others": 0.01, "load": 0.5}]
 
 
+def test_a_later_report_completes_a_former_one() -> None:
+    former = new_report(
+        Result("a@2", "a", "ours", rounds_s=[9.0]), Result("a@2", "a", "upstream", rounds_s=[8.0])
+    )
+    later = new_report(Result("b@2", "b", "ours"), Result("a@2", "a", "ours", rounds_s=[1.0]))
+    assert former.is_comparable(later)
+    joined = former.joined(later)
+    joined.sort(["a@2", "b@2"])
+    assert joined.cases() == ["a@2", "b@2"]
+    assert [r.rounds_s for r in joined.results if r.case == "a@2"] == [[8.0], [1.0]]
+    later.commit = "def"
+    assert not former.is_comparable(later)
+
+
 def test_digits_that_mean_nothing_are_cut(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     results.write(new_report(Result("a@2", "a", "ours", rounds_s=[1 / 3])), [], path)
