@@ -21,6 +21,7 @@ from flwr.wire.clients.appio import (
     ServerAppIoClient,
 )
 from flwr.wire.codec.contexts import encode_context
+from flwr.wire.codec.deliveries import read_deliveries, read_received, write_deliveries
 from flwr.wire.codec.messages import encode_deliveries
 from flwr.wire.objects import deflate
 from flwr.wire.transport import NO_METADATA
@@ -132,7 +133,26 @@ def test_replies_are_asked_for_with_the_wish_how_long_to_wait() -> None:
 
     assert got == [sent]
     assert peer.calls[0][0] == "/flwr.proto.ServerAppIo/PullMessages"
-    assert peer.calls[0][2] == {"flwr-compose-wait": "any"}
+    assert peer.calls[0][2] == {"flwr-compose-wait": "any", "flwr-compose-enclose": "1"}
+
+
+def test_small_messages_bring_their_objects_and_are_confirmed_with_the_next_pull() -> None:
+    sent = deflate(Message(RecordDict({"c": ConfigRecord({"k": 1})}), 7, "train")).delivery()
+    response = appio_pb2.PullAppMessagesResponse()
+    write_deliveries(response, [sent])
+    pushed = appio_pb2.PushAppMessagesResponse(message_ids=[sent.envelope.message_id])
+    peer = FakePeer(PushMessages=[pushed], PullMessages=[response])
+    client = ServerAppIoClient(peer)
+
+    client.push_messages(RUN, [sent])
+    (got,) = client.pull_messages(RUN, [MessageId(OBJECT)], received=[MessageId("b" * 64)])
+
+    assert got.contents == sent.contents
+    (push, pull) = (request for _, request, _ in peer.calls)
+    assert read_deliveries(appio_pb2.PushAppMessagesRequest.FromString(push))[0].is_whole
+    asked = appio_pb2.PullAppMessagesRequest.FromString(pull)
+    assert list(asked.message_ids) == [OBJECT]
+    assert read_received(asked) == ["b" * 64]
 
 
 def test_nodes_are_those_the_superlink_names() -> None:

@@ -30,7 +30,7 @@ from flwr.proto import appio_pb2, message_pb2, node_pb2, run_pb2, serverappio_pb
 from flwr.wire import metadata as keys
 from flwr.wire.codec.config import decode_simulation
 from flwr.wire.codec.contexts import decode_context, encode_context
-from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
+from flwr.wire.codec.deliveries import read_deliveries, write_deliveries, write_received
 from flwr.wire.codec.runs import decode_run
 from flwr.wire.transport import NO_METADATA, Caller
 
@@ -217,14 +217,10 @@ class _AppIoClient:
         )
 
     def _push(self, name: str, run_id: RunId, deliveries: Iterable[Delivery]) -> PushedMessages:
-        messages, trees = encode_deliveries(deliveries)
-        response = self._call(
-            name,
-            appio_pb2.PushAppMessagesRequest(
-                messages_list=messages, run_id=run_id, message_object_trees=trees
-            ),
-            appio_pb2.PushAppMessagesResponse,
-        )
+        """Announce messages; those with contents bring them along."""
+        request = appio_pb2.PushAppMessagesRequest(run_id=run_id)
+        write_deliveries(request, deliveries)
+        response = self._call(name, request, appio_pb2.PushAppMessagesResponse)
         return PushedMessages(
             [MessageId(text) or None for text in response.message_ids],
             [ObjectId(text) for text in response.objects_to_push],
@@ -235,9 +231,22 @@ class _AppIoClient:
         name: str,
         request: appio_pb2.PullAppMessagesRequest,
         metadata: Mapping[str, str] = NO_METADATA,
+        *,
+        received: Sequence[MessageId] = (),
     ) -> list[Delivery]:
-        response = self._call(name, request, appio_pb2.PullAppMessagesResponse, metadata)
-        return decode_deliveries(response.messages_list, response.message_object_trees)
+        """Pull messages, with the objects they bring along.
+
+        Args:
+            name: of the method.
+            request: which messages.
+            metadata: of this call.
+            received: what earlier pulls brought whole; the peer may then drop it.
+        """
+        write_received(request, received)
+        response = self._call(
+            name, request, appio_pb2.PullAppMessagesResponse, {**metadata, keys.ENCLOSE: "1"}
+        )
+        return read_deliveries(response)
 
     def _node(self) -> node_pb2.Node:
         return node_pb2.Node(node_id=self.node_id)
@@ -276,7 +285,7 @@ class ServerAppIoClient(_AppIoClient):
         return [NodeId(node.node_id) for node in response.nodes]
 
     def push_messages(self, run_id: RunId, deliveries: Sequence[Delivery]) -> PushedMessages:
-        """Announce instructions; their wanted objects follow by ``put_object``."""
+        """Announce instructions; objects that are wanted then follow by ``put_object``."""
         return self._push("PushMessages", run_id, deliveries)
 
     def pull_messages(
@@ -285,18 +294,20 @@ class ServerAppIoClient(_AppIoClient):
         message_ids: Iterable[MessageId],
         *,
         wait: str = keys.WAIT_ALL,
+        received: Sequence[MessageId] = (),
     ) -> list[Delivery]:
         """Return the replies to these instructions that are there, in any order.
 
         Args:
             run_id: the run.
             message_ids: the instructions.
+            received: replies that earlier calls brought whole; the SuperLink may then forget them.
             wait: ``WAIT_ANY`` or ``WAIT_ALL`` of ``wire.metadata`` let the SuperLink hold the call
                 for up to ``limits.LONG_POLL`` until one or all are there; ``WAIT_NO`` does not.
                 A SuperLink that cannot hold calls answers at once.
         """
         request = appio_pb2.PullAppMessagesRequest(message_ids=message_ids, run_id=run_id)
-        return self._pull("PullMessages", request, {keys.WAIT: wait})
+        return self._pull("PullMessages", request, {keys.WAIT: wait}, received=received)
 
 
 class ClientAppIoClient(_AppIoClient):
@@ -316,5 +327,5 @@ class ClientAppIoClient(_AppIoClient):
         return found[0]
 
     def push_message(self, reply: Delivery) -> PushedMessages:
-        """Announce the reply; its wanted objects follow by ``put_object``."""
+        """Announce the reply; objects that are wanted then follow by ``put_object``."""
         return self._push("PushMessage", reply.envelope.run_id, [reply])
