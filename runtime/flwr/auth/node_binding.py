@@ -4,6 +4,11 @@ Upstream's signature covers a timestamp only and can be replayed for 305 s (wire
 14).  Our nodes add a second signature; a server that does not know it ignores it.  A node cannot be
 made to look like an older one by leaving the second signature out: headers that have once come with
 it, and everything signed before them, are refused without it.
+
+Where the second signature is, the first is not looked at (docs/adr/0016).  Nothing is lost by that:
+both are made with the same key, and the second covers the timestamp that is all the first says.  A
+call without a good second signature is refused, however good the first is, and a call is noted as
+used only once its second signature is verified.
 """
 
 import hashlib
@@ -18,9 +23,11 @@ from typing import Final
 from flwr.auth.headers import Headers, find_binary, find_text
 from flwr.auth.node_keys import (
     TIMESTAMP_HEADER,
+    NodeClaim,
     NodeKey,
     NodeProof,
     NodeSignatureError,
+    is_signed_by,
     sign_call,
 )
 from flwr.auth.nonces import NonceBook
@@ -51,27 +58,35 @@ def sign_bound_call(
     return (*sign_call(key, at=at), (NONCE_HEADER, nonce), (BINDING_HEADER, binding))
 
 
-def verify_binding(headers: Headers, proof: NodeProof, method: str, body: bytes) -> str | None:
-    """Return the nonce of a bound call; None when the caller is a node that does not bind.
+def is_bound(headers: Headers) -> bool:
+    """Tell whether the caller binds its calls: then it must do so rightly."""
+    return any(name in {NONCE_HEADER, BINDING_HEADER} for name, _ in headers)
+
+
+def verify_bound_call(headers: Headers, claim: NodeClaim, method: str, body: bytes) -> NodeProof:
+    """Check the signature over one call and return what it proves.
+
+    Args:
+        headers: of the call.
+        claim: what ``read_claim`` read in them.
+        method: full path, ``/package.Service/Method``.
+        body: the request exactly as it came.
 
     Raises:
-        NodeSignatureError: the second signature is there and wrong.
+        NodeSignatureError: it is malformed, or not by the key that is claimed over this call.
     """
     pairs = tuple(headers)
-    if not any(name in {NONCE_HEADER, BINDING_HEADER} for name, _ in pairs):
-        return None
-    nonce, binding = find_text(pairs, NONCE_HEADER), find_binary(pairs, BINDING_HEADER)
+    nonce, binding = claimed_nonce(pairs), find_binary(pairs, BINDING_HEADER)
     timestamp = find_text(pairs, TIMESTAMP_HEADER)
     if nonce is None or binding is None or timestamp is None or not _NONCE.fullmatch(nonce):
         raise NodeSignatureError("the headers that bind the signature to the call are malformed")
-    key = ecdsa.parse_public_key(proof.public_key)
-    if not ecdsa.is_signed(key, _bound_text(method, timestamp, nonce, body), binding):
+    if not is_signed_by(claim.public_key, _bound_text(method, timestamp, nonce, body), binding):
         raise NodeSignatureError("the call was changed after it was signed")
-    return nonce
+    return NodeProof(claim.public_key, claim.signed_at)
 
 
 def claimed_nonce(headers: Headers) -> str | None:
-    """Return the nonce a caller claims, unverified."""
+    """Return the nonce a caller claims, unverified; None for a call that is not bound."""
     return find_text(headers, NONCE_HEADER)
 
 
@@ -95,21 +110,21 @@ class ReplayGuard:
         self._keys: OrderedDict[bytes, _Key] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
 
-    def look(self, proof: NodeProof, nonce: str | None) -> None:
-        """Refuse headers that were used before; notes nothing.
+    def look(self, claim: NodeClaim, nonce: str | None) -> None:
+        """Refuse headers that were used before; notes nothing, so they need not be verified.
 
         Raises:
             NodeSignatureError: the call, or the headers without their binding, were used before.
         """
         with self._lock:
-            self._refuse_known(self._keys.get(proof.public_key), proof, nonce)
+            self._refuse_known(self._keys.get(claim.public_key), claim, nonce)
 
     def check(self, proof: NodeProof, nonce: str | None, *, now: datetime) -> None:
         """Note one call of a node that is known to the caller.
 
         Args:
             proof: the verified signature.
-            nonce: what ``verify_binding`` returned.
+            nonce: of a bound call, None otherwise.
             now: the present instant.
 
         Raises:
@@ -131,10 +146,10 @@ class ReplayGuard:
             self._keys.move_to_end(key)
 
     @staticmethod
-    def _refuse_known(known: _Key | None, proof: NodeProof, nonce: str | None) -> None:
+    def _refuse_known(known: _Key | None, claim: NodeClaim, nonce: str | None) -> None:
         if known is None:
             return
-        if nonce is None and proof.signed_at <= known.newest:
+        if nonce is None and claim.signed_at <= known.newest:
             raise NodeSignatureError("these headers belong to a call that was bound")
         if nonce is not None and nonce in known.nonces:
             raise NodeSignatureError(_REPEATED)

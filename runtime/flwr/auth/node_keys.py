@@ -1,7 +1,8 @@
 """How a SuperNode proves who it is: three headers on every Fleet call (wire contract §5.2).
 
 The signature covers the timestamp only; that is the contract with every released node.  What our
-own nodes add against replay is in ``auth.node_binding``.
+own nodes add against replay is in ``auth.node_binding``; a call that carries it is proven by that
+alone, so the headers of the contract are then read (``read_claim``) and not verified.
 """
 
 import re
@@ -21,6 +22,7 @@ TIMESTAMP_HEADER: Final = "flwr-timestamp"
 SIGNATURE_HEADER: Final = "flwr-signature-bin"
 
 _MAX_TIMESTAMP_CHARS: Final = 40
+_PARSED_KEYS: Final = 16_384  # about 4 kB each; a node whose key is not among them costs 60 µs more
 _TIMESTAMP: Final = re.compile(r"[0-9T:.+\- Z]+", re.ASCII)
 
 
@@ -95,11 +97,17 @@ class NodeKey:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeProof:
-    """A verified signature."""
+class NodeClaim:
+    """Who a caller says it is and when it says it signed; proves nothing."""
 
     public_key: bytes  # PEM, in the one stored form
     signed_at: datetime
+
+
+class NodeProof(NodeClaim):
+    """A claim with a verified signature."""
+
+    __slots__ = ()
 
 
 def new_node_key() -> NodeKey:
@@ -129,7 +137,7 @@ def parse_public_key(data: bytes) -> bytes:
         PublicKeyError: it is no key on a NIST curve.
     """
     try:
-        return ecdsa.public_pem(ecdsa.parse_public_key(data))
+        return _parsed(data)[1]
     except ecdsa.KeyFormatError as cause:
         raise PublicKeyError(str(cause)) from cause
 
@@ -177,7 +185,7 @@ def load_public_keys(path: Path) -> list[bytes]:
 def fingerprint(public_key: bytes) -> str:
     """Return ``SHA256:...`` of a public key, ``unreadable`` when the bytes are no key."""
     try:
-        return ecdsa.fingerprint(ecdsa.parse_public_key(public_key))
+        return ecdsa.fingerprint(_parsed(public_key)[0])
     except ecdsa.KeyFormatError:
         return "unreadable"
 
@@ -197,6 +205,19 @@ def claimed_key(headers: Headers) -> bytes | None:
     return find_binary(headers, PUBLIC_KEY_HEADER)
 
 
+def read_claim(headers: Headers, *, now: datetime) -> NodeClaim:
+    """Return who the headers claim to be by; whoever calls this verifies a signature of theirs.
+
+    Raises:
+        MissingNodeProofError: key or timestamp is absent, empty or repeated.
+        NodeSignatureError: the key is malformed.
+        NodeTimestampError: the claim is outside the accepted window.
+    """
+    claim, _ = _claimed(tuple(headers))
+    _check_age(claim, now)
+    return claim
+
+
 def verify_call(headers: Headers, *, now: datetime) -> NodeProof:
     """Check the proof in ``headers`` and return what it proves.
 
@@ -206,29 +227,46 @@ def verify_call(headers: Headers, *, now: datetime) -> NodeProof:
         NodeTimestampError: the proof is outside the accepted window.
     """
     pairs = tuple(headers)
-    public_key = find_binary(pairs, PUBLIC_KEY_HEADER)
-    timestamp = find_text(pairs, TIMESTAMP_HEADER)
     signature = find_binary(pairs, SIGNATURE_HEADER)
-    if public_key is None or timestamp is None or signature is None:
+    if signature is None:
         raise MissingNodeProofError
-    signed_at = _parse_timestamp(timestamp)
-    try:
-        key, pem = _parsed(public_key)
-    except ecdsa.KeyFormatError as cause:
-        raise NodeSignatureError(f"the public key in the header is unusable: {cause}") from cause
-    if not ecdsa.is_signed(key, timestamp.encode("ascii"), signature):
+    claim, timestamp = _claimed(pairs)
+    if not is_signed_by(claim.public_key, timestamp.encode("ascii"), signature):
         raise NodeSignatureError
-    age = now - signed_at
-    if not -SIGNATURE_FUTURE < age < SIGNATURE_PAST:
-        raise NodeTimestampError(age)
-    return NodeProof(pem, signed_at)
+    _check_age(claim, now)
+    return NodeProof(claim.public_key, claim.signed_at)
+
+
+def is_signed_by(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Tell whether the signature over ``message`` is by this key, in PEM form."""
+    return ecdsa.is_signed(_parsed(public_key)[0], message, signature)
 
 
 def _node_key(private: ecdsa.PrivateKey) -> NodeKey:
     return NodeKey(private, ecdsa.public_pem(private.public_key()))
 
 
-@lru_cache(maxsize=4096)
+def _claimed(headers: tuple[tuple[str, str | bytes], ...]) -> tuple[NodeClaim, str]:
+    public_key, timestamp = (
+        find_binary(headers, PUBLIC_KEY_HEADER),
+        find_text(headers, TIMESTAMP_HEADER),
+    )
+    if public_key is None or timestamp is None:
+        raise MissingNodeProofError
+    signed_at = _parse_timestamp(timestamp)
+    try:
+        return NodeClaim(_parsed(public_key)[1], signed_at), timestamp
+    except ecdsa.KeyFormatError as cause:
+        raise NodeSignatureError(f"the public key in the header is unusable: {cause}") from cause
+
+
+def _check_age(claim: NodeClaim, now: datetime) -> None:
+    age = now - claim.signed_at
+    if not -SIGNATURE_FUTURE < age < SIGNATURE_PAST:
+        raise NodeTimestampError(age)
+
+
+@lru_cache(maxsize=_PARSED_KEYS)
 def _parsed(public_key: bytes) -> tuple[ecdsa.PublicKey, bytes]:
     key = ecdsa.parse_public_key(public_key)
     return key, ecdsa.public_pem(key)

@@ -1,5 +1,6 @@
 """Statements about leases of app processes."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ from sqlalchemy import Connection, Row, delete, func, select, update
 from flwr.core.errors import AlreadyExistsError, ConflictError
 from flwr.core.ids import MessageId, RunId
 from flwr.core.lease import AppKind, Lease
+from flwr.core.topics import lease_ended
 from flwr.store.dialect import insert_new
 from flwr.store.schema import lease as table
 
@@ -17,9 +19,9 @@ LeaseList = list[Lease]
 class Leases:
     """The leases, as one transaction sees them."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Work within the transaction of ``connection``."""
-        self._connection = connection
+    def __init__(self, connection: Connection, notify: Callable[[str], None]) -> None:
+        """Work within the transaction of ``connection``, which notifies topics."""
+        self._connection, self._notify = connection, notify
 
     def grant(self, lease: Lease) -> None:
         """Store a new lease.
@@ -47,7 +49,8 @@ class Leases:
             raise ConflictError(f"the lease for run {lease.run_id} has ended")
 
     def end(self, token_hash: str) -> bool:
-        """Delete the lease; tell whether there was one."""
+        """Delete the lease; tell whether there was one.  Whoever remembers it hears of it."""
+        self._notify(lease_ended(token_hash))
         gone = delete(table).where(table.c.token_hash == token_hash)
         return self._connection.execute(gone).rowcount == 1
 

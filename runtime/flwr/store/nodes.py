@@ -1,5 +1,6 @@
 """Statements about SuperNodes."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from flwr.core.errors import AlreadyExistsError, ConflictError
 from flwr.core.ids import AccountId, NodeId
 from flwr.core.node import Node, NodeNotFoundError, NodeStatus
+from flwr.core.topics import node_gone
 from flwr.store.dialect import insert_new
 from flwr.store.schema import node as table
 
@@ -20,9 +22,9 @@ _COLUMNS = tuple(field.name for field in fields(Node))  # the table has the fiel
 class Nodes:
     """The nodes, as one transaction sees them."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Work within the transaction of ``connection``."""
-        self._connection = connection
+    def __init__(self, connection: Connection, notify: Callable[[str], None]) -> None:
+        """Work within the transaction of ``connection``, which notifies topics."""
+        self._connection, self._notify = connection, notify
 
     def add(self, node: Node) -> None:
         """Store a new node.
@@ -58,6 +60,8 @@ class Nodes:
     def save(self, node: Node, was: NodeStatus) -> None:
         """Write the node, provided its status still is ``was``.
 
+        Whoever remembers a node that is unregistered by this hears of it.
+
         Raises:
             ConflictError: the status is no longer ``was``, or the node is gone.
         """
@@ -65,6 +69,8 @@ class Nodes:
         done = self._connection.execute(update(table).where(*still).values(_encode(node)))
         if done.rowcount != 1:
             raise ConflictError(f"node {node.node_id} is no longer {was}")
+        if node.status is NodeStatus.UNREGISTERED:
+            self._notify(node_gone(node.public_key))
 
     def online(self, now: datetime) -> NodeIdList:
         """Return the ids of nodes that are online and not yet missed, oldest first."""

@@ -46,9 +46,15 @@ class Notifications:
         self._engine, self._tell = engine, tell
         self._sender = secrets.token_hex(8)
         self._closed = threading.Event()
+        self._is_hearing = False
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._listen, name="notifications", daemon=True)
         self._thread.start()
+
+    @property
+    def is_hearing(self) -> bool:
+        """True while what others commit arrives here; a server that is gone is noticed in 30 s."""
+        return self._is_hearing
 
     def send(self, connection: Connection, topics: Iterable[str]) -> None:
         """Send ``topics`` to the others when the transaction of ``connection`` commits."""
@@ -74,10 +80,11 @@ class Notifications:
                     if is_lost:
                         logger.info("Hears other programs again", extra={"event": "notify-found"})
                         self._tell(frozenset({EVERY_TOPIC}))
-                    pause, is_lost = _RETRY_FIRST, False
+                    pause, is_lost, self._is_hearing = _RETRY_FIRST, False, True
                     self._hear(connection)
             except FlwrError as error:
                 cause = error.message
+            self._is_hearing = False
             if self._closed.is_set():
                 return
             # Programs that are not told still look every now and then: slower, but right.

@@ -45,17 +45,17 @@ class Tx:
 
     def __init__(self, connection: Connection, payloads: PayloadChanges) -> None:
         """Give every noun the connection."""
+        self.topics: set[str] = set()
         self.runs = Runs(connection)
-        self.nodes = Nodes(connection)
+        self.nodes = Nodes(connection, self.notify)
         self.objects = Objects(connection, payloads)
         self.messages = Messages(connection, self.objects)
-        self.leases = Leases(connection)
+        self.leases = Leases(connection, self.notify)
         self.contexts = Contexts(connection)
         self.fabs = Fabs(connection)
         self.logs = Logs(connection)
         self.events = Events(connection)
         self.meta = Meta(connection)
-        self.topics: set[str] = set()
 
     def notify(self, topic: str) -> None:
         """Wake those who wait for ``topic``, once this transaction has committed."""
@@ -91,6 +91,7 @@ class Store:
         self._payloads = payloads
         self._turn = turn
         self._cleanup = cleanup
+        self._memories: tuple[Listener, ...] = ()
         self._listeners: tuple[Listener, ...] = ()
         self._open_here = threading.local()
         self._notifications: Notifications | None = None
@@ -104,6 +105,15 @@ class Store:
         Commits of other programs on the same database are told in a thread of their own.
         """
         self._listeners = (*self._listeners, listener)
+
+    def subscribe_memory(self, forget: Listener) -> None:
+        """Call ``forget`` as a listener, but before any of ``subscribe``: those wake waiters."""
+        self._memories = (*self._memories, forget)
+
+    @property
+    def hears_all(self) -> bool:
+        """True while the commits of all programs on this database are heard here."""
+        return self._notifications is None or self._notifications.is_hearing
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
@@ -214,7 +224,7 @@ class Store:
     def _tell(self, topics: frozenset[str]) -> None:
         if not topics:
             return
-        for listener in self._listeners:
+        for listener in (*self._memories, *self._listeners):
             try:
                 listener(topics)
             except Exception:

@@ -22,7 +22,9 @@ from flwr.core.limits import (
     MAX_LAUNCH_ATTEMPTS,
 )
 from flwr.core.run import FINAL, NEXT, Run, RunNotRunningError, RunStatus, advance, require_running
+from flwr.core.topics import lease_ended
 from flwr.store.fabs import Fab
+from flwr.store.remembered import Remembered
 from flwr.store.store import Store, Tx
 from flwr.superlink import topics
 from flwr.superlink.endings import end_run
@@ -48,6 +50,8 @@ class Launches:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
+        # Of a remembered lease only what never changes is right: token, run and message.
+        self.live = Remembered(store, lease_ended, self.find_lease)
 
     def pending(self, choice: AppChoice = EVERY_APP) -> list[RunId]:
         """Return the runs of the chosen apps that wait for a launch, oldest first."""

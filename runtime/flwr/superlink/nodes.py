@@ -22,6 +22,8 @@ from flwr.core.node import (
     went_offline,
 )
 from flwr.core.run import require_running
+from flwr.core.topics import node_gone
+from flwr.store.remembered import Remembered
 from flwr.store.store import Store, Tx
 from flwr.superlink import topics
 from flwr.superlink.absences import Absences
@@ -74,11 +76,8 @@ class Nodes:
     ) -> None:
         self._store, self._clock, self._absences = store, clock, absences
         self._is_open = is_open  # nodes may register themselves
-
-    def find_by_key(self, public_key: bytes) -> Node | None:
-        """Return the node that has this key, unregistered ones included."""
-        with self._store.reading() as tx:
-            return tx.nodes.find_by_key(public_key)
+        # Ids of registered nodes by their public keys: neither ever changes.
+        self.ids = Remembered(store, node_gone, self._find_id)
 
     def register_self(self, public_key: bytes) -> Node:
         """Register a node at its own request.
@@ -241,6 +240,12 @@ class Nodes:
             if node.status is NodeStatus.ONLINE:
                 interval_s = node.heartbeat_interval_s or NODE_HEARTBEAT.total_seconds()
                 tx.nodes.save(heard(node, at=now, interval_s=interval_s), was=node.status)
+
+    def _find_id(self, public_key: bytes) -> NodeId | None:
+        with self._store.reading() as tx:
+            node = tx.nodes.find_by_key(public_key)
+        is_registered = node is not None and node.status is not NodeStatus.UNREGISTERED
+        return node.node_id if node is not None and is_registered else None
 
     def _seed_one(self, tx: Tx, key: bytes) -> None:
         node = tx.nodes.find_by_key(key)

@@ -7,7 +7,7 @@ from flwr.auth.superexec_auth import SuperExecVerifier
 from flwr.auth.tls import ServerTls
 from flwr.core.clock import Clock
 from flwr.shell.executors import Executors
-from flwr.shell.in_thread import threaded
+from flwr.shell.in_thread import looked_up, threaded
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink.launches import Launches
 from flwr.superlink.logs import Logs
@@ -66,7 +66,7 @@ def make_appio(
         wakeups=operations.wakeups,
     )
     proof = AppTokenInterceptor(
-        threaded(launches.find_lease),
+        looked_up(launches.live.recall, launches.live.find),
         clock=clock,
         superexec=superexec,
         accept_body_tokens=accepts_old_apps,
@@ -101,11 +101,13 @@ def make_fleet(
         objects=operations.objects,
         wakeups=operations.wakeups,
     )
+    ids = operations.nodes.ids
+    proof = NodeInterceptor(looked_up(ids.recall, ids.find), clock=clock)
     return make_server(
         address,
         services=[partial(add_fleet, servicer, NodeLogsServicer(operations.logs))],
         tls=tls,
-        interceptors=chain(NodeInterceptor(threaded(operations.nodes.find_by_key), clock=clock)),
+        interceptors=chain(proof),
         renewed_tls=renewed_tls,
     )
 

@@ -16,6 +16,8 @@ from flwr.core.errors import UnauthenticatedError
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind, Lease, heard, renewed
 from flwr.core.limits import LEASE_AFTER_HEARTBEAT, LEASE_BEFORE_HEARTBEAT
+from flwr.core.topics import lease_ended
+from flwr.store.remembered import Remembered
 from flwr.store.store import Store, Tx
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.replies import ACTOR, end_lease, revoke_lease, take_back_lease
@@ -33,6 +35,8 @@ class AppLeases:
     ) -> None:
         self._store, self._clock, self._identity = store, clock, identity
         self._max_apps = max_apps
+        # Of a remembered lease only what never changes is right: token, run and message.
+        self.live = Remembered(store, lease_ended, self.find)
 
     def runs_to_launch(self, choice: AppChoice = EVERY_APP) -> list[RunId]:
         """Return the runs whose oldest instruction waits for an app, as many as may start now.

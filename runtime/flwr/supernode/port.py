@@ -7,7 +7,7 @@ from flwr.auth.tls import ServerTls
 from flwr.core.clock import Clock
 from flwr.core.errors import UnavailableError
 from flwr.shell.executors import Executors
-from flwr.shell.in_thread import threaded
+from flwr.shell.in_thread import looked_up, threaded
 from flwr.shell.wakeups import Wakeups
 from flwr.supernode.app_logs import AppLogs
 from flwr.supernode.apps import AppSessions
@@ -50,7 +50,7 @@ def make_clientappio(
         CannotListenError: the address is not this machine's, or not allowed.
     """
     proof = AppTokenInterceptor(
-        threaded(leases.find),
+        looked_up(leases.live.recall, leases.live.find),
         clock=clock,
         superexec=superexec,
         accept_body_tokens=accepts_old_apps,

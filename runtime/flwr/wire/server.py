@@ -22,8 +22,9 @@ from flwr.core.limits import (
     SERVER_KEEPALIVE,
 )
 from flwr.wire.channel import join_address, milliseconds, split_address
-from flwr.wire.interceptors.access_log import AccessLogInterceptor
-from flwr.wire.interceptors.errors import ErrorInterceptor
+from flwr.wire.interceptors.access_log import AccessLog
+from flwr.wire.interceptors.errors import ErrorMapping
+from flwr.wire.interceptors.guarding import Layer, Layers
 from flwr.wire.listening import CannotListenError, literal_addresses
 
 logger = logging.getLogger(__name__)
@@ -50,9 +51,9 @@ class PortInUseError(UnavailableError):
         self.address = address
 
 
-def chain(*proofs: grpc.aio.ServerInterceptor) -> tuple[grpc.aio.ServerInterceptor, ...]:
-    """Return the interceptors of one server, outermost first."""
-    return (AccessLogInterceptor(), ErrorInterceptor(), *proofs)
+def chain(*proofs: Layer) -> tuple[grpc.aio.ServerInterceptor, ...]:
+    """Return the interceptors of one server: log, then errors, then ``proofs``."""
+    return (Layers((AccessLog(), ErrorMapping(), *proofs)),)
 
 
 class RpcServer:

@@ -5,8 +5,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flwr.auth import node_keys
-from flwr.auth.node_binding import ReplayGuard, sign_bound_call, verify_binding
-from flwr.auth.node_keys import NodeProof, NodeSignatureError, sign_call, verify_call
+from flwr.auth.node_binding import ReplayGuard, is_bound, sign_bound_call, verify_bound_call
+from flwr.auth.node_keys import (
+    Headers,
+    NodeProof,
+    NodeSignatureError,
+    read_claim,
+    sign_call,
+    verify_call,
+)
 from flwr.auth.nonces import NonceBook
 from flwr.core.errors import UnavailableError
 
@@ -20,17 +27,21 @@ def proof(at: datetime = AT) -> NodeProof:
     return NodeProof(KEY.public_pem, at)
 
 
+def verify(headers: Headers, method: str = METHOD, body: bytes = BODY) -> NodeProof:
+    pairs = tuple(headers)
+    return verify_bound_call(pairs, read_claim(pairs, now=AT), method, body)
+
+
 def test_a_bound_call_is_one_of_the_contract_too() -> None:
     headers = sign_bound_call(KEY, METHOD, BODY, at=AT)
 
+    assert is_bound(headers)
+    assert verify(headers) == proof()
     assert verify_call(headers, now=AT) == proof()
-    nonce = verify_binding(headers, proof(), METHOD, BODY)
-    assert nonce is not None
-    assert len(nonce) == 32
 
 
-def test_a_node_that_does_not_bind_has_no_nonce() -> None:
-    assert verify_binding(sign_call(KEY, at=AT), proof(), METHOD, BODY) is None
+def test_a_node_that_does_not_bind_is_seen_to() -> None:
+    assert not is_bound(sign_call(KEY, at=AT))
 
 
 @pytest.mark.row("F24")
@@ -38,20 +49,23 @@ def test_the_second_signature_covers_method_body_time_and_nonce() -> None:
     headers = sign_bound_call(KEY, METHOD, BODY, at=AT)
     later = sign_call(KEY, at=AT + SECOND)
     again = sign_bound_call(KEY, METHOD, BODY, at=AT)
+    others = sign_call(OTHER, at=AT)
 
     for changed, method, body in (
         (headers, METHOD + "x", BODY),
         (headers, METHOD, BODY + b"x"),
         ((*later, *headers[3:]), METHOD, BODY),
+        ((*others, *headers[3:]), METHOD, BODY),
         ((*headers[:3], again[3], headers[4]), METHOD, BODY),
         (headers[:4], METHOD, BODY),
         ((*headers[:3], headers[4]), METHOD, BODY),
         ((*headers[:3], ("flwr-compose-nonce", "short"), headers[4]), METHOD, BODY),
+        ((*headers, headers[3]), METHOD, BODY),
+        ((*headers, headers[4]), METHOD, BODY),
     ):
+        assert is_bound(changed)
         with pytest.raises(NodeSignatureError, match="Invalid signature"):
-            verify_binding(changed, proof(), method, body)
-    with pytest.raises(NodeSignatureError):
-        verify_binding(headers, NodeProof(OTHER.public_pem, AT), METHOD, BODY)
+            verify(changed, method, body)
 
 
 @pytest.mark.row("F24")

@@ -93,7 +93,7 @@ class Link:
 
     def online(self, key: NodeKey | None = None, *, is_durable: bool = False) -> Node:
         public = (key or new_node_key()).public_pem
-        if self.nodes.find_by_key(public) is None:
+        if self.nodes.ids.find(public) is None:
             self.nodes.register(NO_LOGIN, public)
         return self.nodes.activate(public, INTERVAL_S, is_durable=is_durable)
 

@@ -58,9 +58,10 @@ def test_a_launch_nobody_waited_for_is_offered_again_at_once_and_counts_for_noth
     run = link.submit()
     for _ in range(2 * MAX_LAUNCH_ATTEMPTS):
         token = link.launches.grant(run.run_id)
+        assert link.launches.live.find(link.hash_of(token)) is not None
         link.launches.take_back(token)
         assert link.launches.pending() == [run.run_id]
-        assert link.launches.find_lease(link.hash_of(token)) is None
+        assert link.launches.live.find(link.hash_of(token)) is None
     link.launches.take_back("no such token")
 
     link.launches.report_exit(link.launches.grant(run.run_id), "exited with code 1")

@@ -137,3 +137,25 @@ def test_the_key_list_is_the_registry(link: Link) -> None:
 
     link.nodes.seed(listed)  # a struck key is never taken back
     assert status(link, nodes[listed[1]].node_id) is NodeStatus.UNREGISTERED
+
+
+def test_a_registered_node_is_looked_up_once_until_it_is_unregistered(link: Link) -> None:
+    key = new_node_key().public_pem
+    assert link.nodes.ids.find(key) is None
+    node = link.nodes.register(NO_LOGIN, key)
+    assert link.nodes.ids.recall(key) is None
+    assert link.nodes.ids.find(key) == node.node_id
+    link.nodes.activate(key, INTERVAL_S, is_durable=False)
+    link.nodes.deactivate(node.node_id)
+    assert link.nodes.ids.recall(key) == node.node_id
+    link.nodes.unregister(NO_LOGIN, node.node_id)
+    assert link.nodes.ids.recall(key) is None
+    assert link.nodes.ids.find(key) is None
+
+
+def test_a_key_that_the_operators_list_lost_is_forgotten(link: Link) -> None:
+    key = new_node_key().public_pem
+    link.nodes.seed([key])
+    assert link.nodes.ids.find(key) is not None
+    link.nodes.seed([])
+    assert link.nodes.ids.find(key) is None

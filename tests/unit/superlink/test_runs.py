@@ -174,10 +174,12 @@ def test_stopping_a_run_ends_its_lease_and_drops_its_messages(link: Link) -> Non
     sent = link.send(run, node.node_id)
     kept = link.send(other, node.node_id)
 
+    assert link.launches.live.find(link.hash_of(token)) is not None
+
     link.runs.stop(NO_LOGIN, run.run_id)
 
-    assert link.launches.find_lease(link.hash_of(token)) is None
-    assert link.launches.find_lease(link.hash_of(other_token)) is not None
+    assert link.launches.live.find(link.hash_of(token)) is None
+    assert link.launches.live.find(link.hash_of(other_token)) is not None
     delivered = link.messages.deliver(node.node_id)
     assert delivered is not None
     assert delivered.envelope.message_id == kept.message_id

@@ -12,7 +12,6 @@ from flwr.auth import node_keys
 from flwr.core.errors import UnavailableError
 from flwr.core.ids import SUPERLINK_NODE, FabHash, MessageId, NodeId, ObjectId, RunId
 from flwr.core.message import Delivery, Envelope, ObjectTree
-from flwr.core.node import Node
 from flwr.core.run import RunNotRunningError, RunStatus
 from flwr.proto import fab_pb2, fleet_pb2, heartbeat_pb2, message_pb2, run_pb2
 from flwr.proto.compose.v1 import logs_pb2
@@ -134,8 +133,8 @@ class Fleet:
 def played(scenario: Callable[[FleetClient, Fleet], Awaitable[Any]]) -> tuple[Any, Fleet]:
     fleet = Fleet()
 
-    async def find_node(public_key: bytes) -> Node | None:
-        return Node(node_id=NODE, public_key=public_key, registered_at=CLOCK.now())
+    async def find_node(_public_key: bytes) -> NodeId | None:
+        return NODE
 
     async def play() -> Any:
         guard = chain(NodeInterceptor(find_node, clock=CLOCK))

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +15,7 @@ from flwr.auth.node_binding import sign_bound_call
 from flwr.auth.node_keys import NodeKey, sign_call
 from flwr.core.errors import ErrorKind, FlwrError
 from flwr.core.ids import NodeId
-from flwr.core.node import Node, NodeStatus
+from flwr.crypto import ecdsa
 from flwr.proto import fleet_pb2, message_pb2, node_pb2
 from flwr.proto.compose.v1 import logs_pb2
 from flwr.wire.errors import from_rpc_error
@@ -85,14 +84,9 @@ class Registry:
     """Knows our node and another one."""
 
     def __init__(self) -> None:
-        self.nodes = {
-            key.public_pem: Node(
-                node_id=node_id, public_key=key.public_pem, registered_at=CLOCK.now()
-            )
-            for key, node_id in ((OURS, OUR_ID), (OTHERS, OTHER_ID))
-        }
+        self.nodes = {OURS.public_pem: OUR_ID, OTHERS.public_pem: OTHER_ID}
 
-    async def find(self, public_key: bytes) -> Node | None:
+    async def find(self, public_key: bytes) -> NodeId | None:
         return self.nodes.get(public_key)
 
 
@@ -176,8 +170,7 @@ def test_another_nodes_id_is_refused(method: str, request_: Any) -> None:
 @pytest.mark.row("F26", "S36")
 def test_an_unregistered_node_is_refused_at_its_next_call() -> None:
     registry = Registry()
-    node = registry.nodes[OURS.public_pem]
-    registry.nodes[OURS.public_pem] = replace(node, status=NodeStatus.UNREGISTERED)
+    del registry.nodes[OURS.public_pem]
 
     assert refusal(PULL, pull(OUR_ID), signed(OURS), registry).message == "Invalid node ID"
 
@@ -262,6 +255,41 @@ def test_a_method_nobody_wrote_is_unimplemented() -> None:
         assert raised.value.kind is ErrorKind.UNIMPLEMENTED
 
     run(scenario)
+
+
+@pytest.mark.row("F24")
+@pytest.mark.parametrize("forged", [b"x" * 104, sign_call(OTHERS, at=CLOCK.now())[2][1]])
+def test_a_bound_call_is_proven_by_its_second_signature_alone(forged: bytes) -> None:
+    body = pull(OUR_ID).SerializeToString()
+    bound = sign_bound_call(OURS, PULL, body, at=CLOCK.now())
+    as_forged = [*bound[:2], ("flwr-signature-bin", forged), *bound[3:]]
+    swapped = (*sign_call(OURS, at=CLOCK.now()), bound[3], ("flwr-compose-signature-bin", forged))
+
+    async def scenario(call: Call) -> None:
+        await call(PULL, pull(OUR_ID), tuple(as_forged))
+        with pytest.raises(FlwrError, match="Invalid signature"):
+            await call(PULL, pull(OUR_ID), swapped)
+
+    assert run(scenario).callers == [OUR_ID]
+
+
+def test_one_signature_is_verified_per_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    verified: list[bytes] = []
+
+    def count(key: ecdsa.PublicKey, message: bytes, signature: bytes) -> bool:
+        verified.append(message)
+        return is_signed(key, message, signature)
+
+    is_signed = ecdsa.is_signed
+    monkeypatch.setattr(ecdsa, "is_signed", count)
+    body = pull(OUR_ID).SerializeToString()
+
+    async def scenario(call: Call) -> None:
+        await call(PULL, pull(OUR_ID), sign_bound_call(OURS, PULL, body, at=CLOCK.now()))
+        await call(PULL, pull(OTHER_ID), signed(OTHERS))
+
+    assert run(scenario).callers == [OUR_ID, OTHER_ID]
+    assert len(verified) == 2
 
 
 @pytest.mark.row("F24")

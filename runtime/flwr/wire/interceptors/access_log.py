@@ -15,8 +15,8 @@ import grpc
 
 from flwr.core.clock import Clock, SystemClock
 from flwr.wire.interceptors.guarding import (
-    Continuation,
     Handler,
+    Layer,
     Request,
     Rpc,
     StreamCall,
@@ -31,28 +31,25 @@ _facts: ContextVar[dict[str, object] | None] = ContextVar("facts", default=None)
 
 
 def add_fact(name: str, value: object) -> None:
-    """Add a fact to the log line of the present call; no secrets."""
+    """Add a fact to the log line of the present call; no secrets.
+
+    Args:
+        name: of the field.
+        value: its value; a function without arguments is called only if the line is written.
+    """
     facts = _facts.get()
     if facts is not None:
         facts[name] = value
 
 
-class AccessLogInterceptor(grpc.aio.ServerInterceptor):
+class AccessLog(Layer):
     """Writes the line when the call has ended, however it ended."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
 
-    async def intercept_service(
-        self,
-        continuation: Continuation,
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """Wrap the handler of one call."""
-        handler, method = await continuation(handler_call_details), handler_call_details.method
-        if handler is None:
-            logger.debug("Call to an unknown method", extra={"event": "call", "method": method})
-            return None
+    def around(self, method: str, handler: Handler) -> Handler:
+        """Log the calls of one method."""
 
         def unary(call: UnaryCall) -> UnaryCall:
             async def logged(request: Request, rpc: Rpc) -> Any:
@@ -94,14 +91,17 @@ class AccessLogInterceptor(grpc.aio.ServerInterceptor):
         # The error interceptor has said how it ended; only a servicer's own abort is asked for.
         status = facts.setdefault("status", _status_name(rpc.code()))
         is_refused = status == StatusCode.UNAUTHENTICATED.name
+        level = logging.WARNING if is_refused else logging.DEBUG
+        if not logger.isEnabledFor(level):
+            return
         logger.log(
-            logging.WARNING if is_refused else logging.DEBUG,
+            level,
             "Call refused: no valid proof of identity" if is_refused else "Call",
             extra={
                 "event": "call-refused" if is_refused else "call",
                 "method": method,
                 "duration_s": round(self._clock.monotonic() - started, 6),
-                **facts,
+                **{name: fact() if callable(fact) else fact for name, fact in facts.items()},
             },
         )
 

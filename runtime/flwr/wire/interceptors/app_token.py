@@ -6,8 +6,6 @@ Calls of a SuperExec are proven by its HMAC where a secret is configured, and ar
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 
-import grpc
-
 from flwr.auth.app_tokens import (
     BodyTokenRefusedError,
     TokenRefusedError,
@@ -68,9 +66,8 @@ class AppTokenInterceptor(ServiceGuard):
         self._accept_body_tokens = accept_body_tokens
         self._find_lease_of_run = find_lease_of_run
 
-    def guard_of(self, details: grpc.HandlerCallDetails) -> Guard:
-        """Return the check of one call's token or HMAC."""
-        method = details.method
+    def guard_of(self, method: str) -> Guard:
+        """Return the check of a call's token or HMAC."""
         proof = find_proof(method)
 
         async def check(request: Request, rpc: Rpc, _raw: bytes) -> None:

@@ -15,8 +15,8 @@ from flwr.core.errors import FlwrError
 from flwr.wire.errors import abort_with
 from flwr.wire.interceptors.access_log import add_fact
 from flwr.wire.interceptors.guarding import (
-    Continuation,
     Handler,
+    Layer,
     Request,
     Rpc,
     StreamCall,
@@ -39,18 +39,11 @@ class InternalFailureError(FlwrError):
         )
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
+class ErrorMapping(Layer):
     """Sits directly inside the access log, outside every proof."""
 
-    async def intercept_service(
-        self,
-        continuation: Continuation,
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """Wrap the handler of one call."""
-        handler, method = await continuation(handler_call_details), handler_call_details.method
-        if handler is None:
-            return None
+    def around(self, method: str, handler: Handler) -> Handler:
+        """Map what the handler of one method raises."""
 
         def unary(call: UnaryCall) -> UnaryCall:
             async def mapped(request: Request, rpc: Rpc) -> Any:

@@ -1,12 +1,16 @@
-"""Wrapping a handler so that a guard sees the decoded request before the servicer does.
+"""What stands between gRPC and a servicer: layers around handlers, put there once per method.
 
-Guards run in the task of the call, so context variables they set are the servicer's too.
+A layer may look at the headers of each call when they arrive (``begin``) and at everything else in
+the handler it returned (``around``).  Both run in the task of the call, so context variables that
+one sets are the other's and the servicer's too.
 """
 
 import inspect
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import grpc
@@ -22,10 +26,15 @@ else:
 
 Request = Any  # a protobuf message; which one depends on the method
 Rpc = grpc.aio.ServicerContext[Any, Any]
+Pairs = tuple[tuple[str, str | bytes], ...]
 Guard = Callable[[Request, Rpc, bytes], Awaitable[None]]
 UnaryCall = Callable[[Request, Rpc], Awaitable[Any]]
 StreamCall = Callable[[Request, Rpc], AsyncGenerator[Any, None]]
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
+
+logger = logging.getLogger(__name__)
+
+_headers: ContextVar[Pairs | None] = ContextVar("headers", default=None)
 
 
 class MalformedRequestError(InvalidError):
@@ -36,25 +45,74 @@ class MalformedRequestError(InvalidError):
         super().__init__("the request cannot be decoded")
 
 
-class ServiceGuard(grpc.aio.ServerInterceptor, ABC):
+class Layer(ABC):
+    """One of the layers around every handler of a server."""
+
+    def begin(self, method: str, headers: Pairs) -> None:
+        """Take note of a call whose headers arrived just now; it must not raise."""
+        del method, headers  # most layers do not care
+
+    @abstractmethod
+    def around(self, method: str, handler: Handler) -> Handler:
+        """Return ``handler`` with this layer around it; called once per method."""
+
+
+class ServiceGuard(Layer):
     """Puts a guard before every method of some services; other services pass."""
 
     services: ClassVar[tuple[str, ...]]  # "/package.Service/"
 
+    def begin(self, method: str, headers: Pairs) -> None:
+        """Look at the headers of a guarded call."""
+        if method.startswith(self.services):
+            self.arrive(headers)
+
+    def around(self, method: str, handler: Handler) -> Handler:
+        """Guard the handler of one method."""
+        if not method.startswith(self.services):
+            return handler
+        return guarded(handler, self.guard_of(method))
+
+    def arrive(self, headers: Pairs) -> None:
+        """Take note of the headers of a guarded call, which may be long before its request."""
+        del headers  # most guards do not care
+
     @abstractmethod
-    def guard_of(self, details: grpc.HandlerCallDetails) -> Guard:
-        """Return the guard of one call; called when its headers arrived."""
+    def guard_of(self, method: str) -> Guard:
+        """Return the guard of every call of one method."""
+
+
+class Layers(grpc.aio.ServerInterceptor):
+    """The layers of one server, outermost first; the only interceptor gRPC knows of."""
+
+    def __init__(self, layers: tuple[Layer, ...]) -> None:
+        self._layers = layers
+        self._made: dict[str, Handler] = {}  # as many as the server has methods
 
     async def intercept_service(
         self,
         continuation: Continuation,
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Guard the handler of one call."""
-        handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith(self.services):
-            return handler
-        return guarded(handler, self.guard_of(handler_call_details))
+        """Return the handler of one call, within all layers."""
+        method = handler_call_details.method
+        made = self._made.get(method)
+        if made is None:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                logger.debug("Call to an unknown method", extra={"event": "call", "method": method})
+                return None
+            made = self._made[method] = self._make(method, handler)
+        headers = tuple(handler_call_details.invocation_metadata or ())
+        _headers.set(headers)
+        for layer in self._layers:
+            layer.begin(method, headers)
+        return made
+
+    def _make(self, method: str, handler: Handler) -> Handler:
+        for layer in reversed(self._layers):
+            handler = layer.around(method, handler)
+        return handler
 
 
 def guarded(handler: Handler, guard: Guard) -> Handler:
@@ -116,9 +174,10 @@ def rewritten(
     )
 
 
-def headers_of(rpc: Rpc) -> tuple[tuple[str, str | bytes], ...]:
+def headers_of(rpc: Rpc) -> Pairs:
     """Return the call's request headers as pairs."""
-    return tuple(rpc.invocation_metadata() or ())
+    known = _headers.get()  # gRPC makes them anew each time it is asked
+    return tuple(rpc.invocation_metadata() or ()) if known is None else known
 
 
 def header(rpc: Rpc, key: str) -> str | None:

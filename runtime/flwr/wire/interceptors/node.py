@@ -3,34 +3,37 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Final
 
-import grpc
-
 from flwr.auth import node_keys
-from flwr.auth.node_binding import ReplayGuard, claimed_nonce, verify_binding
-from flwr.auth.node_keys import NodeIdError, NodeProof, NodeSignatureError, PublicKeyError
+from flwr.auth.node_binding import ReplayGuard, claimed_nonce, is_bound, verify_bound_call
+from flwr.auth.node_keys import (
+    NodeClaim,
+    NodeIdError,
+    NodeProof,
+    NodeSignatureError,
+    PublicKeyError,
+)
 from flwr.auth.policy import Proof, find_proof
 from flwr.core.clock import Clock
 from flwr.core.errors import FlwrError, UnauthenticatedError
 from flwr.core.ids import NodeId
-from flwr.core.node import Node, NodeStatus
 from flwr.wire.interceptors.access_log import add_fact
-from flwr.wire.interceptors.guarding import Guard, Request, Rpc, ServiceGuard, headers_of
+from flwr.wire.interceptors.guarding import Guard, Pairs, Request, Rpc, ServiceGuard, headers_of
 
-FindNode = Callable[[bytes], Awaitable[Node | None]]
-"""Finds a node by its public key in PEM form, as ``auth.node_keys`` writes it."""
-
-Pairs = tuple[tuple[str, str | bytes], ...]
+FindNode = Callable[[bytes], Awaitable[NodeId | None]]
+"""Finds the registered node of a public key, PEM as ``auth.node_keys`` writes it."""
 
 _HASHED_AT_ONCE_BYTES: Final = 65_536  # more is hashed in a thread
-_calling_node: ContextVar[Node] = ContextVar("calling_node")
+_arrived: ContextVar[NodeClaim | FlwrError] = ContextVar("arrived")
+_calling_node: ContextVar[NodeId] = ContextVar("calling_node")
 _calling_key: ContextVar[bytes] = ContextVar("calling_key")
 
 
 def calling_node(_rpc: Rpc | None = None) -> NodeId:
     """Return the id of the node that signed the present call."""
-    return _calling_node.get().node_id
+    return _calling_node.get()
 
 
 def calling_key(_rpc: Rpc | None = None) -> bytes:
@@ -48,60 +51,61 @@ class NodeInterceptor(ServiceGuard):
         self._clock = clock
         self._replays = ReplayGuard()
 
-    def guard_of(self, details: grpc.HandlerCallDetails) -> Guard:
-        """Return the check of one call's signature."""
-        method = details.method
+    def arrive(self, headers: Pairs) -> None:
+        """Judge the age of a signature now: over a slow line the body may outlast the window."""
+        now = self._clock.now()
+        try:
+            if is_bound(headers):
+                claim = node_keys.read_claim(headers, now=now)
+            else:
+                claim = node_keys.verify_call(headers, now=now)
+            self._replays.look(claim, claimed_nonce(headers))
+        except FlwrError as refusal:
+            _arrived.set(refusal)
+        else:
+            _arrived.set(claim)
+
+    def guard_of(self, method: str) -> Guard:
+        """Return the check of a call's signature."""
         needed = find_proof(method)
-        # Judged by its age now: over a slow line the body may take longer than the window lasts.
-        arrived = self._arrive(tuple(details.invocation_metadata or ()))
 
         async def check(request: Request, rpc: Rpc, raw: bytes) -> None:
             headers = headers_of(rpc)
-            proof = _admitted(headers, arrived)
-            nonce = await _verify_binding(headers, proof, method, raw)
+            proof = await _proven(headers, method, raw)
             if needed is Proof.NODE:
                 await self._check_node(request, proof.public_key)
             elif needed is Proof.NODE_KEY_ONLY:
                 _check_same_key(request, proof.public_key)
             else:
                 raise UnauthenticatedError("Authentication failed.")
-            self._replays.check(proof, nonce, now=self._clock.now())
+            self._replays.check(proof, claimed_nonce(headers), now=self._clock.now())
+            _calling_key.set(proof.public_key)
 
         return check
 
-    def _arrive(self, headers: Pairs) -> NodeProof | FlwrError:
-        """Return what the headers prove, or why they are refused."""
-        try:
-            proof = node_keys.verify_call(headers, now=self._clock.now())
-            self._replays.look(proof, claimed_nonce(headers))
-        except FlwrError as refusal:
-            return refusal
-        return proof
-
     async def _check_node(self, request: Request, key: bytes) -> None:
-        node = await self._find_node(key)
-        if node is None or node.status is NodeStatus.UNREGISTERED:
+        node_id = await self._find_node(key)
+        if node_id is None:
             raise NodeIdError("this key belongs to no registered node: register its public key")
-        add_fact("node_id", node.node_id)
-        if _named_node(request) != node.node_id:
+        add_fact("node_id", node_id)
+        if _named_node(request) != node_id:
             raise NodeIdError("the request names another node than the one that signed it")
-        _calling_node.set(node)
+        _calling_node.set(node_id)
 
 
-def _admitted(headers: Pairs, arrived: NodeProof | FlwrError) -> NodeProof:
+async def _proven(headers: Pairs, method: str, raw: bytes) -> NodeProof:
+    """Return what the call proves by one signature: over all of it, or as older nodes sign."""
     claimed = node_keys.claimed_key(headers)
     if claimed is not None:
-        add_fact("fingerprint", node_keys.fingerprint(claimed))
+        add_fact("fingerprint", partial(node_keys.fingerprint, claimed))
+    arrived = _arrived.get()
     if isinstance(arrived, FlwrError):
         raise arrived
-    _calling_key.set(arrived.public_key)
-    return arrived
-
-
-async def _verify_binding(headers: Pairs, proof: NodeProof, method: str, raw: bytes) -> str | None:
+    if isinstance(arrived, NodeProof):
+        return arrived
     if len(raw) <= _HASHED_AT_ONCE_BYTES:
-        return verify_binding(headers, proof, method, raw)
-    return await asyncio.to_thread(verify_binding, headers, proof, method, raw)
+        return verify_bound_call(headers, arrived, method, raw)
+    return await asyncio.to_thread(verify_bound_call, headers, arrived, method, raw)
 
 
 def _named_node(request: Request) -> int:
