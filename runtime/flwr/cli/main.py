@@ -1,51 +1,46 @@
-"""The ``flwr`` command: which commands exist.  What each does is in the file of its name."""
+"""The ``flwr`` command: which commands exist.  What each does is in the file of its name.
+
+Only the command that is asked for is loaded: the others would take as long as many a command does.
+"""
 
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
 from flwr import __version__
-from flwr.cli.app import app as app_group
-from flwr.cli.build import build
-from flwr.cli.config import config
 from flwr.cli.environment import Environment, system_environment
-from flwr.cli.federation import federation
-from flwr.cli.install import install
-from flwr.cli.list import list_runs
-from flwr.cli.local import local
-from flwr.cli.log import log
-from flwr.cli.login import login
-from flwr.cli.new import new
-from flwr.cli.pull import pull
 from flwr.cli.report import INTERRUPTED, failure_document, print_document
-from flwr.cli.run import run
-from flwr.cli.stop import stop
-from flwr.cli.supernode import supernode
 from flwr.shell.exits import ExitCode, heed_sigterm
 
+_VERSION: Final = ("--version", "-V")
 _HELP_NAMES: Final = {"help_option_names": ["-h", "--help"]}
-_COMMANDS: Final[dict[str, Callable[..., None]]] = {
-    "new": new,
-    "run": run,
-    "list": list_runs,
-    "log": log,
-    "stop": stop,
-    "build": build,
-    "install": install,
-    "login": login,
-    "pull": pull,
+_COMMANDS: Final = {  # the name of each, where it is; in the order of the help
+    "new": "new:new",
+    "run": "run:run",
+    "list": "list:list_runs",
+    "log": "log:log",
+    "stop": "stop:stop",
+    "build": "build:build",
+    "install": "install:install",
+    "login": "login:login",
+    "pull": "pull:pull",
+    "ls": "list:list_runs",
 }
 _GROUPS: Final = {
-    "supernode": supernode,
-    "federation": federation,
-    "app": app_group,
-    "config": config,
-    "local": local,
+    "supernode": "supernode:supernode",
+    "federation": "federation:federation",
+    "app": "app:app",
+    "config": "config:config",
+    "local": "local:local",
 }
+_ALL: Final = (*_COMMANDS, *_GROUPS)
+_HIDDEN: Final = frozenset({"ls"})
 IN_LINES: Final = frozenset({"log"})  # commands that print one JSON document a line
 _PIPE_CLOSED: Final = 141  # 128 + SIGPIPE, what shells expect
 # What a wrong command line raises; it lives at different places in typer's releases.
@@ -58,7 +53,8 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _make_app() -> typer.Typer:
+def make_app(names: Iterable[str] = _ALL) -> typer.Typer:
+    """Return the command line with the named commands, and load these."""
     app = typer.Typer(
         no_args_is_help=True,
         context_settings=_HELP_NAMES,
@@ -71,8 +67,7 @@ def _make_app() -> typer.Typer:
         version: Annotated[
             bool,
             typer.Option(
-                "--version",
-                "-V",
+                *_VERSION,
                 callback=_version,
                 is_eager=True,
                 help="Show the version and exit.",
@@ -82,23 +77,39 @@ def _make_app() -> typer.Typer:
         """Run federated apps on a SuperLink and its SuperNodes."""
         del version  # handled by its callback
 
-    for name, command in _COMMANDS.items():
-        app.command(name)(command)
-    app.command("ls", hidden=True)(list_runs)
-    for name, group in _GROUPS.items():
-        app.add_typer(group, name=name)
+    for name in names:
+        if name in _COMMANDS:
+            app.command(name, hidden=name in _HIDDEN)(_load(_COMMANDS[name]))
+        else:
+            app.add_typer(_load(_GROUPS[name]), name=name)
     return app
 
 
-app = _make_app()
+def _load(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(f"flwr.cli.{module}"), attribute)
+
+
+def _asked_for(given: Sequence[str]) -> Iterable[str]:
+    """Return the commands that may be meant: all of them where we have to tell which there are."""
+    first = given[0] if given else ""
+    if first in _VERSION:
+        return ()
+    return (first,) if first in _ALL else _ALL
 
 
 def main(arguments: Sequence[str] | None = None, environment: Environment | None = None) -> None:
-    """Run one command and exit with its code."""
+    """Run one command and exit with its code.
+
+    Args:
+        arguments: of the command; None: this process is the program, and ends with it.
+        environment: None: the real one.
+    """
     heed_sigterm()
     given = list(sys.argv[1:] if arguments is None else arguments)
     surroundings = environment or system_environment()
     try:
+        app = make_app(_asked_for(given))
         code = app(given, prog_name="flwr", standalone_mode=False, obj=surroundings)
         sys.stdout.flush()
     except _CommandLineError as error:
@@ -113,7 +124,17 @@ def main(arguments: Sequence[str] | None = None, environment: Environment | None
         code = _leave_pipe()
     except Exception as bug:  # noqa: BLE001 - the last one to see it: whoever reads JSON is told too
         code = _report_bug(bug, given)
+    if arguments is None:
+        _end(code or 0)
     sys.exit(code or 0)
+
+
+def _end(code: int) -> NoReturn:
+    """End the program now: taking the interpreter apart takes longer than many a command does."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _report_usage(error: Any, given: Sequence[str]) -> int:

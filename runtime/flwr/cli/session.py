@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flwr.cli.environment import Environment
-from flwr.cli.local_superlink import ensure_local
 from flwr.cli.report import Report
 from flwr.control.api import FederationControl
 from flwr.control.connection import DEFAULT_CONFIG, Connection, Target, resolve
@@ -66,6 +65,8 @@ def open_session(
         UnauthenticatedError: the SuperLink wants to know who asks; the hint says how to log in.
     """
     if connection.is_local:
+        from flwr.cli.local_superlink import ensure_local  # noqa: PLC0415 - starts processes
+
         connection = ensure_local(environment, report, connection)
     try:
         with environment.connect(connection) as control:

@@ -1,5 +1,6 @@
 """Tables on the user's terminal: what identifies a thing is never broken over lines."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -10,12 +11,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _WIDTH_IN_PIPES: Final = 240  # columns; rich would cut tables at 80 when nobody looks
+_SAID_OF_TERMINALS: Final = frozenset({"FORCE_COLOR", "TTY_COMPATIBLE"})  # rich heeds them
 _GAP: Final = 2  # character cells between two columns
 _WHOLE: Final = frozenset({"Status", "Elapsed", "Role", "Runtime"})  # besides the first column
 
 
 def wants_colours() -> bool:
     """Tell whether standard output is a terminal that shows colours."""
+    if not sys.stdout.isatty() and not _SAID_OF_TERMINALS & os.environ.keys():
+        return False
     from rich.console import Console  # noqa: PLC0415 - rich only when something is printed
 
     console = Console(file=sys.stdout)

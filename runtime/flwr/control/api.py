@@ -153,13 +153,13 @@ def open_control(
         FlwrError: the root certificates cannot be used.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its lines would break into ours
-    from flwr.auth.certificates import load_client_tls  # noqa: PLC0415 - imports cryptography
-    from flwr.control.credentials import Login  # noqa: PLC0415 - imports YAML
     from flwr.wire.clients import control  # noqa: PLC0415 - imports gRPC
 
-    now = SystemClock().now()
-    trusted = (
-        None if connection.insecure else load_client_tls(connection.root_certificates, now=now)
-    )
-    login = Login(credentials, connection.address) if credentials and trusted else None
+    if connection.insecure:
+        return control.open_control(connection.address, None)
+    from flwr.auth.certificates import load_client_tls  # noqa: PLC0415 - imports cryptography
+    from flwr.control.credentials import Login  # noqa: PLC0415
+
+    trusted = load_client_tls(connection.root_certificates, now=SystemClock().now())
+    login = Login(credentials, connection.address) if credentials else None
     return control.open_control(connection.address, trusted, login)

@@ -4,7 +4,9 @@ import asyncio
 import logging
 import os
 import sys
+from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 
 from flwr.core.clock import SystemClock
 from flwr.core.lease import AppKind
@@ -17,12 +19,15 @@ from flwr.runner.config import (
     settings_of,
     superexec_command,
 )
+from flwr.runner.launch_token import NotLaunchedError, launch_token
 from flwr.shell.confinement import forbid_inspection
 from flwr.shell.exits import ExitCode, run_program
 from flwr.shell.logs import configure
 from flwr.shell.settings import show_settings
 
 log = logging.getLogger(__name__)
+
+_STDIN: Final = 0
 
 
 def run_command(kind: AppKind) -> int:
@@ -37,7 +42,7 @@ def _run(kind: AppKind) -> int:
         sys.stdout.write(show_settings(settings_of(kind), values) + "\n")
         return ExitCode.DONE
     configure(program=program_of(kind), level=config.log_level)
-    if not config.token:
+    if not config.token and not config.awaits_token:
         log.info("No launch token given, serving as a SuperExec", extra={"event": "superexec"})
         command = list(superexec_command(config, values))
         os.execv(command[0], command)  # noqa: S606  # no shell, an argument list of ours
@@ -52,6 +57,12 @@ async def _serve(config: RunnerConfig) -> int:
         # Imported while the app's interpreter starts: loading gRPC takes about as long.
         from flwr.runner.session import run_launch  # noqa: PLC0415
 
+        if config.awaits_token:
+            token = await launch_token(app, _STDIN)
+            config = replace(config, token=token)
         return await run_launch(config, app, SystemClock())
+    except NotLaunchedError as none:
+        log.info("There is no launch", extra={"event": "not-launched", "cause": str(none)})
+        return ExitCode.WRONG_STATE
     finally:
         await app.child.stop(timedelta(0))

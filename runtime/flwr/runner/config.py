@@ -29,7 +29,8 @@ class RunnerConfig:
 
     kind: AppKind
     address: str
-    token: str = ""  # empty: behave as a SuperExec
+    token: str = ""
+    awaits_token: bool = False  # on standard input; with neither: behave as a SuperExec
     root_certificates: Path | None  # None: clear text
     parent_pid: int | None = None
     allow_dependency_installation: bool = False
@@ -61,7 +62,7 @@ def settings_of(kind: AppKind) -> tuple[Setting, ...]:
         ),
         Setting(
             flag="--token-stdin",
-            help="read the launch token from standard input",
+            help="read the launch token from standard input, however late it comes",
             is_switch=True,
             default=False,
         ),
@@ -107,11 +108,14 @@ def load_config(
     values = load_settings(
         program_of(kind), settings_of(kind), argv, description=description, env=env
     )
+    if values["token"] and values["token_stdin"]:
+        raise ConfigError("both --token and --token-stdin are given", hint="keep one of them")
     withheld = values["withhold_from_app"]
     config = RunnerConfig(
         kind=kind,
         address=values[f"{kind}io_api_address"],
-        token=_token(values),
+        token=values["token"] or "",
+        awaits_token=values["token_stdin"],
         root_certificates=require_transport(
             values["root_certificates"], insecure=values["insecure"]
         ),
@@ -137,14 +141,3 @@ def superexec_command(config: RunnerConfig, values: Mapping[str, Any]) -> Sequen
     if config.allow_dependency_installation:
         argv += ["--allow-runtime-dependency-installation"]
     return argv
-
-
-def _token(values: Mapping[str, Any]) -> str:
-    if not values["token_stdin"] or values["check_config"]:
-        return values["token"] or ""
-    if values["token"]:
-        raise ConfigError("both --token and --token-stdin are given", hint="keep one of them")
-    token = sys.stdin.readline().strip()
-    if not token:
-        raise ConfigError("standard input holds no launch token", hint="write it there, one line")
-    return token

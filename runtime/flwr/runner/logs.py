@@ -9,6 +9,7 @@ import codecs
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -56,8 +57,7 @@ class LogShipper:
     async def run(self) -> None:
         """Send until closed and empty."""
         while await self._something_waits():
-            if not self._closed:
-                await asyncio.sleep(LOG_FLUSH.total_seconds())
+            await self._until_batched()
             await self._send_all()
 
     async def make_room(self) -> None:
@@ -93,6 +93,12 @@ class LogShipper:
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._buffer) or self._closed)
         return bool(self._buffer)
+
+    async def _until_batched(self) -> None:
+        """Let the batch grow for a while; what will not grow any more is sent at once."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOG_FLUSH.total_seconds()), self._changed:
+                await self._changed.wait_for(lambda: self._closed)
 
     async def _send_all(self) -> None:
         async with self._sending:  # batches must not overtake each other

@@ -7,14 +7,12 @@ they ended.  It never calls the app, and never decides what it is asked.
 """
 
 import argparse
-import atexit
 import gc
 import os
 import select
 import signal
 import socket
 import sys
-import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from flwr.core.errors import FlwrError
-from flwr.runner.child import end_politely_on_sigterm, prepare, report_on, share_output
+from flwr.runner.child import end, end_politely_on_sigterm, prepare, report_on, share_output
 from flwr.runner.outcome import RunEndedError
 from flwr.runner.template_frames import TemplateFrame, Verb, receive_frame, send_frame
 from flwr.shell.confinement import confine_app
@@ -243,7 +241,7 @@ def _fork() -> int:
 
 
 def _work(forked: _Forked) -> None:
-    """Answer one message and end, as the end of an interpreter does but for tearing it down."""
+    """Answer one message and end."""
     code = _BUG
     try:
         confine_app(None)  # apart from its siblings too, which may be of other runs
@@ -253,15 +251,12 @@ def _work(forked: _Forked) -> None:
         os.set_inheritable(forked.pipe, False)
         pipe = socket.socket(fileno=forked.pipe)
         code = report_on(lambda caller: run_imported(caller, forked.loaded.app), pipe)
-        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # joins its threads
-        atexit._run_exitfuncs()  # noqa: SLF001
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else _BUG
     except BaseException:  # noqa: BLE001  # nobody is above us
         sys.excepthook(*sys.exc_info())
     finally:
-        _flush()
-        os._exit(code)
+        end(code)
 
 
 def _flush() -> None:

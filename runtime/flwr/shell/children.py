@@ -56,7 +56,7 @@ class Child:
         argv: Sequence[str],
         *,
         env: Mapping[str, str] | None = None,
-        stdin: bytes | None = None,
+        is_told: bool = False,
         capture: bool = False,
         pass_fds: Sequence[int] = (),
     ) -> "Child":
@@ -65,7 +65,7 @@ class Child:
         Args:
             argv: program and arguments; never a secret.
             env: the whole environment, None for our own.
-            stdin: bytes written to its standard input, which is then closed; None gives no input.
+            is_told: its standard input waits for ``tell``; else it has none.
             capture: make ``stdout`` and ``stderr`` readable here instead of inheriting ours.
             pass_fds: descriptors the child inherits.
         """
@@ -75,22 +75,25 @@ class Child:
             process = await asyncio.create_subprocess_exec(
                 *argv,
                 env=dict(env) if env is not None else None,
-                stdin=pipe if stdin is not None else asyncio.subprocess.DEVNULL,
+                stdin=pipe if is_told else asyncio.subprocess.DEVNULL,
                 stdout=pipe if capture else None,
                 stderr=pipe if capture else None,
                 pass_fds=tuple(pass_fds),
                 start_new_session=True,
             )
             own_children.add(process)
-        if stdin is not None and process.stdin is not None:
-            process.stdin.write(stdin)
-            process.stdin.close()
         return cls(process, oom_before)
 
     @property
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
+
+    def tell(self, words: bytes) -> None:
+        """Write its whole standard input; one that has ended does not hear it, see ``wait``."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(words)
+        self._process.stdin.close()
 
     @property
     def stdout(self) -> asyncio.StreamReader | None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
@@ -19,6 +19,7 @@ from flwr.core.run import RunType
 from flwr.runner.config import RunnerConfig
 from flwr.runner.in_executor import InExecutorRunners
 from flwr.shell.children import Child
+from flwr.superexec.stand_by import StandBy
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +88,25 @@ def _log_start(launch: Launch, pid: int) -> None:
 
 
 class ProcessLauncher:
-    """Starts ServerApps: each runner is a process in its own session, and outlives us."""
+    """Starts ServerApps: each runner is a process in its own session, and outlives us.
 
-    def __init__(self, config: RunnerConfig) -> None:
+    Args:
+        config: of each runner, but for its token.
+        keeps_stand_by: start a runner before there is a launch for it.
+    """
+
+    def __init__(self, config: RunnerConfig, *, keeps_stand_by: bool = False) -> None:
         self._config = config
+        self._stand_by = StandBy(self._start_runner) if keeps_stand_by else None
+
+    async def __aenter__(self) -> Self:
+        if self._stand_by is not None:
+            self._stand_by.prepare()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._stand_by is not None:
+            await self._stand_by.close()
 
     def command(self) -> Sequence[str]:
         """Return the argument list of the runner; it names no secret."""
@@ -108,7 +124,15 @@ class ProcessLauncher:
         return argv
 
     async def start(self, launch: Launch) -> AppProcess:
-        """Start one runner and write its token to its standard input."""
-        child = await Child.start(self.command(), stdin=f"{launch.token}\n".encode("ascii"))
+        """Start one runner, or take the one that stands by, and tell it its token."""
+        child = None if self._stand_by is None else await self._stand_by.take()
+        if child is None:
+            child = await self._start_runner()
+        child.tell(f"{launch.token}\n".encode("ascii"))
         _log_start(launch, child.pid)
+        if self._stand_by is not None:
+            self._stand_by.prepare(after=child)
         return child
+
+    async def _start_runner(self) -> Child:
+        return await Child.start(self.command(), is_told=True)

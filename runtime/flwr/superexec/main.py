@@ -107,7 +107,8 @@ async def _launcher(
         withheld=_withheld(config),
     )
     if config.kind is AppKind.SERVERAPP:
-        yield ProcessLauncher(runner)
+        async with ProcessLauncher(runner, keeps_stand_by=config.starts_warm) as launcher:
+            yield launcher
         return
     if config.allow_dependency_installation:
         log.warning(NO_INSTALLATION)

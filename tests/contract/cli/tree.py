@@ -5,12 +5,12 @@ from typing import Any
 
 import typer
 
-from flwr.cli.main import app
+from flwr.cli.main import make_app
 
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Yield every command a user is shown, with its words, in the order of the help."""
-    root: Any = typer.main.get_command(app) if group is None else group
+    root: Any = typer.main.get_command(make_app()) if group is None else group
     for name, command in root.commands.items():
         if command.hidden:
             continue
@@ -22,7 +22,7 @@ def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[st
 
 def groups(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[str]:
     """Yield the words of every command that only has commands below it."""
-    root: Any = typer.main.get_command(app) if group is None else group
+    root: Any = typer.main.get_command(make_app()) if group is None else group
     for name, command in root.commands.items():
         if hasattr(command, "commands"):
             yield " ".join((*path, name))

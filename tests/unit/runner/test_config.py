@@ -1,5 +1,3 @@
-import io
-
 import pytest
 
 from flwr.core.lease import AppKind
@@ -27,10 +25,9 @@ def test_upstreams_superexec_can_start_our_runner() -> None:
 
 
 @pytest.mark.row("F21")
-def test_the_token_arrives_over_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("abc\n"))
+def test_a_token_on_standard_input_is_not_waited_for_while_settings_are_read() -> None:
     config, _ = load_config(AppKind.CLIENTAPP, ["--insecure", "--token-stdin"], env={})
-    assert config.token == "abc"
+    assert (config.token, config.awaits_token) == ("", True)
 
 
 @pytest.mark.parametrize(
@@ -39,13 +36,9 @@ def test_the_token_arrives_over_standard_input(monkeypatch: pytest.MonkeyPatch) 
         ([], "neither secured nor declared insecure"),
         (["--insecure", "--root-certificates", "x"], "both"),
         (["--insecure", "--token-stdin", "--token", "x"], "both"),
-        (["--insecure", "--token-stdin"], "no launch token"),
     ],
 )
-def test_contradictions_are_refused(
-    argv: list[str], why: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+def test_contradictions_are_refused(argv: list[str], why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         load_config(AppKind.CLIENTAPP, argv, env={})
 

@@ -39,6 +39,23 @@ def test_output_arrives_in_order_and_whole_when_closed_at_once() -> None:
     assert len(server.received) < 10  # batched
 
 
+def test_what_is_queued_at_the_end_does_not_wait_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flwr.runner.logs.LOG_FLUSH", timedelta(hours=1))
+
+    async def scenario() -> list[str]:
+        server = Server()
+        shipper = LogShipper(server)
+        running = asyncio.create_task(shipper.run())
+        await shipper.write("last words")
+        await asyncio.sleep(0)  # the batch is open
+        await shipper.close()
+        async with asyncio.timeout(5):
+            await running
+        return server.received
+
+    assert asyncio.run(scenario()) == ["last words"]
+
+
 @pytest.mark.row("F36")
 def test_a_flood_is_cut_with_a_note() -> None:
     server = Server()

@@ -55,6 +55,31 @@ def test_a_serverapp_exchanges_messages_and_completes_its_run(tmp_path: Path) ->
     assert len(superlink.uploads) == len(set(superlink.uploads))  # shared content is sent once
 
 
+LEAVES_OPEN = """
+import atexit, os, threading, time
+log = open(os.environ["FLWR_HOME"] + "/rounds.csv", "w")
+atexit.register(print, "at exit")
+def late():
+    time.sleep(0.2)
+    log.write("from a thread\\n")
+
+@server.main()
+def main(grid, context):
+    log.write("round 1\\n")
+    threading.Thread(target=late).start()
+"""
+
+
+def test_what_an_app_never_closed_is_kept_all_the_same(tmp_path: Path) -> None:
+    superlink = SuperLink(build_app(tmp_path / "app", LEAVES_OPEN))
+
+    end = launch(superlink, tmp_path)
+
+    assert (end.exit_code, superlink.outcome()) == (0, (RunStatus.COMPLETED, "")), end.stderr
+    assert (tmp_path / "rounds.csv").read_text() == "round 1\nfrom a thread\n"
+    assert "at exit\n" in superlink.logs
+
+
 @pytest.mark.row("F1")
 @pytest.mark.parametrize(
     ("body", "details", "in_log"),

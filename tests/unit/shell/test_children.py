@@ -52,7 +52,8 @@ def _is_alive(pid: int) -> bool:
 def test_secrets_travel_over_stdin() -> None:
     async def scenario() -> bytes:
         code = "import sys; print(sys.stdin.read()[::-1])"
-        child = await Child.start([sys.executable, "-c", code], stdin=b"token", capture=True)
+        child = await Child.start([sys.executable, "-c", code], is_told=True, capture=True)
+        child.tell(b"token")
         assert child.stdout is not None
         out = await child.stdout.read()
         await child.wait()
