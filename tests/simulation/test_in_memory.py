@@ -109,7 +109,9 @@ def test_a_clientapp_that_fails_costs_its_message_alone(
 
 
 @pytest.mark.row("S75")
-def test_a_worker_killed_from_outside_is_replaced_and_its_message_tried_again(tmp_path: Path) -> None:
+def test_a_worker_killed_from_outside_is_replaced_and_its_message_tried_again(
+    tmp_path: Path,
+) -> None:
     nodes = {"nodes": 4, "num-rounds": 1, "pause": 2.0, "evaluate": False}
     with simulating(tmp_path, TINY, 4, *TWO_WORKERS, *config(nodes)) as program:
         eventually(lambda: "Sampled 4 nodes" in program.output, timeout=30)

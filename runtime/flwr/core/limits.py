@@ -49,6 +49,7 @@ NODE_HEARTBEAT_DEADLINE: Final = timedelta(seconds=5)
 # slow machines (§19 no. 17).
 LEASE_BEFORE_HEARTBEAT: Final = timedelta(seconds=60)
 LEASE_AFTER_HEARTBEAT: Final = timedelta(seconds=60)
+NODE_REAPS_EVERY: Final = timedelta(seconds=50)  # at least; sooner than a new lease can lapse
 APP_HEARTBEAT: Final = timedelta(seconds=3)  # our own runners
 APP_FIRST_HEARTBEAT: Final = timedelta(
     milliseconds=500

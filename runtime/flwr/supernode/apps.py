@@ -24,6 +24,7 @@ from flwr.wire.object_format import check_object
 
 logger = logging.getLogger(__name__)
 
+_NOTHING: Final[Mapping[ObjectId, bytes]] = {}
 _REMEMBERED: Final = 4096  # running times of messages whose reply has not left yet
 _CONFIGS_KEPT: Final = 32  # parsed default configurations, by FAB
 
@@ -96,7 +97,21 @@ class AppSessions:
         node_config: Mapping[str, ConfigValue],
         stopwatches: Stopwatches,
         read_defaults: Callable[[bytes], Config],
+        replied: Callable[[Delivery], None],
     ) -> None:
+        """Build.
+
+        Args:
+            store: the node's own state.
+            clock: time.
+            identity: who we are.
+            node_config: of this site, for every app.
+            stopwatches: measure how long apps have their messages.
+            read_defaults: returns the configuration in a bundle.
+            replied: told of each small reply that is stored, with its contents; the outbox is rung
+                for others.
+        """
+        self._replied = replied
         self._store, self._clock, self._identity = store, clock, identity
         self._node_config, self._stopwatches = node_config, stopwatches
         self._read_defaults = read_defaults
@@ -149,9 +164,19 @@ class AppSessions:
             return FetchedObject(is_known=True, content=tx.objects.get(object_id))
 
     def accept_reply(
-        self, lease: Lease, reply: Envelope, tree: ObjectTree
+        self,
+        lease: Lease,
+        reply: Envelope,
+        tree: ObjectTree,
+        contents: Mapping[ObjectId, bytes] = _NOTHING,
     ) -> tuple[MessageId, list[ObjectId]]:
         """Store the reply to the lease's instruction; the same reply again changes nothing.
+
+        Args:
+            lease: of the caller.
+            reply: the envelope.
+            tree: its objects.
+            contents: those of a small reply.
 
         Returns:
             The reply's id and the objects whose content is still wanted.
@@ -170,7 +195,7 @@ class AppSessions:
             check_reply(reply, asked, expires_at=instruction.expires_at.timestamp())
             if str(tree.object_id) != reply.message_id:
                 raise InvalidError("message refused: the object tree belongs to another message")
-            missing = tx.objects.preregister(lease.run_id, reply.message_id, tree)
+            missing = tx.objects.preregister(lease.run_id, reply.message_id, tree, contents)
             if tx.messages.add_reply(reply, tree, now=now):
                 tx.events.append(
                     at=now,
@@ -182,9 +207,12 @@ class AppSessions:
                 )
             else:
                 _require_same(tx, asked.message_id, reply)
-            if not missing:
+            delivery = Delivery(reply, tree, contents)
+            if not missing and not delivery.is_whole:
                 tx.notify("outbox")
         self._stopwatches.stop(asked.message_id)
+        if delivery.is_whole:
+            self._replied(delivery)
         return reply.message_id, missing
 
     def put_object(self, lease: Lease, object_id: ObjectId, content: bytes) -> bool:

@@ -58,6 +58,7 @@ from flwr.supernode.membership import Membership
 from flwr.supernode.outbox import Outbox
 from flwr.supernode.port import make_clientappio
 from flwr.supernode.runs import RunBook
+from flwr.supernode.sent import SentReplies
 from flwr.supernode.state import own_key, state_directory
 from flwr.supernode.upkeep import EndedRuns, Reaper, launch_apps
 from flwr.wire.channel import client_address, open_aio_channel
@@ -184,7 +185,8 @@ async def _build(
     runs = RunBook(store, clock, identity)
     session = _session(config, _key(config, state_dir), identity, runs, store, clock, cleanup)
     leases = AppLeases(store, clock, identity, max_apps=config.max_apps)
-    stopwatches = Stopwatches(clock)
+    stopwatches, sent = Stopwatches(clock), SentReplies(store, clock)
+    outbox = Outbox(store, clock, session, runs, stopwatches, wakeups, sent)
     apps = AppSessions(
         store,
         clock,
@@ -192,11 +194,12 @@ async def _build(
         node_config=config.node_config,
         stopwatches=stopwatches,
         read_defaults=_read_defaults,
+        replied=outbox.offer,
     )
     trust = _Trust(
         load_trusted_entities(config.trusted_entities) if config.trusted_entities else None
     )
-    intake = Intake(store, clock, identity, session, runs, is_trusted=trust.objection)
+    intake = Intake(store, clock, identity, session, runs, sent, is_trusted=trust.objection)
     security = await in_thread(appio_security, config.appio, state_dir / "run", wall)
     await until_resolvable([config.appio.address])
     share = session.fleet.push_logs if config.shares_app_logs else None
@@ -218,7 +221,7 @@ async def _build(
         leases=leases,
         runs=runs,
         inbox=Inbox(session, runs, intake, clock),
-        outbox=Outbox(store, clock, session, runs, stopwatches, wakeups),
+        outbox=outbox,
         wakeups=wakeups,
         clock=clock,
         server=server,

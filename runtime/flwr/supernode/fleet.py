@@ -31,7 +31,7 @@ from flwr.core.limits import (
     RETRY_CAP,
     RETRY_FIRST,
 )
-from flwr.core.message import Envelope, ObjectTree
+from flwr.core.message import Delivery
 from flwr.core.run import Run
 from flwr.shell.in_thread import in_thread
 from flwr.supernode.identity import NodeIdentity
@@ -82,14 +82,14 @@ class FleetCalls(Protocol):
         """Give the registration back."""
         ...
 
-    async def pull_messages(self, active_runs: Sequence[RunId] = ()) -> Pulled:
-        """Wait for instructions as long as the server holds the call."""
+    async def pull_messages(
+        self, active_runs: Sequence[RunId] = (), received: Sequence[MessageId] = ()
+    ) -> Pulled:
+        """Wait for instructions as long as the server holds the call; say what came whole."""
         ...
 
-    async def push_reply(
-        self, envelope: Envelope, tree: ObjectTree, runtime_s: float
-    ) -> Sequence[ObjectId]:
-        """Announce a reply; the answer names the objects whose content is wanted."""
+    async def push_reply(self, reply: Delivery, runtime_s: float) -> Sequence[ObjectId]:
+        """Announce a reply, with its contents if small; the answer names the objects wanted."""
         ...
 
     async def push_object(self, run_id: RunId, object_id: ObjectId, content: bytes) -> bool:

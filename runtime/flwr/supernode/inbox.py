@@ -1,7 +1,9 @@
-"""Instructions in: pulled for ever, each taken in by a task of its own, then confirmed.
+"""Instructions in: pulled for ever, each made durable, then confirmed.
 
-The SuperLink hands an instruction out again until it was confirmed, so nothing is confirmed before
-it can be executed after a power cut, and taking one in twice changes nothing.
+What came whole is stored at once and confirmed with the pull that follows.  What is larger, or of
+a new run, is taken in by a task of its own and confirmed by a call.  The SuperLink hands an
+instruction out again until it was confirmed, so nothing is confirmed before it can be executed
+after a power cut, and taking one in twice changes nothing.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ from flwr.core.clock import Clock
 from flwr.core.errors import FlwrError, UnavailableError
 from flwr.core.ids import MessageId, RunId
 from flwr.core.limits import POLL_FALLBACK
-from flwr.core.message import Delivery, ErrorCode
+from flwr.core.message import Delivery, Envelope, ErrorCode
 from flwr.shell.in_thread import in_thread
 from flwr.supernode.fleet import FATAL, FleetSession
 from flwr.supernode.intake import Intake, IntakeRefusedError
@@ -35,6 +37,7 @@ class Inbox:
         self._session, self._runs, self._intake, self._clock = session, runs, intake, clock
         self._slots = asyncio.Semaphore(INTAKES_AT_ONCE)
         self._taking_in: set[MessageId] = set()
+        self._unconfirmed: list[Envelope] = []  # to be confirmed with the next pull
         self._told_at: float | None = None  # monotonic
 
     def was_told_within(self, period: timedelta) -> bool:
@@ -66,12 +69,16 @@ class Inbox:
 
     async def _pull(self, tasks: asyncio.TaskGroup) -> bool:
         """Ask once; True when something came."""
+        received, self._unconfirmed = self._unconfirmed, []
         try:
-            active = await in_thread(self._runs.live)
-            pulled = await self._session.attempt(self._session.fleet.pull_messages, active)
+            pulled = await self._session.attempt(
+                self._session.fleet.pull_messages,
+                self._runs.live(),
+                [envelope.message_id for envelope in received],
+            )
         except FATAL:
             raise
-        except FlwrError as error:
+        except FlwrError as error:  # what we received is handed out again, and confirmed then
             logger.warning(
                 "Cannot pull instructions now",
                 extra={"event": "pull-failed", "cause": error.message},
@@ -82,9 +89,30 @@ class Inbox:
         has_ended = await self._end(
             pulled.ended_runs or (), "the SuperLink said that the run has ended"
         )
+        stored = await self._store_at_hand(pulled.deliveries)
         for delivery in pulled.deliveries:
-            await self._begin(tasks, delivery)
+            if delivery.envelope not in stored:
+                await self._begin(tasks, delivery)
         return bool(pulled.deliveries) or has_ended
+
+    async def _store_at_hand(self, deliveries: Sequence[Delivery]) -> Sequence[Envelope]:
+        """Take in what came whole; return the envelopes of what was."""
+        at_hand = [d for d in deliveries if self._intake.is_at_hand(d)]
+        if not at_hand:
+            return ()
+        try:
+            await in_thread(self._intake.store_at_hand, at_hand)
+        except Exception as error:  # noqa: BLE001 - the long way meets the cause again, and acts
+            logger.debug("Taking the long way", extra={"event": "intake", "cause": str(error)})
+            return ()
+        stored = [delivery.envelope for delivery in at_hand]
+        self._unconfirmed += stored
+        for envelope in stored:
+            logger.info(
+                "Took in an instruction",
+                extra={"event": "instruction-received", **_facts(envelope)},
+            )
+        return stored
 
     async def _end(self, run_ids: Sequence[RunId], why: str) -> bool:
         """End runs; False when there were none, or they could not be ended now."""
@@ -101,6 +129,8 @@ class Inbox:
         return True
 
     async def _until_a_slot_is_free(self) -> None:
+        if self._slots.locked():  # the next pull may be far away
+            await self._confirm_received()
         await self._slots.acquire()
         self._slots.release()
 
@@ -114,11 +144,7 @@ class Inbox:
 
     async def _take_in(self, delivery: Delivery) -> None:
         envelope = delivery.envelope
-        facts: Mapping[str, object] = {
-            "run_id": envelope.run_id,
-            "node_id": envelope.dst_node_id,
-            "message_id": envelope.message_id,
-        }
+        facts = _facts(envelope)
         try:
             while True:
                 if await self._received(delivery, facts):
@@ -177,5 +203,28 @@ class Inbox:
             why = f"the node could not take the instruction in: {error.message}"
             failure = IntakeRefusedError(ErrorCode.MESSAGE_UNAVAILABLE, why)
             await in_thread(self._intake.refuse, delivery, failure)
+        await self._confirm(envelope)
+
+    async def _confirm_received(self) -> None:
+        received, self._unconfirmed = self._unconfirmed, []
+        for envelope in received:
+            try:
+                await self._confirm(envelope)
+            except FATAL:
+                raise
+            except FlwrError as error:  # it is handed out again, unless its run is over
+                logger.debug(
+                    "Not confirmed", extra={"event": "unconfirmed", "cause": error.message}
+                )
+
+    async def _confirm(self, envelope: Envelope) -> None:
         confirm = self._session.fleet.confirm
         await self._session.attempt(confirm, envelope.run_id, envelope.message_id)
+
+
+def _facts(envelope: Envelope) -> dict[str, object]:
+    return {
+        "run_id": envelope.run_id,
+        "node_id": envelope.dst_node_id,
+        "message_id": envelope.message_id,
+    }

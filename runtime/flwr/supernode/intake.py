@@ -1,14 +1,15 @@
 """Taking in one instruction: its run and bundle, its objects, and the row that makes it executable.
 
-A small instruction costs one transaction.  A large one is written in batches, so that a node that
-dies half-way goes on where it was.  ``Inbox`` decides when, this module decides what.
+A small instruction of a known run brings all of itself along and costs one transaction.  A large
+one is written in batches, so that a node that dies half-way goes on where it was.  ``Inbox``
+decides when, this module decides what.
 """
 
 import asyncio
 import hashlib
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -16,8 +17,8 @@ from typing import Final
 from flwr.core.clock import Clock
 from flwr.core.errors import InvalidError, TooLargeError
 from flwr.core.ids import FabHash, ObjectId, RunId
-from flwr.core.limits import TRANSFERS_IN_PARALLEL
-from flwr.core.message import Delivery, Envelope, ErrorCode, check_tree
+from flwr.core.limits import ENCLOSED_MESSAGE_BYTES, NODE_REAPS_EVERY, TRANSFERS_IN_PARALLEL
+from flwr.core.message import Delivery, Envelope, ErrorCode
 from flwr.core.run import Run, RunNotRunningError, RunStatus
 from flwr.fab.verify import verify_fab
 from flwr.shell.in_thread import in_thread
@@ -29,6 +30,7 @@ from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.parallel import all_of
 from flwr.supernode.replies import ACTOR, answer_with_error
 from flwr.supernode.runs import RunBook
+from flwr.supernode.sent import SentReplies
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Intake:
         identity: NodeIdentity,
         session: FleetSession,
         runs: RunBook,
+        sent: SentReplies,
         *,
         is_trusted: Callable[[Fab], str | None],
     ) -> None:
@@ -70,10 +73,12 @@ class Intake:
             identity: who we are.
             session: the connection to the SuperLink.
             runs: the runs known here.
+            sent: replies to forget on the way.
             is_trusted: says why a bundle is not trusted, None when it is.
         """
         self._store, self._clock, self._identity = store, clock, identity
-        self._session, self._runs, self._is_trusted = session, runs, is_trusted
+        self._session, self._runs, self._sent = session, runs, sent
+        self._is_trusted = is_trusted
         # Per run: a call for an object that is not there yet is held, and so are its run's others.
         self._transfers: defaultdict[RunId, asyncio.Semaphore] = defaultdict(
             partial(asyncio.Semaphore, TRANSFERS_IN_PARALLEL)
@@ -92,6 +97,34 @@ class Intake:
                 if not found.ready
             ]
 
+    def is_at_hand(self, delivery: Delivery) -> bool:
+        """Tell whether an instruction can be taken in as it is: whole, small, of a cleared run."""
+        return (
+            delivery.envelope.run_id in self._cleared
+            and delivery.is_whole
+            and sum(map(len, delivery.contents.values())) <= ENCLOSED_MESSAGE_BYTES
+        )
+
+    def store_at_hand(self, deliveries: Sequence[Delivery]) -> None:
+        """Make instructions executable that are at hand, all of them or none.
+
+        Raises:
+            AlreadyExistsError: one of them came before.
+            FlwrError: one of them cannot be taken in this way.
+        """
+        now = self._clock.now()
+        with self._sent.transaction() as tx:
+            for delivery in deliveries:
+                envelope, tree = delivery.envelope, delivery.tree
+                self._require_live(envelope.run_id)
+                tx.messages.add_instruction(
+                    envelope, tree, now=now, expires_at=_expiry(envelope, now)
+                )
+                tx.objects.preregister(
+                    envelope.run_id, envelope.message_id, tree, delivery.contents
+                )
+                self._note_executable(tx, envelope, now)
+
     async def store(self, delivery: Delivery) -> None:
         """Make one instruction executable; one that already is stays as it is.
 
@@ -99,7 +132,6 @@ class Intake:
             IntakeRefusedError: it can never be executed here.
             FlwrError: as the SuperLink's answers, such as that the run is not running.
         """
-        check_tree(delivery.tree)
         await self._clear_run(delivery.envelope.run_id)
         arrived_at = self._clock.now()
         wanted = await in_thread(self._missing, delivery)
@@ -129,7 +161,7 @@ class Intake:
     async def _clear_run(self, run_id: RunId) -> None:
         """Know the run and hold its verified bundle: fetched once, verified once per process."""
         async with self._clearing[run_id]:
-            run = await in_thread(self._runs.find_live, run_id)
+            run = self._runs.find_live(run_id)
             if run is not None and run_id in self._cleared:
                 return
             if run is None:
@@ -175,14 +207,17 @@ class Intake:
     async def _fetch(
         self, delivery: Delivery, wanted: list[ObjectId], arrived_at: datetime
     ) -> list[ObjectId]:
-        """Pull and store ``wanted``; return what turned out to be missing still."""
+        """Store ``wanted``, pulled unless it came along; return what is missing still."""
         pending, batch = deque(wanted), _Batch()
         until = _expiry(delivery.envelope, arrived_at)
 
         async def pull_some() -> None:
             while pending:
                 object_id = pending.popleft()
-                batch.add(object_id, await self._pull(delivery.envelope.run_id, object_id, until))
+                content = delivery.contents.get(object_id)
+                if content is None:
+                    content = await self._pull(delivery.envelope.run_id, object_id, until)
+                batch.add(object_id, content)
                 if batch.size > BATCH_BYTES:
                     await in_thread(self._write, delivery, batch.take(), arrived_at)
 
@@ -195,26 +230,33 @@ class Intake:
         """Store objects, and the instruction with the first; the last make it executable."""
         envelope = delivery.envelope
         with self._store.transaction() as tx:
-            run = tx.runs.find(envelope.run_id)
-            if run is None or run.is_final:
-                raise RunNotRunningError(RunStatus.COMPLETED)
+            self._require_live(envelope.run_id)
             self._enrol(tx, delivery, arrived_at)
             for object_id, content in contents.items():
                 tx.objects.put(object_id, content)
             missing = tx.objects.missing(envelope.message_id)
             if not missing:
                 tx.messages.set_ready(envelope.message_id)
-                tx.events.append(
-                    at=self._clock.now(),
-                    kind="instruction-received",
-                    actor=ACTOR,
-                    run_id=envelope.run_id,
-                    node_id=envelope.dst_node_id,
-                    message_id=envelope.message_id,
-                )
-                tx.notify("apps")
-                tx.notify("reaper")
+                self._note_executable(tx, envelope, arrived_at)
         return missing
+
+    def _require_live(self, run_id: RunId) -> None:
+        if self._runs.find_live(run_id) is None:
+            raise RunNotRunningError(RunStatus.COMPLETED)
+
+    def _note_executable(self, tx: Tx, envelope: Envelope, arrived_at: datetime) -> None:
+        now = self._clock.now()
+        tx.events.append(
+            at=now,
+            kind="instruction-received",
+            actor=ACTOR,
+            run_id=envelope.run_id,
+            node_id=envelope.dst_node_id,
+            message_id=envelope.message_id,
+        )
+        tx.notify("apps")
+        if _expiry(envelope, arrived_at) - now < NODE_REAPS_EVERY:  # else it is noticed in time
+            tx.notify("reaper")
 
     @staticmethod
     def _enrol(tx: Tx, delivery: Delivery, arrived_at: datetime) -> None:

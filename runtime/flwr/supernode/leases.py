@@ -94,7 +94,6 @@ class AppLeases:
             tx.events.append(
                 at=now, kind="lease-granted", actor=ACTOR, run_id=run_id, message_id=taken[0]
             )
-            tx.notify("reaper")
         logger.info(
             "Granted a launch",
             extra={"event": "lease-granted", "run_id": run_id, "message_id": taken[0]},

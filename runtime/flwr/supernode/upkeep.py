@@ -8,7 +8,7 @@ from typing import Final
 from flwr.core.clock import Clock
 from flwr.core.errors import FlwrError
 from flwr.core.ids import RunId
-from flwr.core.limits import LONG_POLL
+from flwr.core.limits import LONG_POLL, NODE_REAPS_EVERY
 from flwr.shell.in_thread import in_thread
 from flwr.shell.superexec import SuperExecKeeper
 from flwr.shell.wakeups import Wakeups
@@ -27,7 +27,10 @@ _LATE: Final = timedelta(seconds=5)  # waking later than that, it was this node 
 
 
 class Reaper:
-    """Ends what has run out of time, at that time."""
+    """Ends what has run out of time, at that time.
+
+    It looks at least every NODE_REAPS_EVERY, so only deadlines that are nearer ring its bell.
+    """
 
     def __init__(self, leases: AppLeases, wakeups: Wakeups, clock: Clock) -> None:
         self._leases, self._wakeups, self._clock = leases, wakeups, clock
@@ -40,20 +43,20 @@ class Reaper:
                 if was_away:
                     # The machine slept, or nothing could be written: no app is to blame for it.
                     await in_thread(self._leases.renew_all)
-                pause, was_away = await self.reap_once(), False
+                pause, was_away = min(await self.reap_once(), NODE_REAPS_EVERY), False
             except Exception:
                 # Whatever it is (a full disk, a bug), deadlines must be kept again.
                 logger.exception("Cannot keep deadlines now", extra={"event": "reap-failed"})
                 pause, was_away = _STORAGE_PAUSE, True
-            planned = None if pause is None else self._clock.now() + pause
+            planned = self._clock.now() + pause
             await self._wakeups.wait({"reaper"}, pause)
-            was_away = was_away or (planned is not None and self._clock.now() - planned > _LATE)
+            was_away = was_away or self._clock.now() - planned > _LATE
 
-    async def reap_once(self) -> timedelta | None:
-        """Reap; return how long until the next deadline, None when there is none."""
+    async def reap_once(self) -> timedelta:
+        """Reap; return how long until the next deadline."""
         deadline = await in_thread(self._leases.reap)
         if deadline is None:
-            return None
+            return timedelta.max
         return max(deadline - self._clock.now(), timedelta(milliseconds=10))
 
 

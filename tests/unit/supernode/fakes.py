@@ -4,11 +4,12 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from flwr.core.errors import FlwrError, UnavailableError
 from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
-from flwr.core.message import Delivery, Envelope, ObjectTree
+from flwr.core.message import Delivery, Envelope
 from flwr.core.run import Run
 from flwr.wire.clients.fleet import FetchedFab, Pulled, PulledObject
 from flwr.wire.transport import PeerNotRunningError
@@ -26,6 +27,8 @@ class FakeFleet:
         self.fabs: dict[FabHash, FetchedFab] = {}
         self.ended: list[RunId] = []
         self.tells_ended = True
+        self.encloses = False  # as upstream's
+        self.at_once = 1  # instructions in one answer
         self.stopped: set[RunId] = set()
         self.confirmed: list[MessageId] = []
         self.replies: dict[MessageId, Envelope] = {}
@@ -81,22 +84,32 @@ class FakeFleet:
     async def unregister(self) -> None:
         await self._called("unregister")
 
-    async def pull_messages(self, active_runs: Sequence[RunId] = ()) -> Pulled:
+    async def pull_messages(
+        self, active_runs: Sequence[RunId] = (), received: Sequence[MessageId] = ()
+    ) -> Pulled:
+        self.confirmed += received
         await self._called("pull_messages")
         if not self.waiting and not self.ended:
             await asyncio.sleep(0.6)  # a short hold
-        taken, self.waiting = self.waiting[:1], self.waiting[1:]
+        taken, self.waiting = self.waiting[: self.at_once], self.waiting[self.at_once :]
         ended, self.ended = self.ended, []
+        if self.encloses:
+            taken = [replace(one, contents=self._contents(one)) for one in taken]
         return Pulled(tuple(taken), tuple(ended) if self.tells_ended else None)
 
-    async def push_reply(
-        self, envelope: Envelope, tree: ObjectTree, runtime_s: float
-    ) -> Sequence[ObjectId]:
+    def _contents(self, delivery: Delivery) -> dict[ObjectId, bytes]:
+        parts = {i: self.objects.get(i) for i in delivery.tree.walk()}
+        return {i: content for i, content in parts.items() if content is not None}
+
+    async def push_reply(self, reply: Delivery, runtime_s: float) -> Sequence[ObjectId]:
+        envelope = reply.envelope
         await self._called("push_reply", envelope.run_id)
         assert envelope.reply_to is not None
         self.replies.setdefault(envelope.reply_to, envelope)
         self.runtimes.append(runtime_s)
-        return [object_id for object_id in tree.walk() if object_id not in self.received]
+        if self.encloses:
+            self.received.update(reply.contents)
+        return [object_id for object_id in reply.tree.walk() if object_id not in self.received]
 
     async def push_object(self, run_id: RunId, object_id: ObjectId, content: bytes) -> bool:
         await self._called("push_object", run_id)

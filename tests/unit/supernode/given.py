@@ -28,6 +28,7 @@ from flwr.supernode.leases import AppLeases
 from flwr.supernode.membership import Membership
 from flwr.supernode.outbox import Outbox
 from flwr.supernode.runs import RunBook
+from flwr.supernode.sent import SentReplies
 from flwr.wire.clients.fleet import FetchedFab
 from flwr.wire.diagnose import ConnectionRefusedByPeerError
 from flwr.wire.object_format import ObjectType, build_object, message_object, object_id_of
@@ -175,9 +176,13 @@ class Site:
             node_config={"partition-id": 3},
             stopwatches=self.stopwatches,
             read_defaults=read_defaults,
+            replied=self._offer,
         )
         self.runs = RunBook(self.store, self.clock, self.identity)
         self.membership = Membership(self.store, self.runs)
+
+    def _offer(self, reply: Delivery) -> None:
+        self.outbox.offer(reply)
 
     def connect(self, patience: Patience | None = None) -> None:
         """Build the parts that need a running loop."""
@@ -193,17 +198,25 @@ class Site:
             explain=lambda: ConnectionRefusedByPeerError("superlink:9092"),
             patience=patience or Patience(),
         )
+        self.sent = SentReplies(self.store, self.clock)
         self.intake = Intake(
             self.store,
             self.clock,
             self.identity,
             self.session,
             self.runs,
+            self.sent,
             is_trusted=lambda _fab: self.distrust,
         )
         self.inbox = Inbox(self.session, self.runs, self.intake, self.clock)
         self.outbox = Outbox(
-            self.store, self.clock, self.session, self.runs, self.stopwatches, self.wakeups
+            self.store,
+            self.clock,
+            self.session,
+            self.runs,
+            self.stopwatches,
+            self.wakeups,
+            self.sent,
         )
 
     def admit(self, run_id: RunId = RUN, **overrides: ConfigValue) -> Run:

@@ -202,7 +202,7 @@ def test_objects_replies_bundles_and_logs_travel() -> None:
         await client.confirm(RUN, DELIVERY.envelope.message_id)
         await client.push_logs(RUN, ["one", "two"])
         return [
-            await client.push_reply(DELIVERY.envelope, DELIVERY.tree, 1.5),
+            await client.push_reply(DELIVERY, 1.5),
             await client.push_object(RUN, OBJECT, b"content"),
             await client.pull_object(RUN, OBJECT),
             await client.get_fab(RUN, FabHash("ef" * 32)),

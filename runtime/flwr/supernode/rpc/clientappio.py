@@ -22,7 +22,8 @@ from flwr.supernode.apps import AppInputs, AppSessions
 from flwr.supernode.leases import AppLeases
 from flwr.wire import metadata
 from flwr.wire.codec.config import new_context
-from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
+from flwr.wire.codec.deliveries import read_deliveries
+from flwr.wire.codec.messages import encode_deliveries
 from flwr.wire.codec.runs import encode_run
 from flwr.wire.interceptors.app_token import calling_lease
 from flwr.wire.interceptors.guarding import Rpc, header
@@ -123,9 +124,9 @@ class ClientAppIoServicer(clientappio_pb2_grpc.ClientAppIoServicer):
         """Take the reply."""
         if not request.messages_list:
             return appio_pb2.PushAppMessagesResponse()
-        delivery = decode_deliveries(request.messages_list[:1], request.message_object_trees[:1])[0]
+        reply = read_deliveries(request, at_most=1)[0]
         message_id, missing = await in_thread(
-            self._apps.accept_reply, calling_lease(rpc), delivery.envelope, delivery.tree
+            self._apps.accept_reply, calling_lease(rpc), reply.envelope, reply.tree, reply.contents
         )
         return appio_pb2.PushAppMessagesResponse(message_ids=[message_id], objects_to_push=missing)
 

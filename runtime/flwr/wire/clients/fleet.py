@@ -18,13 +18,13 @@ from flwr.core.clock import Clock
 from flwr.core.errors import FailedPreconditionError
 from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
 from flwr.core.limits import NODE_HEARTBEAT_DEADLINE
-from flwr.core.message import Delivery, Envelope, ObjectTree
+from flwr.core.message import Delivery
 from flwr.core.run import Run
 from flwr.proto import fab_pb2, fleet_pb2, heartbeat_pb2, message_pb2, node_pb2, run_pb2
 from flwr.proto.compose.v1 import logs_pb2
 from flwr.wire import metadata
 from flwr.wire.clients.deadlines import FAB_S, HELD_S, OBJECT_S, deadline_s, seconds
-from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
+from flwr.wire.codec.deliveries import read_deliveries, write_deliveries, write_received
 from flwr.wire.codec.runs import decode_run
 from flwr.wire.errors import from_rpc_error
 
@@ -142,45 +142,44 @@ class FleetClient:
             fleet_pb2.UnregisterNodeFleetResponse.FromString,
         )
 
-    async def pull_messages(self, active_runs: Sequence[RunId] = ()) -> Pulled:
+    async def pull_messages(
+        self, active_runs: Sequence[RunId] = (), received: Sequence[MessageId] = ()
+    ) -> Pulled:
         """Wait for an instruction as long as the server holds the call.
 
         Args:
             active_runs: runs this node holds something of; the answer names those that ended.
+            received: what earlier answers brought whole and is durable here.  Only a server that
+                encloses objects reads it; of others nothing comes whole.
         """
         listed = metadata.write_runs(active_runs)
         headers: Headers = ((metadata.ACTIVE_RUNS, listed),) if listed else ()
+        request = fleet_pb2.PullMessagesRequest(node=self._node())
+        write_received(request, received)
         call = self._start(
             f"{_FLEET}PullMessages",
-            fleet_pb2.PullMessagesRequest(node=self._node()),
+            request,
             fleet_pb2.PullMessagesResponse.FromString,
-            headers=self._traits + headers,
+            headers=(*self._traits, (metadata.ENCLOSE, "1"), *headers),
             timeout_s=HELD_S,
         )
         response = await _answer(call, f"{_FLEET}PullMessages")
-        deliveries = decode_deliveries(response.messages_list, response.message_object_trees)
-        return Pulled(tuple(deliveries), _ended_runs(await call.trailing_metadata()))
+        ended = _ended_runs(await call.trailing_metadata())
+        return Pulled(tuple(read_deliveries(response)), ended)
 
-    async def push_reply(
-        self, envelope: Envelope, tree: ObjectTree, runtime_s: float
-    ) -> list[ObjectId]:
+    async def push_reply(self, reply: Delivery, runtime_s: float) -> list[ObjectId]:
         """Announce a reply; the answer names the objects whose content is wanted.
 
         Args:
-            envelope: the reply.
-            tree: its objects.
+            reply: with its objects if it is small: they go along.
             runtime_s: seconds the ClientApp took; 0 when unknown.
         """
-        messages, trees = encode_deliveries([Delivery(envelope, tree)])
+        request = fleet_pb2.PushMessagesRequest(
+            node=self._node(), clientapp_runtime_list=[runtime_s]
+        )
+        write_deliveries(request, [reply])
         response = await self._call(
-            "PushMessages",
-            fleet_pb2.PushMessagesRequest(
-                node=self._node(),
-                messages_list=messages,
-                message_object_trees=trees,
-                clientapp_runtime_list=[runtime_s],
-            ),
-            fleet_pb2.PushMessagesResponse.FromString,
+            "PushMessages", request, fleet_pb2.PushMessagesResponse.FromString
         )
         return [ObjectId(object_id) for object_id in response.objects_to_push]
 
