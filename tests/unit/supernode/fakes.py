@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -40,6 +41,7 @@ class FakeFleet:
         self.late: dict[ObjectId, int] = {}  # how often an object is not available yet
         self.hooks: dict[str, Callable[[], Awaitable[None]]] = {}
         self.changed = asyncio.Condition()
+        self.offered = asyncio.Event()
 
     async def _called(self, name: str, run_id: RunId | None = None) -> None:
         async with self.changed:
@@ -62,8 +64,9 @@ class FakeFleet:
             self.changed.notify_all()
 
     def offer(self, delivery: Delivery, contents: Mapping[ObjectId, bytes]) -> None:
-        self.waiting.append(delivery)
         self.objects.update(contents)
+        self.waiting.append(delivery)
+        self.offered.set()
 
     async def register(self) -> NodeId:
         await self._called("register")
@@ -90,7 +93,9 @@ class FakeFleet:
         self.confirmed += received
         await self._called("pull_messages")
         if not self.waiting and not self.ended:
-            await asyncio.sleep(0.6)  # a short hold
+            self.offered.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.offered.wait(), 0.6)  # a short hold
         taken, self.waiting = self.waiting[: self.at_once], self.waiting[self.at_once :]
         ended, self.ended = self.ended, []
         if self.encloses:

@@ -182,7 +182,8 @@ class Site:
         self.membership = Membership(self.store, self.runs)
 
     def _offer(self, reply: Delivery) -> None:
-        self.outbox.offer(reply)
+        if hasattr(self, "outbox"):
+            self.outbox.offer(reply)
 
     def connect(self, patience: Patience | None = None) -> None:
         """Build the parts that need a running loop."""
