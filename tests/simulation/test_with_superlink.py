@@ -1,4 +1,4 @@
-"""A simulation submitted to a SuperLink is a run like any other."""
+"""A simulation submitted to a SuperLink is a run like any other; here on the process pool."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ def virtual(nodes: int, *, cpus: int = 1) -> tuple[str, str]:
     """Return the option that asks for so many virtual nodes, with so many CPUs per ClientApp."""
     return (
         "--federation-config",
-        f"num-supernodes={nodes} client-resources-num-cpus={cpus}",
+        f'num-supernodes={nodes} client-resources-num-cpus={cpus} backend="pool"',
     )
 
 

@@ -69,7 +69,8 @@ def _grid(inputs: AppInputs, app: AppManifest, caller: AppCaller) -> AbstractCon
     from flwr.simulation.engine import open_grid, simulation_of  # noqa: PLC0415
 
     config = inputs.context.run_config
-    return open_grid(simulation_of(inputs.simulation, app.clientapp, run, config))
+    bundle = None if inputs.fab is None else inputs.fab.content
+    return open_grid(simulation_of(inputs.simulation, app.clientapp, run, config, bundle))
 
 
 def _failed(error: BaseException) -> Report:

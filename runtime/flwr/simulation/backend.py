@@ -69,6 +69,7 @@ class WorkerSetup:
     num_partitions: int
     run_config: UserConfig = field(default_factory=dict)
     import_path: tuple[str, ...] = ()
+    bundle: bytes | None = None  # the app, for workers on another machine; None: no such thing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

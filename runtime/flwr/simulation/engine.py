@@ -30,6 +30,7 @@ class Simulation:
 
     client_app: EntryReference | bytes  # see ``WorkerSetup``
     run: Run
+    bundle: bytes | None = None  # see ``WorkerSetup``
     run_config: UserConfig = field(default_factory=dict)
     num_supernodes: int = DEFAULT_NODES
     needs: ClientNeeds = field(default_factory=ClientNeeds)
@@ -40,7 +41,11 @@ class Simulation:
 
 
 def simulation_of(
-    config: SimulationConfig, client_app: EntryReference, run: Run, run_config: UserConfig
+    config: SimulationConfig,
+    client_app: EntryReference,
+    run: Run,
+    run_config: UserConfig,
+    bundle: bytes | None = None,
 ) -> Simulation:
     """Return what a SuperLink's simulated federation asks for.
 
@@ -54,6 +59,7 @@ def simulation_of(
     return Simulation(
         client_app=client_app,
         run=run,
+        bundle=bundle,
         run_config=run_config,
         num_supernodes=DEFAULT_NODES if nodes is None else nodes,
         backend=backend,
@@ -61,7 +67,19 @@ def simulation_of(
             cpus=default.cpus if cpus is None else cpus,
             gpus=default.gpus if gpus is None else gpus,
         ),
+        init_args=_init_args(config),
     )
+
+
+def _init_args(config: SimulationConfig) -> dict[str, Any]:
+    """Return the arguments of ``ray.init`` that somebody has set."""
+    said = {
+        "num_cpus": config.init_args_num_cpus,
+        "num_gpus": config.init_args_num_gpus,
+        "logging_level": config.init_args_logging_level,
+        "log_to_driver": config.init_args_log_to_driver,
+    }
+    return {name: value for name, value in said.items() if value is not None}
 
 
 @contextmanager
@@ -79,6 +97,7 @@ def open_grid(simulation: Simulation) -> Iterator[InMemoryGrid]:
             num_partitions=len(nodes),
             run_config=simulation.run_config,
             import_path=tuple(sys.path),
+            bundle=simulation.bundle,
         ),
         nodes=len(nodes),
         needs=simulation.needs,

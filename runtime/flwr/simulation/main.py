@@ -18,7 +18,6 @@ from flwr.core.errors import FlwrError, InvalidError
 from flwr.core.ids import SUPERLINK_NODE, new_run_id
 from flwr.core.run_config import fuse
 from flwr.fab.build import build_fab
-from flwr.fab.install import InstalledApp
 from flwr.fab.load import install, load
 from flwr.fab.verify import hash_fab
 from flwr.serverapp import ServerApp
@@ -86,7 +85,8 @@ def _main() -> int:
 
 def _simulate(settings: SimulationSettings, facts: dict[str, Any]) -> _Ending:
     require_backend(settings.backend)
-    app = _install(settings.app)
+    bundle = _read_bundle(settings.app)
+    app = install(bundle, hash_fab(bundle))
     run_config = fuse(app.manifest.config, settings.run_config)
     run = describe_run(
         new_run_id(),
@@ -99,6 +99,7 @@ def _simulate(settings: SimulationSettings, facts: dict[str, Any]) -> _Ending:
     simulation = Simulation(
         client_app=app.manifest.clientapp,
         run=run,
+        bundle=bundle,
         run_config=run_config,
         num_supernodes=settings.num_supernodes,
         workers=settings.workers,
@@ -119,18 +120,16 @@ def _simulate(settings: SimulationSettings, facts: dict[str, Any]) -> _Ending:
     return _Ending("completed", ExitCode.DONE)
 
 
-def _install(path: Path) -> InstalledApp:
-    """Install the app as a node of a deployment would: from its bundle, checked."""
+def _read_bundle(path: Path) -> bytes:
+    """Return the app as a node of a deployment would get it."""
     if path.is_dir():
-        bundle = build_fab(path).content
-    else:
-        try:
-            bundle = path.read_bytes()
-        except OSError as cause:
-            raise InvalidError(
-                f"the app {path} cannot be read: {cause}", hint="give a folder or a .fab file"
-            ) from cause
-    return install(bundle, hash_fab(bundle))
+        return build_fab(path).content
+    try:
+        return path.read_bytes()
+    except OSError as cause:
+        raise InvalidError(
+            f"the app {path} cannot be read: {cause}", hint="give a folder or a .fab file"
+        ) from cause
 
 
 def _failed(error: BaseException) -> _Ending:
