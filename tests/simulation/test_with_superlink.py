@@ -113,7 +113,8 @@ def test_settings_of_the_federation_hold_for_runs_that_say_nothing(simulating: F
     change = ("federation", "simulation-config", "@none/default", CONNECTION, "--num-supernodes")
     simulating.flwr(*change, "3")
     try:
-        run_id = simulating.submit(TINY, *config(nodes=3, num_rounds=1))
+        on_pool = ("--federation-config", 'backend="pool"')
+        run_id = simulating.submit(TINY, *on_pool, *config(nodes=3, num_rounds=1))
         assert simulating.await_end(run_id)["status"] == "finished:completed"
     finally:
         simulating.flwr(*change, "10")

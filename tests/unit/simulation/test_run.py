@@ -141,7 +141,7 @@ def main(grid, context):
     replies = grid.send_and_receive(asked)
     print("answers", sorted(r.content["m"]["n"] for r in replies))
 
-run_simulation(server_app=server, client_app=client, num_supernodes=5)
+run_simulation(server, client, 5, "pool")
 print("grpc" in sys.modules, "sqlalchemy" in sys.modules)
 """
 
