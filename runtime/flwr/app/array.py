@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from flwr.app.npy import decode_ndarray, encode_ndarray
+from flwr.app.npy import decode_ndarray, encode_ndarray, view_ndarray
 
 if TYPE_CHECKING:
     import torch
@@ -116,10 +116,7 @@ class Array:
             TypeError: ``data`` was not written by numpy.
             ValueError: ``data`` is damaged.
         """
-        if self.stype != NUMPY_STYPE:
-            raise TypeError(
-                f"cannot turn stype '{self.stype}' into an ndarray, only '{NUMPY_STYPE}'",
-            )
+        _require_numpy(self)
         return decode_ndarray(raw(self))
 
 
@@ -137,10 +134,28 @@ def lend(dtype: str, shape: tuple[int, ...], stype: str, data: memoryview) -> Ar
     return array
 
 
+def twin(array: Array) -> Array:
+    """Return another array over the same bytes."""
+    made = Array.__new__(Array)
+    vars(made).update({name: value for name, value in vars(array).items() if name != "_derived"})
+    return made
+
+
 def raw(array: Array) -> bytes | memoryview:
     """Return the data without copying lent ones: to be read, and not to be kept."""
     lent: memoryview | None = vars(array).get("_lent")
     return array.data if lent is None else lent
+
+
+def peek(array: Array) -> NDArray[Any]:
+    """Return the tensor as an ndarray over the very bytes of ``array``; nobody may write to it.
+
+    Raises:
+        TypeError: ``data`` was not written by numpy.
+        ValueError: ``data`` is damaged.
+    """
+    _require_numpy(array)
+    return view_ndarray(raw(array))
 
 
 def derived(array: Array, make: Callable[[Array], T]) -> T:
@@ -172,6 +187,13 @@ def require_torch() -> Any:
     if torch is None:
         raise RuntimeError("PyTorch is not loaded: install it and `import torch` in the app first")
     return torch
+
+
+def _require_numpy(array: Array) -> None:
+    if array.stype != NUMPY_STYPE:
+        raise TypeError(
+            f"cannot turn stype '{array.stype}' into an ndarray, only '{NUMPY_STYPE}'",
+        )
 
 
 def _ndarray_of(tensor: Any) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from flwr.app.array import Array, is_tensor, require_torch
+from flwr.app.array import Array, is_tensor, raw, require_torch, twin
 from flwr.app.checkeddict import CheckedDict, require_str_key
 
 if TYPE_CHECKING:
@@ -159,11 +159,7 @@ class ArrayRecord(CheckedDict[str, Array]):
 
     def count_bytes(self) -> int:
         """Return the lengths of all data and of the names."""
-        return sum(len(array.data) + len(name) for name, array in self.items())
-
-
-def _twin(array: Array) -> Array:
-    return Array(array.dtype, array.shape, array.stype, array.data)
+        return sum(len(raw(array)) + len(name) for name, array in self.items())
 
 
 def _is_dict_of(fits: Callable[[object], bool]) -> Callable[[object], bool]:
@@ -184,7 +180,7 @@ def _is_ndarray_list(source: object) -> bool:
 
 
 _FORMS: "dict[str, tuple[Callable[[object], bool], Callable[[Any], Array]]]" = {
-    "array_dict": (_is_dict_of(_is_array), _twin),
+    "array_dict": (_is_dict_of(_is_array), twin),
     "numpy_ndarrays": (_is_ndarray_list, Array.from_numpy_ndarray),
     "torch_state_dict": (_is_dict_of(is_tensor), Array.from_torch_tensor),
 }

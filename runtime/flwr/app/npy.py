@@ -1,6 +1,7 @@
 """The ``.npy`` format without pickling: ndarray to bytes and back, with one copy each way."""
 
 from io import BytesIO
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +33,15 @@ def decode_ndarray(data: bytes | memoryview) -> NDArray[Any]:
     Raises:
         ValueError: the bytes are no ``.npy`` file, are cut off, or hold pickled objects.
     """
+    return view_ndarray(data).copy("K")
+
+
+def view_ndarray(data: bytes | memoryview) -> NDArray[Any]:
+    """Return the array in the bytes of a ``.npy`` file, read in place; nobody may write to it.
+
+    Raises:
+        ValueError: the bytes are no ``.npy`` file, are cut off, or hold pickled objects.
+    """
     stream = BytesIO(data[:_HEADER_MAX])
     version = npy_format.read_magic(stream)
     if version == (1, 0):
@@ -42,11 +52,11 @@ def decode_ndarray(data: bytes | memoryview) -> NDArray[Any]:
         return np.asarray(np.load(BytesIO(data), allow_pickle=False))
     if dtype.hasobject:
         raise ValueError("Object arrays cannot be read: they would need unpickling")
-    fresh: NDArray[Any] = np.empty(shape, dtype, order="F" if by_columns else "C")
-    if fresh.size:
-        flat = np.frombuffer(data, dtype, count=fresh.size, offset=stream.tell())
-        fresh.reshape(-1, order="F" if by_columns else "C")[:] = flat
-    return fresh
+    count = prod(shape)
+    if not count:
+        return np.empty(shape, dtype)
+    flat = np.frombuffer(data, dtype, count=count, offset=stream.tell())
+    return flat.reshape(shape, order="F" if by_columns else "C")
 
 
 def _raw(contiguous: NDArray[Any]) -> memoryview | bytes:

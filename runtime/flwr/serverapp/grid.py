@@ -71,6 +71,26 @@ class Grid(ABC):
                 break
         return replies
 
+    def stream(
+        self,
+        messages: Iterable[Message],
+        *,
+        timeout: float | None = None,
+    ) -> Iterable[Message]:
+        """Send ``messages`` and return the replies, where possible while others are awaited.
+
+        For whoever takes replies one by one and keeps none.  A grid that can hand them out so
+        returns an iterator, and holds no reply it has given; others return all in a list.
+
+        Args:
+            messages: instructions to nodes.
+            timeout: seconds; None waits until everything is answered.
+
+        Returns:
+            Replies, error replies included; what was not answered in time is missing.
+        """
+        return self.send_and_receive(messages, timeout=timeout)
+
     def create_message(
         self,
         content: RecordDict,

@@ -9,7 +9,7 @@ import logging
 import secrets
 import threading
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
@@ -51,14 +51,17 @@ class Exchange:
         self.failed = 0
         """How many of those with an error."""
 
-    def put(self, messages: Sequence[Message]) -> None:
-        """Take instructions that have their ids; equal content objects are encoded once.
+    def prepare(self, messages: Iterable[Message]) -> list[Job]:
+        """Return instructions that have their ids as jobs; equal content objects are encoded once.
 
         Raises:
-            InvalidError: a message is malformed; none was taken.
+            InvalidError: a message is malformed.
         """
         encoded: dict[int, Packed] = {}
-        jobs = [self._job(message, encoded) for message in messages]
+        return [self._job(message, encoded) for message in messages]
+
+    def put(self, jobs: Iterable[Job]) -> None:
+        """Take prepared instructions and have them executed."""
         with self._changed:
             ready = []
             for job in jobs:

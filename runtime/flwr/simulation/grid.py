@@ -2,7 +2,9 @@
 
 import copy
 import logging
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from flwr.app import Message
 from flwr.app.metadata import stamp
@@ -10,11 +12,15 @@ from flwr.core.clock import Clock, SystemClock
 from flwr.core.ids import SUPERLINK_NODE, MessageId
 from flwr.serverapp.grid import Grid
 from flwr.serverapp.run_info import Run
-from flwr.simulation.backend import Backend, Plan
+from flwr.simulation.backend import Backend, Job, Plan
 from flwr.simulation.exchange import Exchange, new_message_id
 from flwr.simulation.partitions import VirtualNodes
 
 log = logging.getLogger(__name__)
+
+
+_KEPT_BYTES: Final = 128 * 1024 * 1024  # of replies, if they are as large as the instructions
+_AHEAD_MAX: Final = 4096  # instructions
 
 
 class InMemoryGrid(Grid):
@@ -75,7 +81,9 @@ class InMemoryGrid(Grid):
         Raises:
             InvalidError: a message is malformed.
         """
-        return list(self._push(list(messages)))
+        asked = list(messages)
+        self._exchange.put(self._prepare(asked))
+        return [message.metadata.message_id for message in asked]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return the replies that are there; each is handed out once."""
@@ -95,30 +103,78 @@ class InMemoryGrid(Grid):
         Raises:
             InvalidError: a message is malformed.
         """
-        deadline = None if timeout is None else self._clock.monotonic() + timeout
-        places = {message_id: place for place, message_id in enumerate(self._push(list(messages)))}
-        pending = {message_id for message_id in places if message_id}
-        replies: list[Message] = []
-        while pending:
-            arrived = self._exchange.await_any(pending, deadline)
-            if not arrived:
-                break
-            replies += arrived
-            pending -= {_answered(reply) for reply in arrived}
-        return sorted(replies, key=lambda reply: places[_answered(reply)])
+        return list(self._exchanged(self._prepare(list(messages)), timeout, window=None))
+
+    def stream(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Send instructions and return their replies, in the order of these.
+
+        If all replies take much memory, they come one by one, and so many instructions are out at
+        a time that their replies fit.  Else they come in a list, whose mean is upstream's to the
+        last bit.
+
+        Args:
+            messages: the instructions.
+            timeout: seconds; None waits for all.  What is unanswered by then is missing.
+
+        Raises:
+            InvalidError: a message is malformed.
+        """
+        jobs = self._prepare(list(messages))
+        expected = sum(job.content.size for job in jobs)
+        if expected <= _KEPT_BYTES:
+            return list(self._exchanged(jobs, timeout, window=None))
+        window = min(_KEPT_BYTES * len(jobs) // expected, _AHEAD_MAX)
+        return self._exchanged(jobs, timeout, window=max(window, 4 * self._backend.plan.workers))
 
     def close(self) -> None:
         """End the workers; the grid cannot be used any more."""
         self._backend.close()
 
-    def _push(self, messages: Sequence[Message]) -> list[MessageId]:
-        ids = [self._stamp(message) for message in messages]
-        self._exchange.put([m for m, known in zip(messages, ids, strict=True) if known])
-        if refused := ids.count(MessageId("")):
-            log.warning("%d of %d messages were refused: no such node", refused, len(ids))
-        return ids
+    def _prepare(self, messages: Sequence[Message]) -> list[Job]:
+        """Give messages their ids; return those to known nodes as jobs."""
+        known = [message for message in messages if self._stamp(message)]
+        if refused := len(messages) - len(known):
+            log.warning("%d of %d messages were refused: no such node", refused, len(messages))
+        return self._exchange.prepare(known)
 
-    def _stamp(self, message: Message) -> MessageId:
+    def _exchanged(
+        self, jobs: Sequence[Job], timeout: float | None, *, window: int | None
+    ) -> Iterator[Message]:
+        """Send jobs and yield their replies in the same order.
+
+        In an order of chance equal seeds would not give equal sums of floats.
+
+        Args:
+            jobs: the instructions.
+            timeout: in seconds.
+            window: most jobs that are out, or whose replies are here; None: all.
+        """
+        deadline = None if timeout is None else self._clock.monotonic() + timeout
+        left, order = deque(jobs), deque[MessageId]()
+        size = len(jobs) if window is None else window
+        pending: set[MessageId] = set()
+        here: dict[MessageId, Message] = {}
+        while left or order:
+            if left and len(order) <= size - max(size // 4, 1):  # some at once, for whole batches
+                sent = [left.popleft() for _ in range(min(size - len(order), len(left)))]
+                ids = [MessageId(job.metadata.message_id) for job in sent]
+                order.extend(ids)
+                pending.update(ids)
+                self._exchange.put(sent)
+            while order and order[0] in here:
+                yield here.pop(order.popleft())
+            if pending:
+                arrived = self._exchange.await_any(pending, deadline)
+                here |= {_answered(reply): reply for reply in arrived}
+                pending.difference_update(here)
+                if not arrived:
+                    break
+        yield from (here[message_id] for message_id in order if message_id in here)
+
+    def _stamp(self, message: Message) -> bool:
+        """Give a message its id, an empty one if there is no such node."""
         is_known = message.metadata.dst_node_id in self._nodes
         message_id = new_message_id() if is_known else MessageId("")
         stamp(
@@ -127,7 +183,7 @@ class InMemoryGrid(Grid):
             message_id=message_id,
             src_node_id=SUPERLINK_NODE,
         )
-        return message_id
+        return is_known
 
 
 def _answered(reply: Message) -> MessageId:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from flwr.app.array import Array, lend
+from flwr.app.array import Array, lend, raw
 
 Buffer = bytes | memoryview
-ALONGSIDE_FROM: Final = 16_384  # bytes of data; smaller arrays go into the pickle
+ALONGSIDE_FROM: Final = 4096  # bytes of data; smaller arrays go into the pickle
 _PROTOCOL: Final = 5
 
 
@@ -51,6 +51,6 @@ class _Pickler(pickle.Pickler):
         super().__init__(output, _PROTOCOL, buffer_callback=set_aside)
 
     def reducer_override(self, obj: Any) -> Any:
-        if type(obj) is not Array or len(data := obj.data) < ALONGSIDE_FROM:
+        if type(obj) is not Array or len(data := raw(obj)) < ALONGSIDE_FROM:
             return NotImplemented
         return lend, (obj.dtype, obj.shape, obj.stype, pickle.PickleBuffer(data))

@@ -17,6 +17,7 @@ from flwr.core.clock import Clock
 from flwr.core.message import ErrorCode
 from flwr.shell.cpus import available_cpus
 from flwr.simulation.backend import Answer, Deliver, Job, Lost, Order, Plan
+from flwr.simulation.contents import Contents
 from flwr.simulation.resources import plan_workers
 from flwr.simulation.worker_process import WorkerLostError, WorkerProcess
 
@@ -50,6 +51,7 @@ class PoolBackend:
         # Else every worker would start as many threads for its arrays as there are CPUs.
         threads = str(max(cpus // self._workers, 1))
         self._env = {_THREADS: threads, **os.environ, **order.env}
+        self._contents = Contents()
         self._changed = threading.Condition()
         self._queue: deque[Job] = deque()
         self._is_closing = False
@@ -95,6 +97,7 @@ class PoolBackend:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+        self._contents.close()
 
     def _run(self, number: int, deliver: Deliver) -> None:
         """Employ one worker after the other; the body of a thread."""
@@ -121,7 +124,7 @@ class PoolBackend:
             WorkerLostError: it ended before it was ready.
             OSError: it could not be started.
         """
-        worker = WorkerProcess(self._setup, self._env)
+        worker = WorkerProcess(self._setup, self._env, self._contents)
         with self._changed:
             self._live[number] = worker
             self._busy.add(number)  # while it imports the app there is nothing to wait for

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 
 from flwr.shell.children import describe_exit, oom_kills
+from flwr.simulation.arena import ArenaReader, open_arena
 from flwr.simulation.backend import Answer, Job, WorkerSetup
-from flwr.simulation.frames import batch_of, decode, encode
+from flwr.simulation.contents import Contents
+from flwr.simulation.frames import AnswerFrame, batch_of, decode, encode
 
 
 class WorkerLostError(Exception):
@@ -23,29 +26,32 @@ class WorkerProcess:
     The thread that starts it must outlive it: the kernel ends a worker with its starter.
     """
 
-    def __init__(self, setup: WorkerSetup, env: Mapping[str, str]) -> None:
+    def __init__(self, setup: WorkerSetup, env: Mapping[str, str], contents: Contents) -> None:
         self._oom_before = oom_kills()
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
         self._jobs = Connection(ours_out, readable=False)
         self._answers = Connection(ours_in, writable=False)
+        self._arena = open_arena()
+        self._replies = ArenaReader(self._arena.fileno())
+        self._contents, self._setup = contents, setup
+        theirs = {"jobs": theirs_in, "answers": theirs_out}
+        theirs |= {"contents": contents.descriptor, "replies": self._arena.fileno()}
         argv = [sys.executable, "-P", "-m", "flwr.simulation.worker"]
-        argv += ["--jobs", str(theirs_in), "--answers", str(theirs_out)]
         try:
             self._process = subprocess.Popen(
-                argv,
+                [*argv, *(f"--{name}={number}" for name, number in theirs.items())],
                 env=dict(env),
                 stdin=subprocess.DEVNULL,
-                pass_fds=(theirs_in, theirs_out),
+                pass_fds=tuple(theirs.values()),
                 start_new_session=True,
             )
         except BaseException:
-            self._close_pipes()
+            self._release()
             raise
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
-        self._setup = setup
 
     @property
     def pid(self) -> int:
@@ -76,7 +82,9 @@ class WorkerProcess:
             WorkerLostError: the process has ended.
         """
         try:
-            self._jobs.send_bytes(encode(batch_of(jobs)))
+            lend = partial(self._contents.lend, reader=self)
+            batch = batch_of(jobs, lend, self._replies.take_finished())
+            self._jobs.send_bytes(encode(batch))
         except OSError as cause:
             raise self.bury() from cause
 
@@ -90,10 +98,11 @@ class WorkerProcess:
         try:
             if not self._answers.poll(timeout):
                 return None
-            frame = self._answers.recv_bytes()
+            frame: AnswerFrame = decode(self._answers.recv_bytes())
         except (EOFError, OSError) as cause:
             raise self.bury() from cause
-        return Answer.unpack(decode(frame))
+        self._contents.take_back(self, frame.finished)
+        return Answer.unpack(frame.answer.receive(self._replies))
 
     def dismiss(self, grace_s: float) -> None:
         """Let it end by itself, as the end of its pipe says; kill it after ``grace_s``."""
@@ -102,7 +111,7 @@ class WorkerProcess:
             self._process.wait(grace_s)
         self.kill()
         self._process.wait()
-        self._answers.close()
+        self._release()
 
     def kill(self) -> None:
         """Kill the process and everything it started."""
@@ -115,10 +124,13 @@ class WorkerProcess:
         """Return how it ended; call when it has ended, or is of no use any more."""
         self.kill()
         code = self._process.wait()
-        self._close_pipes()
+        self._release()
         out_of_memory = oom_kills() > self._oom_before
         return WorkerLostError(describe_exit(code, ran_out_of_memory=out_of_memory))
 
-    def _close_pipes(self) -> None:
+    def _release(self) -> None:
+        """Let go of pipes and memory; replies that are still read keep theirs."""
         self._jobs.close()
         self._answers.close()
+        self._contents.forget(self)
+        self._arena.close()

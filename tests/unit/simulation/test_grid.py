@@ -3,15 +3,17 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
-from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from flwr.core.errors import InvalidError
 from flwr.core.ids import is_object_id
 from flwr.core.message import ErrorCode
 from flwr.simulation.backend import Answer, Lost
 from flwr.simulation.grid import InMemoryGrid
 from flwr.simulation.packing import unpack
+from flwr.simulation.partitions import VirtualNodes
 from tests.harness.program import eventually
 from tests.unit.simulation.given import NotingBackend, Simulated
 
@@ -209,3 +211,49 @@ def test_set_run_takes_only_a_run(simulated: Simulated) -> None:
         simulated.grid.set_run(7)  # type: ignore[arg-type]
     assert simulated.grid.run == simulated.run
     assert simulated.grid.run is not simulated.run
+
+
+def answer_in_turn(backend: NotingBackend, stop: threading.Event, peaks: list[int]) -> None:
+    """Answer jobs, the youngest of those there first, and note how many were out."""
+    while not stop.is_set():
+        if backend.jobs:
+            peaks.append(len(backend.jobs))
+            backend.answer(backend.jobs[-1])
+        else:
+            time.sleep(0.001)
+
+
+def test_a_stream_gives_replies_in_order_and_sends_no_more_than_fits(
+    simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flwr.simulation.grid._KEPT_BYTES", 800_000)
+    nodes = VirtualNodes(100)
+    backend, stop, peaks = NotingBackend(), threading.Event(), list[int]()
+    grid = InMemoryGrid(simulated.run, nodes, backend)
+    content = RecordDict({"arrays": ArrayRecord([np.zeros(100_000, np.uint8)])})
+    answering = threading.Thread(target=answer_in_turn, args=(backend, stop, peaks))
+    answering.start()
+    try:
+        replies = grid.stream([Message(content, node_id, "train") for node_id in nodes.ids])
+        assert not isinstance(replies, list)
+        assert [reply.metadata.src_node_id for reply in replies] == nodes.ids
+    finally:
+        stop.set()
+        answering.join()
+    assert max(peaks) <= 8
+    assert len(peaks) == 100
+
+
+def test_a_stream_ends_at_the_timeout_with_what_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = Simulated()
+    backend = NotingBackend()
+    grid = InMemoryGrid(parts.run, parts.nodes, backend)  # with the system's clock
+    timer = threading.Timer(0.1, lambda: backend.answer(backend.jobs[-1]))
+    timer.start()
+    messages = [Message(RecordDict(), node_id, "train") for node_id in parts.nodes.ids]
+    monkeypatch.setattr("flwr.simulation.grid._KEPT_BYTES", 0)
+    replies = list(grid.stream(messages, timeout=0.4))
+    assert [reply.metadata.src_node_id for reply in replies] == [parts.nodes.ids[-1]]
+    timer.join()

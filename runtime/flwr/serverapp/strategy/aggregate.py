@@ -1,7 +1,7 @@
 """Pure mathematics of aggregation; no logging, no messages, no node ids."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +10,10 @@ from flwr.app.array import Array
 from flwr.app.arrayrecord import ArrayRecord
 from flwr.app.metricrecord import MetricRecord
 from flwr.app.recorddict import RecordDict
-from flwr.serverapp.exception import AggregationError, InconsistentMessageReplies
+from flwr.serverapp.exception import InconsistentMessageReplies
+from flwr.serverapp.strategy.mean import WeightedMean, require_weight
 
 NamedArrays = dict[str, NDArray[Any]]
-
-
-class NoWeightError(AggregationError, ZeroDivisionError):
-    """All weights of a round are 0; apps written for upstream may expect the ZeroDivisionError."""
-
-    exit_code: ClassVar[int] = AggregationError.exit_code
 
 
 def shares(weights: Sequence[float]) -> list[float]:
@@ -28,33 +23,8 @@ def shares(weights: Sequence[float]) -> list[float]:
         NoWeightError: the sum is 0.
     """
     total = sum(weights)
-    if total == 0:
-        raise NoWeightError(
-            "the weights of all replies add up to 0, so there is no weighted mean; "
-            "make every ClientApp report how many examples it used",
-        )
+    require_weight(total)
     return [weight / total for weight in weights]
-
-
-def weighted_sum(weighted: Iterable[tuple[ArrayRecord, float]]) -> NamedArrays:
-    """Add up ``share * array`` per name, over records in the order given.
-
-    A running sum: beside the sums, one decoded array is in memory at a time.
-
-    Args:
-        weighted: records of equal names and shapes, each with its share.
-
-    Returns:
-        Arrays in the dtype of the first record, integers as float64.
-
-    Raises:
-        InconsistentMessageReplies: shapes differ.
-    """
-    sums: NamedArrays = {}
-    for record, share in weighted:
-        for name, array in record.items():
-            _add_term(sums, name, array, share)
-    return sums
 
 
 def median(records: Sequence[ArrayRecord]) -> NamedArrays:
@@ -99,8 +69,11 @@ def aggregate_arrayrecords(
         NoWeightError: the weights add up to 0.
         InconsistentMessageReplies: shapes differ.
     """
-    pairs = zip(map(only_arrays, records), _shares_of(records, weighting_metric_name), strict=True)
-    return to_record(weighted_sum(pairs))
+    weights = [weight_of(record, weighting_metric_name) for record in records]
+    mean = WeightedMean(sum(weights))
+    for record, weight in zip(records, weights, strict=True):
+        mean.add(only_arrays(record), weight)
+    return mean.result()
 
 
 def aggregate_metricrecords(
@@ -113,7 +86,7 @@ def aggregate_metricrecords(
         NoWeightError: the weights add up to 0.
         InconsistentMessageReplies: a metric is a list of another length, or no list, elsewhere.
     """
-    all_shares = _shares_of(records, weighting_metric_name)
+    all_shares = shares([weight_of(record, weighting_metric_name) for record in records])
     sums = MetricRecord()
     for record, share in zip(records, all_shares, strict=True):
         for name, value in only_metrics(record).items():
@@ -142,27 +115,11 @@ def only_metrics(content: RecordDict) -> MetricRecord:
     return next(iter(content.metric_records.values()))
 
 
-def _shares_of(records: list[RecordDict], weight_key: str) -> list[float]:
-    weights = [only_metrics(record)[weight_key] for record in records]
-    return shares([weight for weight in weights if not isinstance(weight, list)])
-
-
-def _add_term(sums: NamedArrays, name: str, array: Array, share: float) -> None:
-    """Add one array; a function of its own, so that the decoded term dies before the next one."""
-    term = _scaled(array.numpy(), share)
-    if name not in sums:
-        sums[name] = term
-        return
-    _require_shape(name, term, sums[name].shape)
-    np.add(sums[name], term, out=sums[name], casting="same_kind")
-
-
-def _scaled(fresh: NDArray[Any], share: float) -> NDArray[Any]:
-    """Return ``fresh * share``, in place where the dtype stays the same."""
-    if np.issubdtype(fresh.dtype, np.inexact):
-        np.multiply(fresh, share, out=fresh)
-        return fresh
-    return np.asarray(fresh * share)
+def weight_of(content: RecordDict, weight_key: str) -> float:
+    """Return the weight of a reply that was checked to have one."""
+    weight = only_metrics(content)[weight_key]
+    assert not isinstance(weight, list)
+    return weight
 
 
 def _require_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:

@@ -3,7 +3,7 @@
 Source: McMahan et al., AISTATS 2017, arXiv:1602.05629.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from flwr.app.arrayrecord import ArrayRecord
 from flwr.app.configrecord import ConfigRecord
@@ -13,10 +13,16 @@ from flwr.app.message_type import MessageType
 from flwr.app.metricrecord import MetricRecord
 from flwr.app.recorddict import RecordDict
 from flwr.serverapp.grid import Grid
-from flwr.serverapp.strategy.aggregate import aggregate_arrayrecords, aggregate_metricrecords
+from flwr.serverapp.strategy.aggregate import (
+    aggregate_arrayrecords,
+    aggregate_metricrecords,
+    only_arrays,
+    weight_of,
+)
 from flwr.serverapp.strategy.cohort import sample_nodes
-from flwr.serverapp.strategy.replies import accept_replies
-from flwr.serverapp.strategy.strategy import Strategy
+from flwr.serverapp.strategy.mean import WeightedMean
+from flwr.serverapp.strategy.replies import accept_replies, whole, without_arrays
+from flwr.serverapp.strategy.strategy import Strategy, folding
 
 ROUND_KEY = "server-round"
 """Key of the round in the ConfigRecord that is sent."""
@@ -106,6 +112,7 @@ class FedAvg(Strategy):
         config[ROUND_KEY] = server_round
         return self._address(cohort, MessageType.TRAIN, arrays, config)
 
+    @folding
     def aggregate_train(
         self,
         server_round: int,  # noqa: ARG002  named by the contract, subclasses use it
@@ -117,11 +124,25 @@ class FedAvg(Strategy):
             InconsistentMessageReplies: the replies do not have one form.
             AggregationError: all weights are 0.
         """
-        contents = self._accept_trained(replies)
-        if not contents:
+        if not isinstance(replies, Iterator):
+            contents = self._accept_trained(replies)
+            arrays = aggregate_arrayrecords(contents, self.weighted_by_key) if contents else None
+        else:
+            arrays, contents = self._fold(replies)
+        if arrays is None:
             return None, None
-        arrays = aggregate_arrayrecords(contents, self.weighted_by_key)
         return arrays, self.train_metrics_aggr_fn(contents, self.weighted_by_key)
+
+    def _fold(self, replies: Iterator[Message]) -> tuple[ArrayRecord | None, list[RecordDict]]:
+        """Return the mean of models that are not kept, and what is kept of the replies."""
+        mean, keep = WeightedMean(), _keeping(self.train_metrics_aggr_fn)
+
+        def fold(content: RecordDict) -> RecordDict:
+            mean.add(only_arrays(content), weight_of(content, self.weighted_by_key))
+            return keep(content)
+
+        contents = self._accept_trained(replies, keep=fold)
+        return (mean.result() if contents else None), contents
 
     def configure_evaluate(
         self,
@@ -142,6 +163,7 @@ class FedAvg(Strategy):
         config[ROUND_KEY] = server_round
         return self._address(cohort, MessageType.EVALUATE, arrays, config)
 
+    @folding
     def aggregate_evaluate(
         self,
         server_round: int,  # noqa: ARG002  named by the contract, subclasses use it
@@ -158,6 +180,7 @@ class FedAvg(Strategy):
             stage="aggregate_evaluate",
             weighted_by_key=self.weighted_by_key,
             with_arrays=False,
+            keep=_keeping(self.evaluate_metrics_aggr_fn),
         )
         if not contents:
             return None
@@ -180,10 +203,20 @@ class FedAvg(Strategy):
         content = RecordDict({self.arrayrecord_key: arrays, self.configrecord_key: config})
         return [Message(content, node_id, message_type) for node_id in cohort]
 
-    def _accept_trained(self, replies: Iterable[Message]) -> list[RecordDict]:
+    def _accept_trained(
+        self,
+        replies: Iterable[Message],
+        keep: Callable[[RecordDict], RecordDict] = whole,
+    ) -> list[RecordDict]:
         return accept_replies(
             replies,
             stage="aggregate_train",
             weighted_by_key=self.weighted_by_key,
             with_arrays=True,
+            keep=keep,
         )
+
+
+def _keeping(aggregate: MetricsAggregation) -> Callable[[RecordDict], RecordDict]:
+    """Return what to keep of a content until ``aggregate`` is called."""
+    return without_arrays if aggregate is aggregate_metricrecords else whole

@@ -20,6 +20,7 @@ from flwr.serverapp.grid import Grid
 from flwr.serverapp.strategy.aggregate import to_ndarrays, to_record
 from flwr.serverapp.strategy.fedavg import FedAvg, MetricsAggregation
 from flwr.serverapp.strategy.fedopt import changes
+from flwr.serverapp.strategy.strategy import folding
 
 
 class FedAvgM(FedAvg):
@@ -85,6 +86,7 @@ class FedAvgM(FedAvg):
             self.current_arrays = arrays
         return super().configure_train(server_round, arrays, config, grid)
 
+    @folding
     def aggregate_train(
         self,
         server_round: int,

@@ -21,6 +21,7 @@ from flwr.serverapp.exception import AggregationError
 from flwr.serverapp.grid import Grid
 from flwr.serverapp.strategy.aggregate import NamedArrays, to_ndarrays, to_record
 from flwr.serverapp.strategy.fedavg import FedAvg, MetricsAggregation
+from flwr.serverapp.strategy.strategy import folding
 
 
 class FedOpt(FedAvg):
@@ -92,6 +93,7 @@ class FedOpt(FedAvg):
         self.current_arrays = to_ndarrays(arrays)
         return super().configure_train(server_round, arrays, config, grid)
 
+    @folding
     def aggregate_train(
         self,
         server_round: int,

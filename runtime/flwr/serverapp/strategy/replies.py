@@ -1,11 +1,23 @@
 """Replies of a round: apart from errors, and checked to have one form."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from flwr.app.console_log import logger
 from flwr.app.message import Message
 from flwr.app.recorddict import RecordDict
 from flwr.serverapp.exception import InconsistentMessageReplies
+
+_Form = dict[str, frozenset[str]]
+
+
+def whole(content: RecordDict) -> RecordDict:
+    """Return all there is; see ``accept_replies``."""
+    return content
+
+
+def without_arrays(content: RecordDict) -> RecordDict:
+    """Return what is small of a content; see ``accept_replies``."""
+    return RecordDict({**content.metric_records, **content.config_records})
 
 
 def accept_replies(
@@ -14,31 +26,41 @@ def accept_replies(
     stage: str,
     weighted_by_key: str,
     with_arrays: bool,
+    keep: Callable[[RecordDict], RecordDict] = whole,
 ) -> list[RecordDict]:
     """Log errors and return the contents of the other replies.
 
     Args:
-        replies: of one round.
+        replies: of one round; taken one after the other, once, and not kept.
         stage: name of the aggregating function, for the log.
         weighted_by_key: metric every reply must have.
-        with_arrays: each reply carries exactly one ArrayRecord.
+        with_arrays: every reply must have one ArrayRecord.
+        keep: sees each content as it arrives and says what is returned of it.
 
     Raises:
         InconsistentMessageReplies: the contents cannot be aggregated.
     """
-    received = list(replies)
-    if not received:
-        return []
-    contents = [reply.content for reply in received if not reply.has_error()]
-    failed = [reply for reply in received if reply.has_error()]
-    logger.info("%s: Received %s results and %s failures", stage, len(contents), len(failed))
-    for reply in failed:
-        logger.info(
-            "\t> Received error in reply from node %d: %s",
-            reply.metadata.src_node_id,
-            reply.error.reason,
-        )
-    validate_message_reply_consistency(contents, weighted_by_key, check_arrayrecord=with_arrays)
+    forms = _Forms(weighted_by_key, with_arrays=with_arrays)
+    contents: list[RecordDict] = []
+    failed: list[tuple[int, str | None]] = []
+    received, wrong = 0, None
+    for reply in replies:
+        if reply.has_error():
+            failed.append((reply.metadata.src_node_id, reply.error.reason))
+            continue
+        received += 1
+        if wrong is None:
+            try:
+                forms.require(reply.content)
+                contents.append(keep(reply.content))
+            except InconsistentMessageReplies as error:
+                wrong = error
+    if received or failed:
+        logger.info("%s: Received %s results and %s failures", stage, received, len(failed))
+    for node_id, reason in failed:
+        logger.info("\t> Received error in reply from node %d: %s", node_id, reason)
+    if wrong is not None:
+        raise wrong
     return contents
 
 
@@ -52,38 +74,53 @@ def validate_message_reply_consistency(
     Raises:
         InconsistentMessageReplies: naming what differs.
     """
-    if check_arrayrecord:
-        _require_one_form("ArrayRecord", [_names(reply.array_records) for reply in replies])
-    _require_one_form("MetricRecord", [_names(reply.metric_records) for reply in replies])
+    forms = _Forms(weighted_by_key, with_arrays=check_arrayrecord)
     for reply in replies:
+        forms.require(reply)
+
+
+class _Forms:
+    """What the first reply looks like, and whether the others look like it."""
+
+    def __init__(self, weighted_by_key: str, *, with_arrays: bool) -> None:
+        self._weight_key, self._with_arrays = weighted_by_key, with_arrays
+        self._first: dict[str, _Form] = {}
+
+    def require(self, reply: RecordDict) -> None:
+        """Check one more reply.
+
+        Raises:
+            InconsistentMessageReplies: naming what differs.
+        """
+        if self._with_arrays:
+            self._require_same("ArrayRecord", _names(reply.array_records))
+        self._require_same("MetricRecord", _names(reply.metric_records))
         (metrics,) = reply.metric_records.values()
-        if weighted_by_key not in metrics:
+        if self._weight_key not in metrics:
             raise InconsistentMessageReplies(
-                f"the MetricRecord of a reply lacks the key '{weighted_by_key}', by which replies "
+                f"the MetricRecord of a reply lacks the key '{self._weight_key}', by which replies "
                 f"are weighted; it has {list(metrics)}",
             )
-        if isinstance(metrics[weighted_by_key], list):
+        if isinstance(metrics[self._weight_key], list):
             raise InconsistentMessageReplies(
-                f"the weight '{weighted_by_key}' of a reply is a list, it must be one number",
+                f"the weight '{self._weight_key}' of a reply is a list, it must be one number",
             )
 
-
-def _names(records: Mapping[str, Mapping[str, object]]) -> dict[str, frozenset[str]]:
-    return {name: frozenset(record) for name, record in records.items()}
-
-
-def _require_one_form(kind: str, forms: list[dict[str, frozenset[str]]]) -> None:
-    for form in forms:
+    def _require_same(self, kind: str, form: "_Form") -> None:
         if len(form) != 1:
             raise InconsistentMessageReplies(
                 f"each reply must carry exactly one {kind}, one of them carries {len(form)}",
             )
-        if form != forms[0]:
+        if form != self._first.setdefault(kind, form):
             raise InconsistentMessageReplies(
                 f"the {kind} of all replies must have the same name and keys, "
-                f"one has {_shown(forms[0])}, another {_shown(form)}",
+                f"one has {_shown(self._first[kind])}, another {_shown(form)}",
             )
 
 
-def _shown(form: dict[str, frozenset[str]]) -> str:
+def _names(records: Mapping[str, Mapping[str, object]]) -> _Form:
+    return {name: frozenset(record) for name, record in records.items()}
+
+
+def _shown(form: _Form) -> str:
     return "; ".join(f"'{name}' with {sorted(keys)}" for name, keys in form.items())

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
 from flwr.app.arrayrecord import ArrayRecord
 from flwr.app.configrecord import ConfigRecord
@@ -17,7 +18,20 @@ from flwr.serverapp.strategy.result import Result
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
 """Evaluates a model on the server: gets the round and the model."""
 
+Aggregate = TypeVar("Aggregate", bound=Callable[..., Any])
+
+_FOLDS: Final = "folds_replies"
+
 _clock: Clock = SystemClock()  # ``start`` is called by apps, so nothing can hand one in
+
+
+def folding(aggregate: Aggregate) -> Aggregate:
+    """Mark a method ``aggregate_*`` that takes replies one by one, once, and need not keep them.
+
+    It may get an iterator, while nodes are still at work; other methods get a list, as ever.
+    """
+    setattr(aggregate, _FOLDS, True)
+    return aggregate
 
 
 class Strategy(ABC):
@@ -137,7 +151,7 @@ class _Rounds:
 
     def train(self, server_round: int) -> None:
         ask = self.strategy.configure_train(server_round, self.model, self.train_config, self.grid)
-        replies = self.grid.send_and_receive(messages=ask, timeout=self.timeout_s)
+        replies = self._replies(ask, self.strategy.aggregate_train)
         arrays, metrics = self.strategy.aggregate_train(server_round, replies)
         if arrays is not None:
             self.model = self.result.arrays = arrays
@@ -152,7 +166,7 @@ class _Rounds:
             self.evaluate_config,
             self.grid,
         )
-        replies = self.grid.send_and_receive(messages=ask, timeout=self.timeout_s)
+        replies = self._replies(ask, self.strategy.aggregate_evaluate)
         metrics = self.strategy.aggregate_evaluate(server_round, replies)
         if metrics is not None:
             progress.log_aggregated(metrics)
@@ -165,3 +179,10 @@ class _Rounds:
         progress.log_central_evaluation(metrics)
         if metrics is not None:
             self.result.evaluate_metrics_serverapp[server_round] = metrics
+
+    def _replies(
+        self, ask: Iterable[Message], aggregate: Callable[..., object]
+    ) -> Iterable[Message]:
+        if getattr(aggregate, _FOLDS, False) and hasattr(type(self.grid), "stream"):
+            return self.grid.stream(ask, timeout=self.timeout_s)
+        return self.grid.send_and_receive(messages=ask, timeout=self.timeout_s)

@@ -1,5 +1,4 @@
 import tracemalloc
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from flwr.serverapp.strategy.aggregate import (
     median,
     shares,
     stacked,
-    weighted_sum,
 )
+from flwr.serverapp.strategy.mean import WeightedMean
 from tests.unit.serverapp.strategy.given_replies import model, weighted
 
 
@@ -93,22 +92,56 @@ def test_differing_shapes_are_an_error_that_names_the_array() -> None:
         median([model(1), model(1, 2)])
 
 
-def test_a_mean_of_many_models_needs_memory_for_few() -> None:
+def test_a_mean_of_many_models_needs_memory_for_its_sum_alone() -> None:
     size, clients = 1_000_000, 12
     arrays = ArrayRecord({"w": Array(np.ones(size, np.float32))})
 
-    def one_by_one() -> Iterator[tuple[ArrayRecord, float]]:
-        for _ in range(clients):
-            yield arrays, 1 / clients
-
     tracemalloc.start()
     try:
-        weighted_sum(one_by_one())
+        mean = WeightedMean()
+        for number in range(clients):
+            mean.add(arrays, 1 + number)
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
-    assert peak_bytes < 2.1 * 4 * size  # the sum and the one being added
+    assert peak_bytes < 1.1 * 4 * size
+    assert mean.result()["w"].numpy().tolist() == [1.0] * size
+
+
+def test_arrays_by_columns_and_by_rows_add_up_by_place() -> None:
+    values = np.arange(6.0).reshape(2, 3)
+    assert mean_of((np.asfortranarray(values), 1), (values, 3)).tolist() == values.tolist()
+    assert mean_of((values, 1), (np.asfortranarray(values), 3)).tolist() == values.tolist()
+
+
+def running_mean(*pairs: tuple[Any, float]) -> list[float]:
+    mean = WeightedMean()
+    for values, weight in pairs:
+        mean.add(ArrayRecord([np.asarray(values)]), weight)
+    result: list[float] = mean.result()["0"].numpy().tolist()
+    return result
+
+
+@settings(deadline=None)
+@given(SAME_SHAPE)
+def test_a_running_mean_agrees_with_the_one_of_all(pairs: list[tuple[NDArray[Any], int]]) -> None:
+    np.testing.assert_allclose(running_mean(*pairs), mean_of(*pairs), rtol=1e-9, atol=1e-6)
+
+
+def test_a_running_mean_adds_models_of_equal_weight_exactly() -> None:
+    assert running_mean(*[(np.full(10, 3.0, np.float32), 60_000)] * 49) == [3.0] * 10
+
+
+def test_half_precision_is_added_up_in_single() -> None:
+    large = np.full(3, 60_000, np.float16)  # the sum of two is beyond its range
+    assert running_mean(*[(large, 500)] * 9) == large.tolist()
+
+
+def test_the_first_weight_may_be_zero() -> None:
+    assert running_mean(([5.0], 0), ([7.0], 2), ([9.0], 6)) == [8.5]
+    with pytest.raises(AggregationError, match="how many examples"):
+        running_mean(([5.0], 0))
 
 
 def test_metrics_are_averaged_lists_by_element_and_the_weight_is_dropped() -> None:
