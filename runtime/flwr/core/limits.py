@@ -91,6 +91,7 @@ OBJECT_POLL_CAP: Final = timedelta(seconds=2)
 
 # Bundles (§13).
 MAX_FAB_BYTES: Final = 10_485_760
+KEPT_BUNDLES_BYTES: Final = 2 * MAX_FAB_BYTES  # by an executor, so that they are sent once
 MAX_FAB_EXPANDED_BYTES: Final = 104_857_600  # all files together
 MAX_FAB_FILES: Final = 10_000
 MAX_FAB_DEPTH: Final = 10

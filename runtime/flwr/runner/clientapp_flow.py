@@ -6,7 +6,7 @@ the runner.
 
 import logging
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import Final
 
 from flwr.app import Context, Message
@@ -45,35 +45,27 @@ def run_imported(caller: Caller, app: ClientApp) -> Report:
         RunEndedError: the run has ended.
         FlwrError: the SuperNode could not be told.
     """
-    return _Flow(AppCaller(caller)).run_with(app)
+    return _Flow(AppCaller(caller)).run(app)
 
 
 class _Flow:
     def __init__(self, caller: AppCaller) -> None:
         self._appio = ClientAppIoClient(caller)
-        self._transfers = Transfers()
 
-    def run_with(self, app: ClientApp) -> Report:
-        inputs = self._appio.pull_inputs()
-        message = self._receive(inputs.run.run_id)
-        return self._finish(inputs, *answer(app, message, inputs.context, passing=_PASSING))
-
-    def run(self) -> Report:
-        inputs = self._appio.pull_inputs()
-        run_id = inputs.run.run_id
-        with ThreadPoolExecutor(1, thread_name_prefix="receive") as thread:
-            receiving = thread.submit(self._receive, run_id)  # while the app is imported
-            reply, context = _answer(inputs, receiving)
-        return self._finish(inputs, reply, context)
-
-    def _finish(self, inputs: AppInputs, reply: Message, context: Context) -> Report:
-        self._send(inputs.run.run_id, reply)
-        sys.stdout.flush()
-        self._appio.push_outputs(context)
+    def run(self, imported: ClientApp | None = None) -> Report:
+        inputs, delivery = self._appio.take()
+        message = self._receive(inputs.run.run_id, delivery)
+        self._finish(*_answer(imported, inputs, message))
         return Report(Outcome.COMPLETED)
 
-    def _receive(self, run_id: RunId) -> Message:
-        delivery = self._appio.pull_message(run_id)
+    @cached_property
+    def _transfers(self) -> Transfers:
+        """Threads, which only large messages need."""
+        return Transfers()
+
+    def _receive(self, run_id: RunId, delivery: Delivery) -> Message:
+        if delivery.is_whole:
+            return inflate(delivery.envelope, delivery.tree, delivery.contents.__getitem__)
 
         def fetch(object_id: ObjectId) -> bytes:
             return self._appio.get_object(run_id, object_id)
@@ -83,24 +75,31 @@ class _Flow:
         self._appio.confirm(run_id, delivery.envelope.message_id)
         return message
 
-    def _send(self, run_id: RunId, reply: Message) -> None:
+    def _finish(self, reply: Message, context: Context) -> None:
         parts = deflate(reply)
-        pushed = self._appio.push_message(Delivery(parts.envelope, parts.tree))
-        self._transfers.push(
-            pushed.wanted,
-            {key: source.make for key, source in parts.objects.items()},
-            lambda key, data: self._appio.put_object(run_id, key, data),
-        )
+        delivery = parts.delivery()
+        if not delivery.is_whole:
+            run_id = parts.envelope.run_id
+            pushed = self._appio.push_message(delivery)
+            self._transfers.push(
+                pushed.wanted,
+                {key: source.make for key, source in parts.objects.items()},
+                lambda key, data: self._appio.put_object(run_id, key, data),
+            )
+        sys.stdout.flush()
+        self._appio.finish(context, delivery if delivery.is_whole else None)
 
 
-def _answer(inputs: AppInputs, receiving: "Future[Message]") -> tuple[Message, Context]:
+def _answer(
+    imported: ClientApp | None, inputs: AppInputs, message: Message
+) -> tuple[Message, Context]:
     """Return the reply and the context to keep."""
     try:
-        app = _load(inputs)
+        app = _load(inputs) if imported is None else imported
     except FlwrError as error:
         log.exception("ClientApp could not be loaded")
-        return answer_unloaded(receiving.result(), error), inputs.context
-    return answer(app, receiving.result(), inputs.context, passing=_PASSING)
+        return answer_unloaded(message, error), inputs.context
+    return answer(app, message, inputs.context, passing=_PASSING)
 
 
 def _load(inputs: AppInputs) -> ClientApp:

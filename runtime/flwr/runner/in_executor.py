@@ -18,14 +18,14 @@ from flwr.core.clock import Clock
 from flwr.core.errors import FlwrError
 from flwr.core.limits import APP_FIRST_HEARTBEAT
 from flwr.runner.app_process import AppProcess
-from flwr.runner.calls import AppCalls
+from flwr.runner.calls import ClientAppCalls
 from flwr.runner.config import RunnerConfig
 from flwr.runner.relay import Relay
 from flwr.runner.session import Pump, Session
 from flwr.runner.templates import Templates
 from flwr.shell.children import describe_exit
 from flwr.shell.exits import ExitCode, exit_code_of
-from flwr.wire.clients.runner import Bundle, take_bundle
+from flwr.wire.clients.work import Bundle, Work
 from flwr.wire.retry import Retry
 
 log = logging.getLogger(__name__)
@@ -59,35 +59,38 @@ class InExecutorRunners:
         self._config, self._channel, self._retry, self._clock = config, channel, retry, clock
         self._templates = templates
 
-    def start(self, token: str, begun: Begun) -> "InExecutorRunner":
-        """Start the runner of one launch."""
-        stop = asyncio.Event()
+    def start(self, token: str, work: Work | None, begun: Begun) -> "InExecutorRunner":
+        """Start the runner of one launch.
 
-        async def begin(calls: AppCalls, pump: Pump) -> AppProcess:
+        Args:
+            token: proves it.
+            work: what the launch is about; None: it is still to be pulled.
+            begun: told of the process.
+        """
+        stop = asyncio.Event()
+        calls = ClientAppCalls(Relay(self._channel, token, retry=self._retry), work)
+
+        async def begin(pump: Pump) -> AppProcess:
             app = await self._start_app(calls, pump)
             begun(app.child.pid)
             return app
 
-        relay = Relay(self._channel, token, retry=self._retry)
         session = Session(
             replace(self._config, token=token),
+            calls,
             begin,
-            relay,
             self._clock,
             first_heartbeat=APP_FIRST_HEARTBEAT,
         )
         return InExecutorRunner(asyncio.create_task(_run(session, stop)), stop)
 
-    async def _start_app(self, calls: AppCalls, pump: Pump) -> AppProcess:
-        inputs, launched = await calls.pull_inputs()
-        bundle, others = take_bundle(inputs)
-        calls.pull_message_ahead(launched.run_id)
+    async def _start_app(self, calls: ClientAppCalls, pump: Pump) -> AppProcess:
+        bundle = (await calls.work()).bundle
         if self._templates is not None and bundle is not None:
             forked = await _fork(self._templates, bundle, pump)
             if forked is not None:
-                calls.expect_inputs(others)
+                calls.has_bundle = True
                 return forked
-        calls.expect_inputs(inputs)
         return await AppProcess.start(self._config.kind, withheld=self._config.withheld)
 
 

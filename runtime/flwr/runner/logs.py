@@ -8,7 +8,7 @@ import asyncio
 import codecs
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Final
@@ -70,6 +70,15 @@ class LogShipper:
         """Send what is queued now, without waiting for the batch to grow."""
         if self._buffer:
             await self._send_all()
+
+    async def take(self) -> Sequence[str]:
+        """Return what is queued now, for whoever sends it; what is too much for that is sent."""
+        async with self._sending:  # what is on its way arrives first
+            text = await self._take_all()
+            if len(text) <= MAX_LOG_CHUNK_BYTES // 4:  # so many bytes has a character at most
+                return (text,) if text else ()
+            await self._send_text(text)
+            return ()
 
     def unsent(self) -> str:
         """Take back what was queued and not sent."""

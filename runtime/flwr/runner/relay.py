@@ -18,7 +18,7 @@ from flwr.core.clock import Clock
 from flwr.core.errors import DeniedError, ErrorKind, FlwrError
 from flwr.core.lease import AppKind
 from flwr.core.limits import APP_PATIENCE, CONTACT_LOST
-from flwr.wire.appio_methods import method_of
+from flwr.wire.appio_methods import FINISH_LAUNCH, TAKE_LAUNCH, method_of
 from flwr.wire.clients.deadlines import FAB_S, HELD_S, OBJECT_S, deadline_s
 from flwr.wire.diagnose import explain
 from flwr.wire.errors import from_rpc_error
@@ -26,21 +26,25 @@ from flwr.wire.pipe import Request
 from flwr.wire.retry import Retry
 from flwr.wire.transport import NO_METADATA, with_token
 
-_SHARED: Final = (
+_SHARED: Final = ("PushObject", "PullObject", "ConfirmMessageReceived")
+_OF_SERVERAPPS: Final = (
     "PullAppInputs",
     "PushAppOutputs",
-    "PushObject",
-    "PullObject",
-    "ConfirmMessageReceived",
+    "GetRun",
+    "GetNodes",
+    "PushMessages",
+    "PullMessages",
 )
 _ALLOWED: Final[Mapping[AppKind, frozenset[str]]] = {
     AppKind.SERVERAPP: frozenset(
-        method_of(AppKind.SERVERAPP, name)
-        for name in (*_SHARED, "GetRun", "GetNodes", "PushMessages", "PullMessages")
+        method_of(AppKind.SERVERAPP, name) for name in (*_SHARED, *_OF_SERVERAPPS)
     ),
     AppKind.CLIENTAPP: frozenset(
-        method_of(AppKind.CLIENTAPP, name)
-        for name in (*_SHARED, "GetRun", "PullMessage", "PushMessage")
+        (
+            TAKE_LAUNCH,
+            FINISH_LAUNCH,
+            *(method_of(AppKind.CLIENTAPP, name) for name in (*_SHARED, "PushMessage")),
+        )
     ),
 }
 _ANSWERS_TAKE_S: Final[Mapping[str, float]] = {

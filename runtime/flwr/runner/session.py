@@ -20,7 +20,7 @@ from flwr.core.lease import AppKind
 from flwr.core.limits import MAX_LOG_CHUNK_BYTES, STOP_GRACE
 from flwr.core.run import RunStatus
 from flwr.runner.app_process import AppProcess
-from flwr.runner.calls import AppCalls
+from flwr.runner.calls import AppCalls, ClientAppCalls, ServerAppCalls
 from flwr.runner.config import RunnerConfig
 from flwr.runner.heartbeat import LeaseEnd, keep_lease
 from flwr.runner.logs import LogShipper, Send, drained, pump
@@ -30,7 +30,7 @@ from flwr.shell.exits import ExitCode
 from flwr.shell.parent import until_parent_exits
 from flwr.shell.signals import stop_requests
 from flwr.wire.channel import open_aio_channel
-from flwr.wire.clients.runner import RunnerClient
+from flwr.wire.clients.runner import RunnerClient, outcome_of_crash
 from flwr.wire.pipe_server import serve_pipe
 
 log = logging.getLogger(__name__)
@@ -51,8 +51,8 @@ _PIPE_BYTES: Final = 16 * MAX_LOG_CHUNK_BYTES  # objects are read in large piece
 
 Pump = Callable[[asyncio.StreamReader], None]
 """Takes over what an app prints."""
-Begin = Callable[[AppCalls, Pump], Awaitable[AppProcess]]
-"""Starts the app's process; may pull its inputs, and have its output read, before there is one."""
+Begin = Callable[[Pump], Awaitable[AppProcess]]
+"""Starts the app's process; may have its output read before there is one."""
 
 
 class _Ending(Enum):
@@ -74,15 +74,16 @@ async def run_launch(config: RunnerConfig, app: AppProcess, clock: Clock) -> int
     if config.root_certificates is not None:
         tls = read_root_certificates(config.root_certificates)
 
-    async def begin(_calls: AppCalls, _pump: Pump) -> AppProcess:
+    async def begin(_pump: Pump) -> AppProcess:
         return app
 
     with stop_requests() as stop:
         async with open_aio_channel(config.address, tls) as channel:
             retry = retry_policy(config.address, tls, clock)
             relay = Relay(channel, config.token, retry=retry)
-            session = Session(config, begin, relay, clock)
-            return await session.run(stop)
+            is_server = config.kind is AppKind.SERVERAPP
+            calls = ServerAppCalls(relay) if is_server else ClientAppCalls(relay)
+            return await Session(config, calls, begin, clock).run(stop)
 
 
 class Session:
@@ -91,18 +92,19 @@ class Session:
     def __init__(
         self,
         config: RunnerConfig,
+        calls: AppCalls,
         begin: Begin,
-        relay: Relay,
         clock: Clock,
         *,
         first_heartbeat: timedelta = timedelta(0),
     ) -> None:
         self._first_heartbeat = first_heartbeat
-        self._config, self._begin, self._relay, self._clock = config, begin, relay, clock
+        self._config, self._calls, self._begin, self._clock = config, calls, begin, clock
         self._program = "ServerApp" if config.kind is AppKind.SERVERAPP else "ClientApp"
-        self._daemon = RunnerClient(relay, kind=config.kind)
+        self._daemon = RunnerClient(calls.relay, kind=config.kind)
         self._shipper = LogShipper(self._send_log)
-        self._calls = AppCalls(relay, config.kind, before_outputs=self._shipper.flush)
+        if isinstance(calls, ClientAppCalls):
+            calls.output = self._shipper
         self._unsent = ""  # what the app printed, when there is no run to send it to
         self._app: AppProcess | None = None
         self._why_not_begun = ""
@@ -125,14 +127,13 @@ class Session:
             return await self._settle(ending, report)
         finally:
             await _cancelled(lease, shipping, *self._readers)
-            await self._calls.close()
             if self._app is not None:
                 await self._app.child.stop(timedelta(0))
                 self._app.on_end()
 
     async def _until_ending(self, stop: asyncio.Event, lease: "asyncio.Task[LeaseEnd]") -> _Ending:
         app = asyncio.create_task(self._begin_and_end())
-        refused = asyncio.create_task(self._relay.refused.wait())
+        refused = asyncio.create_task(self._calls.relay.refused.wait())
         told: list[asyncio.Task[bool]] = [asyncio.create_task(_until_set(stop))]
         if (parent := self._config.parent_pid) is not None:
             told.append(asyncio.create_task(_until_parent_exits(parent)))
@@ -151,7 +152,7 @@ class Session:
 
     async def _begin_and_end(self) -> _Ending:
         try:
-            self._app = await self._begin(self._calls, self._pump)
+            self._app = await self._begin(self._pump)
         except (FlwrError, OSError) as error:
             self._why_not_begun = f"could not be started: {error}"
             is_over = isinstance(error, FlwrError) and error.kind in _OVER
@@ -188,9 +189,9 @@ class Session:
         return (self._shipper.write,)
 
     async def _send_log(self, text: str) -> None:
-        launched = await self._calls.launched
+        run_id = await self._calls.launched
         if self._config.kind is AppKind.SERVERAPP:
-            await self._daemon.push_serverapp_logs(launched.run_id, text)
+            await self._daemon.push_serverapp_logs(run_id, text)
         else:
             await self._daemon.push_clientapp_logs(self._config.token, text)
 
@@ -209,7 +210,7 @@ class Session:
         self, ending: _Ending, report: Report, shipping: "asyncio.Task[None]"
     ) -> None:
         """Wait until the daemon has everything the app printed, as far as it can be had."""
-        if self._calls.launched_run() is None:
+        if not self._calls.launched.done():
             self._unsent = self._shipper.unsent()
             await _to_stderr(self._unsent)
             return
@@ -232,36 +233,37 @@ class Session:
         log.info("App ended", extra=facts)
         patience = _LAST_WORDS if ending is _Ending.STOP_REQUESTED else None
         try:
-            if self._config.kind is AppKind.SERVERAPP:
-                return await self._settle_serverapp(report, patience)
-            return await self._settle_clientapp(ending, report)
+            if isinstance(self._calls, ClientAppCalls):
+                return await self._settle_clientapp(self._calls, ending, report)
+            return await self._settle_serverapp(report, patience)
         except FlwrError as error:
             if is_gone(error):  # the run ended first: nobody waits for our word
                 return ExitCode.DONE
             raise
 
     async def _settle_serverapp(self, report: Report, patience: timedelta | None) -> int:
-        launched = self._calls.launched_run()
-        if launched is None:
+        if not self._calls.launched.done():
             return await self._settle_without_work(report)
         is_complete = report.outcome is Outcome.COMPLETED
         status = RunStatus.COMPLETED if is_complete else RunStatus.FAILED
-        await self._daemon.finish_run(launched.run_id, status, report.details, patience=patience)
+        run_id = self._calls.launched.result()
+        await self._daemon.finish_run(run_id, status, report.details, patience=patience)
         return ExitCode.DONE
 
-    async def _settle_clientapp(self, ending: _Ending, report: Report) -> int:
-        if self._calls.is_finished:
+    async def _settle_clientapp(
+        self, calls: ClientAppCalls, ending: _Ending, report: Report
+    ) -> int:
+        if calls.is_finished:
             return ExitCode.DONE
         if ending is _Ending.STOP_REQUESTED:
             return EXIT_STOPPED  # the daemon may hand the instruction out again
-        launched, instruction = self._calls.launched_run(), self._calls.instruction()
-        if launched is None or instruction is None:
+        if not calls.has_begun:
             return await self._settle_without_work(report)
-        if not self._calls.has_replied:
-            await self._daemon.answer_for_crash(
-                launched, instruction, report.details, now=self._clock.now()
-            )
-        await self._daemon.give_back(launched)
+        now, with_reply = self._clock.now(), not calls.has_replied
+        work = await calls.work()
+        await calls.give_back(
+            outcome_of_crash(work, report.details, now=now, with_reply=with_reply)
+        )
         return ExitCode.DONE
 
     async def _settle_without_work(self, report: Report) -> int:

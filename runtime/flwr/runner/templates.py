@@ -6,7 +6,6 @@ that cannot have one is remembered: each of its messages gets a fresh interprete
 """
 
 import asyncio
-import hashlib
 import logging
 import os
 import sys
@@ -20,7 +19,7 @@ from typing import Any, Final
 from flwr.core.limits import MAX_TEMPLATES, TEMPLATE_IDLE
 from flwr.runner.template_process import ForkedChild, Template, TemplateLostError, UnfitError
 from flwr.shell.memory import is_memory_short
-from flwr.wire.clients.runner import Bundle
+from flwr.wire.clients.work import Bundle
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +98,7 @@ class Templates:
         Raises:
             OSError: no process is to be had.
         """
-        key = _key(bundle)
+        key = f"{bundle.fab_hash}:{bundle.digest}"  # what no other has, if its hash is a lie too
         for _ in range(_ATTEMPTS):
             if key in self._unfit:
                 return None
@@ -210,11 +209,6 @@ class Templates:
             "Each message of an app gets a fresh interpreter",
             extra={"event": "fresh-start", "fab": bundle.fab_hash, "cause": why},
         )
-
-
-def _key(bundle: Bundle) -> str:
-    """Return what no other bundle has, also where its hash is not what was said."""
-    return f"{bundle.fab_hash}:{hashlib.sha256(bundle.content).hexdigest()}"
 
 
 def are_possible() -> bool:

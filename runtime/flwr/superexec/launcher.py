@@ -20,6 +20,7 @@ from flwr.runner.config import RunnerConfig
 from flwr.runner.in_executor import InExecutorRunners
 from flwr.shell.children import Child
 from flwr.superexec.stand_by import StandBy
+from flwr.wire.clients.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ class Launch:
     token: str
     kind: AppKind
     run_type: RunType = RunType.SERVERAPP
+    work: Work | None = None
+    """Of a ClientApp, where it came with the launch; else its runner asks for it."""
 
     def __repr__(self) -> str:
         return f"Launch(run_id={self.run_id}, kind={self.kind}, run_type={self.run_type})"
@@ -78,7 +81,7 @@ class InExecutorLauncher:
 
     async def start(self, launch: Launch) -> AppProcess:
         """Start one runner."""
-        return self._runners.start(launch.token, partial(_log_start, launch))
+        return self._runners.start(launch.token, launch.work, partial(_log_start, launch))
 
 
 def _log_start(launch: Launch, pid: int) -> None:

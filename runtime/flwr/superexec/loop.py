@@ -1,4 +1,4 @@
-"""The SuperExec's loop: list what waits, claim a launch, start a runner, attend to its end.
+"""The SuperExec's loop: claim a launch, start a runner, attend to its end.
 
 The daemon that owns the runs decides what may start; this loop only asks, starts, and reports.  It
 never reads or writes a run's state itself.
@@ -22,6 +22,7 @@ from flwr.core.lease import AppKind
 from flwr.core.limits import APP_PATIENCE, POLL_FALLBACK, RETRY_CAP, RETRY_FIRST, STOP_GRACE
 from flwr.core.run import Run, RunType
 from flwr.superexec.launcher import AppProcess, Launch, Launcher
+from flwr.wire.clients.launches import TakenLaunch
 from flwr.wire.retry import Retry
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,15 @@ _REFUSALS: Final = frozenset(
         ErrorKind.NOT_RUNNING,  # what DENIED comes out as on an AppIo port (wire contract §6)
         ErrorKind.UNIMPLEMENTED,
         ErrorKind.UNAVAILABLE,  # given up already: the two sides disagree about TLS
+    }
+)
+
+_UNKNOWN_CALL: Final = frozenset(
+    {
+        ErrorKind.UNIMPLEMENTED,
+        ErrorKind.UNAUTHENTICATED,  # upstream's from 1.29 on, of every call that is not theirs
+        ErrorKind.DENIED,
+        ErrorKind.NOT_RUNNING,
     }
 )
 
@@ -48,6 +58,10 @@ EXIT_NOT_STARTED: Final = 127  # the shell's convention for "could not be execut
 
 class Launches(Protocol):
     """What the loop asks of the daemon's AppIo port."""
+
+    async def take(self) -> TakenLaunch | None:
+        """Claim a launch and get all of it at once; the server may hold the call."""
+        ...
 
     async def list_apps(self) -> Sequence[RunId]:
         """Return runs that wait for an app process; the server may hold the call."""
@@ -102,6 +116,7 @@ class LaunchLoop:
         self._kind, self._clock = kind, clock
         self._only_apps = only_apps
         self._runs: OrderedDict[RunId, Run] = OrderedDict()  # seen lately
+        self._takes_whole = kind is AppKind.CLIENTAPP  # until the daemon turns out not to know how
         self._tell_health = tell
         self._answers = False  # the daemon, as far as we know
         self._retry = replace(
@@ -217,6 +232,27 @@ class LaunchLoop:
         """Claim one launch of those listed; False when others have them all."""
         if not self._answers:
             await self._greet()
+        if not self._takes_whole:
+            return await self._claim_listed(runners)
+        try:
+            taken = await self._launches.take()
+        except FlwrError as error:
+            if error.kind not in _UNKNOWN_CALL:
+                raise
+            is_begun = await self._claim_listed(runners)
+            self._takes_whole = False  # that the other way works tells what was meant
+            return is_begun
+        self._tell(answers=True)
+        if taken is None:
+            return False
+        self._begin(
+            Launch(run_id=taken.work.run_id, token=taken.token, kind=self._kind, work=taken.work),
+            runners,
+        )
+        return True
+
+    async def _claim_listed(self, runners: asyncio.TaskGroup) -> bool:
+        """Do the same step by step, as the contract has it."""
         listed = await self._launches.list_apps()
         self._tell(answers=True)
         for run_id in listed:
@@ -253,9 +289,12 @@ class LaunchLoop:
             if run is not None and self._kind is AppKind.SERVERAPP:
                 run_type = run.run_type
             launch = Launch(run_id=run_id, token=token, kind=self._kind, run_type=run_type)
-            self._alive += 1
-            runners.create_task(self._attend(launch))
+            self._begin(launch, runners)
         return True
+
+    def _begin(self, launch: Launch, runners: asyncio.TaskGroup) -> None:
+        self._alive += 1
+        runners.create_task(self._attend(launch))
 
     async def _attend(self, launch: Launch) -> None:
         try:

@@ -2,8 +2,9 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from threading import Lock
 from typing import Final
 
@@ -12,7 +13,7 @@ from flwr.core.errors import FailedPreconditionError, InvalidError, NotFoundErro
 from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
 from flwr.core.lease import Lease
 from flwr.core.limits import INLINE_OBJECT_BYTES
-from flwr.core.message import Delivery, Envelope, ObjectTree, check_reply, check_tree
+from flwr.core.message import Delivery, Envelope, check_reply, check_tree
 from flwr.core.run import Run, RunNotFoundError
 from flwr.core.run_config import Config, ConfigValue, fuse
 from flwr.store.fabs import Fab
@@ -24,7 +25,6 @@ from flwr.wire.object_format import check_object
 
 logger = logging.getLogger(__name__)
 
-_NOTHING: Final[Mapping[ObjectId, bytes]] = {}
 _REMEMBERED: Final = 4096  # running times of messages whose reply has not left yet
 _CONFIGS_KEPT: Final = 32  # parsed default configurations, by FAB
 
@@ -70,7 +70,7 @@ class AppInputs:
     """All an app needs before its message."""
 
     run: Run
-    fab: Fab
+    fab: Fab | None  # None: the caller has it
     node_id: NodeId
     node_config: Mapping[str, ConfigValue]
     run_config: Mapping[str, ConfigValue]  # the bundle's defaults with the run's overrides on top
@@ -83,6 +83,14 @@ class FetchedObject:
 
     is_known: bool
     content: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReply:
+    """A reply in the store."""
+
+    delivery: Delivery
+    missing: list[ObjectId]  # children before parents
 
 
 class AppSessions:
@@ -124,22 +132,34 @@ class AppSessions:
             RunNotFoundError: the run has ended meanwhile.
             NotFoundError: the bundle is gone.
         """
-        node_id = self._identity.node_id
         with self._store.reading() as tx:
-            run = tx.runs.find(lease.run_id)
-            if run is None:
-                raise RunNotFoundError(lease.run_id)
+            return self.find_inputs(tx, lease.run_id)
+
+    def find_inputs(
+        self, tx: Tx, run_id: RunId, *, known_bundles: Collection[str] = ()
+    ) -> AppInputs:
+        """Return the same within the caller's transaction, without a bundle that it has already.
+
+        Raises:
+            RunNotFoundError: the run has ended meanwhile.
+            NotFoundError: the bundle is gone.
+        """
+        node_id = self._identity.node_id
+        run = tx.runs.find(run_id)
+        if run is None:
+            raise RunNotFoundError(run_id)
+        is_known, fab = run.fab_hash in known_bundles, None
+        if not is_known or run.fab_hash not in self._defaults:
             fab = tx.fabs.find(run.fab_hash)
-            context = tx.contexts.find(lease.run_id, node_id)
-        if fab is None:
-            raise NotFoundError(f"the FAB of run {run.run_id} is not on this node")
+            if fab is None:
+                raise NotFoundError(f"the FAB of run {run_id} is not on this node")
         return AppInputs(
             run=run,
-            fab=fab,
+            fab=None if is_known else fab,
             node_id=node_id,
             node_config=self._node_config,
-            run_config=fuse(self._defaults_of(fab), run.override_config),
-            context=context,
+            run_config=fuse(self._defaults_of(run.fab_hash, fab), run.override_config),
+            context=tx.contexts.find(run_id, node_id),
         )
 
     def find_run(self, run_id: RunId) -> Run | None:
@@ -147,14 +167,20 @@ class AppSessions:
         with self._store.reading() as tx:
             return tx.runs.find(run_id)
 
-    def message(self, lease: Lease) -> Delivery:
-        """Return the one instruction of the lease; from now on the app answers for it."""
+    def message(self, lease: Lease, *, whole: bool = False) -> Delivery:
+        """Return the one instruction of the lease; from now on the app answers for it.
+
+        Args:
+            lease: of the app.
+            whole: with its objects if it is small.
+        """
         with self._store.transaction() as tx:
             instruction = _require_instruction(tx, lease)
             if instruction.confirmed_at is None:
-                tx.messages.confirm(instruction.envelope.message_id, self._clock.now())
-        self._stopwatches.start(instruction.envelope.message_id)
-        return Delivery(instruction.envelope, instruction.tree)
+                tx.messages.confirm(instruction.message_id, self._clock.now())
+            contents = tx.objects.contents(instruction.message_id) if whole else {}
+        self.start_watch(instruction.message_id)
+        return Delivery(instruction.envelope, instruction.tree, contents)
 
     def get_object(self, lease: Lease, object_id: ObjectId) -> FetchedObject:
         """Return an object of the lease's run."""
@@ -163,20 +189,8 @@ class AppSessions:
                 return FetchedObject(is_known=False, content=None)
             return FetchedObject(is_known=True, content=tx.objects.get(object_id))
 
-    def accept_reply(
-        self,
-        lease: Lease,
-        reply: Envelope,
-        tree: ObjectTree,
-        contents: Mapping[ObjectId, bytes] = _NOTHING,
-    ) -> tuple[MessageId, list[ObjectId]]:
+    def accept_reply(self, lease: Lease, reply: Delivery) -> tuple[MessageId, list[ObjectId]]:
         """Store the reply to the lease's instruction; the same reply again changes nothing.
-
-        Args:
-            lease: of the caller.
-            reply: the envelope.
-            tree: its objects.
-            contents: those of a small reply.
 
         Returns:
             The reply's id and the objects whose content is still wanted.
@@ -185,35 +199,56 @@ class AppSessions:
             InvalidError: it does not answer the instruction (``core.message.check_reply``).
             FailedPreconditionError: another reply was accepted before.
         """
-        now = self._clock.now()
-        check_tree(tree)
         with self._store.transaction() as tx:
-            instruction = _find_instruction(tx, lease)
-            if instruction is None:  # the lease lives, so this repeats a call: the reply has left
-                return reply.message_id, []
-            asked = instruction.envelope
-            check_reply(reply, asked, expires_at=instruction.expires_at.timestamp())
-            if str(tree.object_id) != reply.message_id:
-                raise InvalidError("message refused: the object tree belongs to another message")
-            missing = tx.objects.preregister(lease.run_id, reply.message_id, tree, contents)
-            if tx.messages.add_reply(reply, tree, now=now):
-                tx.events.append(
-                    at=now,
-                    kind="reply-accepted",
-                    actor=ACTOR,
-                    run_id=asked.run_id,
-                    node_id=asked.dst_node_id,
-                    message_id=asked.message_id,
-                )
-            else:
-                _require_same(tx, asked.message_id, reply)
-            delivery = Delivery(reply, tree, contents)
-            if not missing and not delivery.is_whole:
-                tx.notify("outbox")
-        self._stopwatches.stop(asked.message_id)
-        if delivery.is_whole:
-            self._replied(delivery)
-        return reply.message_id, missing
+            kept = self.keep_reply(tx, lease, reply, self._clock.now())
+        if kept is None:
+            return reply.envelope.message_id, []
+        self.note_reply(kept)
+        return reply.envelope.message_id, kept.missing
+
+    def keep_reply(self, tx: Tx, lease: Lease, reply: Delivery, now: datetime) -> KeptReply | None:
+        """Do the same within the caller's transaction; call ``note_reply`` after the commit.
+
+        Returns:
+            What was kept; None when the lease's reply has left already.
+
+        Raises:
+            InvalidError: it does not answer the instruction (``core.message.check_reply``).
+            FailedPreconditionError: another reply was accepted before.
+        """
+        check_tree(reply.tree)
+        envelope, tree = reply.envelope, reply.tree
+        instruction = _find_instruction(tx, lease)
+        if instruction is None:  # the lease lives, so this repeats a call
+            return None
+        asked = instruction.envelope
+        check_reply(envelope, asked, expires_at=instruction.expires_at.timestamp())
+        if str(tree.object_id) != envelope.message_id:
+            raise InvalidError("message refused: the object tree belongs to another message")
+        contents = {i: c for i, c in reply.contents.items() if len(c) <= INLINE_OBJECT_BYTES}
+        missing = tx.objects.preregister(lease.run_id, envelope.message_id, tree, contents)
+        if tx.messages.add_reply(envelope, tree, now=now):
+            tx.events.append(
+                at=now,
+                kind="reply-accepted",
+                actor=ACTOR,
+                run_id=asked.run_id,
+                node_id=asked.dst_node_id,
+                message_id=asked.message_id,
+            )
+        else:
+            _require_same(tx, asked.message_id, envelope)
+        kept = KeptReply(Delivery(envelope, tree, contents), missing)
+        if not missing and not kept.delivery.is_whole:
+            tx.notify("outbox")
+        return kept
+
+    def note_reply(self, kept: KeptReply) -> None:
+        """Stop the watch, and pass a small reply on."""
+        if kept.delivery.envelope.reply_to is not None:
+            self._stopwatches.stop(kept.delivery.envelope.reply_to)
+        if kept.delivery.is_whole:
+            self._replied(kept.delivery)
 
     def put_object(self, lease: Lease, object_id: ObjectId, content: bytes) -> bool:
         """Keep a wanted object; False when nobody wants it.
@@ -246,20 +281,28 @@ class AppSessions:
 
         An app that finishes without a complete reply is answered for like one that crashed.
         """
-        now = self._clock.now()
         with self._store.transaction() as tx:
-            if tx.leases.find_by_hash(lease.token_hash) is None:
-                return
-            tx.contexts.save(lease.run_id, self._identity.node_id, context)
-            asked = _find_instruction(tx, lease)  # None: its reply has left already
-            has_replied = asked is None or asked.replied_at is not None
-            cause = "ClientApp finished" if has_replied else "ClientApp finished without a reply"
-            end_lease(tx, lease, cause=cause, now=now)
+            self.end(tx, lease, context, self._clock.now())
 
-    def _defaults_of(self, fab: Fab) -> Config:
-        known = self._defaults.get(fab.hash)
+    def end(self, tx: Tx, lease: Lease, context: bytes, now: datetime) -> None:
+        """Do the same within the caller's transaction."""
+        if tx.leases.find_by_hash(lease.token_hash) is None:
+            return
+        tx.contexts.save(lease.run_id, self._identity.node_id, context)
+        asked = _find_instruction(tx, lease)  # None: its reply has left already
+        has_replied = asked is None or asked.replied_at is not None
+        cause = "ClientApp finished" if has_replied else "ClientApp finished without a reply"
+        end_lease(tx, lease, cause=cause, now=now)
+
+    def start_watch(self, message_id: MessageId) -> None:
+        """The app has its message now."""
+        self._stopwatches.start(message_id)
+
+    def _defaults_of(self, fab_hash: FabHash, fab: Fab | None) -> Config:
+        known = self._defaults.get(fab_hash)
         if known is None:
-            known = self._defaults[fab.hash] = self._read_defaults(fab.content)
+            assert fab is not None
+            known = self._defaults[fab_hash] = self._read_defaults(fab.content)
             while len(self._defaults) > _CONFIGS_KEPT:
                 self._defaults.popitem(last=False)
         return known

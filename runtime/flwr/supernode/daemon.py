@@ -53,6 +53,7 @@ from flwr.supernode.fleet import FleetSession, Patience
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.inbox import Inbox
 from flwr.supernode.intake import Intake
+from flwr.supernode.launches import WholeLaunches
 from flwr.supernode.leases import AppLeases
 from flwr.supernode.membership import Membership
 from flwr.supernode.outbox import Outbox
@@ -207,6 +208,7 @@ async def _build(
         config.appio.address,
         leases=leases,
         apps=apps,
+        launches=WholeLaunches(store, clock, leases, apps),
         logs=AppLogs(state_dir / "app-logs", share=share),
         wakeups=wakeups,
         clock=wall,

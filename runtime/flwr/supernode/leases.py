@@ -6,6 +6,7 @@ at most ``max_apps`` in all.  A lease is bound to the one instruction it was gra
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,11 +14,12 @@ from flwr.auth.app_tokens import hash_token, new_token
 from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.clock import Clock
 from flwr.core.errors import UnauthenticatedError
-from flwr.core.ids import RunId
+from flwr.core.ids import NodeId, RunId
 from flwr.core.lease import AppKind, Lease, heard, renewed
 from flwr.core.limits import LEASE_AFTER_HEARTBEAT, LEASE_BEFORE_HEARTBEAT
 from flwr.core.topics import lease_ended
-from flwr.store.remembered import Remembered
+from flwr.store.message_rows import Instruction
+from flwr.store.remembered import Remembered, Ticket
 from flwr.store.store import Store, Tx
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.replies import ACTOR, end_lease, revoke_lease, take_back_lease
@@ -25,6 +27,17 @@ from flwr.supernode.replies import ACTOR, end_lease, revoke_lease, take_back_lea
 logger = logging.getLogger(__name__)
 
 _EXPIRED_AT_ONCE: Final = 100  # instructions forgotten in one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A new lease, and what it is for."""
+
+    token: str = field(repr=False)
+    lease: Lease
+    instruction: Instruction
+    ticket: Ticket
+    """To remember the lease by, once it is committed."""
 
 
 class AppLeases:
@@ -49,13 +62,36 @@ class AppLeases:
         if node_id is None:
             return []
         with self._store.reading() as tx:
-            live = tx.leases.list()
-            if len(live) >= self._max_apps:
-                return []
-            busy = {lease.run_id for lease in live}
-            waiting = [r for r in tx.messages.waiting_runs(node_id, now) if r not in busy]
-            if choice.fab_ids is not None:
-                waiting = [r for r in waiting if choice.admits(_app_of(tx, r))]
+            return self._launchable(tx, node_id, choice, now)
+
+    def grant_next(self, tx: Tx, choice: AppChoice, now: datetime) -> Granted | None:
+        """Grant the launch that has waited longest, within the caller's transaction.
+
+        Returns:
+            None when nothing may start; else call ``note_granted`` after the commit.
+        """
+        node_id = self._identity.known
+        runs = [] if node_id is None else self._launchable(tx, node_id, choice, now)
+        return self._grant(tx, runs[0], now) if runs else None
+
+    def give_up(self, tx: Tx, granted: Granted, *, cause: str, now: datetime) -> None:
+        """End a lease just granted, for an app that cannot start; it was an attempt."""
+        end_lease(tx, granted.lease, cause=f"ClientApp was not started: {cause}", now=now)
+
+    def note_granted(self, granted: Granted) -> None:
+        """Log a launch, and remember its lease: its app will call soon."""
+        self.live.keep(granted.ticket, granted.lease)
+        facts = {"run_id": granted.lease.run_id, "message_id": granted.lease.message_id}
+        logger.info("Granted a launch", extra={"event": "lease-granted", **facts})
+
+    def _launchable(self, tx: Tx, node_id: NodeId, choice: AppChoice, now: datetime) -> list[RunId]:
+        live = tx.leases.list()
+        if len(live) >= self._max_apps:
+            return []
+        busy = {lease.run_id for lease in live}
+        waiting = [r for r in tx.messages.waiting_runs(node_id, now) if r not in busy]
+        if choice.fab_ids is not None:
+            waiting = [r for r in waiting if choice.admits(_app_of(tx, r))]
         return waiting[: self._max_apps - len(live)]
 
     def unserved(self, choice: AppChoice) -> dict[RunId, str]:
@@ -73,32 +109,41 @@ class AppLeases:
         Returns:
             The token, or None when nothing waits, the run has an app already, or the node is full.
         """
-        now, token = self._clock.now(), new_token()
+        now = self._clock.now()
         with self._store.transaction() as tx:
             live = tx.leases.list()
             if len(live) >= self._max_apps or any(lease.run_id == run_id for lease in live):
                 return None
-            taken = tx.messages.claim(self._identity.node_id, limit=1, now=now, run_id=run_id)
-            if not taken:
-                return None
-            tx.leases.grant(
-                Lease(
-                    token_hash=hash_token(token),
-                    kind=AppKind.CLIENTAPP,
-                    run_id=run_id,
-                    message_id=taken[0],
-                    granted_at=now,
-                    until=now + LEASE_BEFORE_HEARTBEAT,
-                )
-            )
-            tx.events.append(
-                at=now, kind="lease-granted", actor=ACTOR, run_id=run_id, message_id=taken[0]
-            )
-        logger.info(
-            "Granted a launch",
-            extra={"event": "lease-granted", "run_id": run_id, "message_id": taken[0]},
+            granted = self._grant(tx, run_id, now)
+        if granted is None:
+            return None
+        self.note_granted(granted)
+        return granted.token
+
+    def _grant(self, tx: Tx, run_id: RunId, now: datetime) -> Granted | None:
+        taken = tx.messages.claim(self._identity.node_id, limit=1, now=now, run_id=run_id)
+        instruction = tx.messages.find_instruction(taken[0]) if taken else None
+        if instruction is None:
+            return None
+        token = new_token()
+        lease = Lease(
+            token_hash=hash_token(token),
+            kind=AppKind.CLIENTAPP,
+            run_id=run_id,
+            message_id=instruction.message_id,
+            granted_at=now,
+            until=now + LEASE_BEFORE_HEARTBEAT,
         )
-        return token
+        ticket = self.live.begin(lease.token_hash)
+        tx.leases.grant(lease)
+        tx.events.append(
+            at=now,
+            kind="lease-granted",
+            actor=ACTOR,
+            run_id=run_id,
+            message_id=instruction.message_id,
+        )
+        return Granted(token, lease, instruction, ticket)
 
     def take_back(self, token: str | None) -> None:
         """Undo a grant whose token never reached anybody; it does not count as an attempt."""
@@ -149,6 +194,8 @@ class AppLeases:
                 return False
             later = heard(lease, at=now, next_in=next_in)
             tx.leases.save(later)
+            if lease.message_id is not None:  # whose app answers for it from now on
+                tx.messages.confirm(lease.message_id, now)
             if later.until < lease.until:
                 tx.notify("reaper")
         return True

@@ -11,9 +11,16 @@ from flwr.shell.in_thread import looked_up, threaded
 from flwr.shell.wakeups import Wakeups
 from flwr.supernode.app_logs import AppLogs
 from flwr.supernode.apps import AppSessions
+from flwr.supernode.launches import WholeLaunches
 from flwr.supernode.leases import AppLeases
 from flwr.supernode.rpc.clientappio import ClientAppIoServicer, add_clientappio
-from flwr.supernode.rpc.compose import AppLogsServicer, LaunchesServicer, add_compose
+from flwr.supernode.rpc.compose import (
+    AppLogsServicer,
+    LaunchesServicer,
+    WholeLaunchesServicer,
+    add_compose,
+)
+from flwr.supernode.rpc.waiting import WaitingExecutors
 from flwr.wire.interceptors.app_token import AppTokenInterceptor
 from flwr.wire.server import PortInUseError, RenewedTls, RpcServer, chain, make_server
 
@@ -35,6 +42,7 @@ def make_clientappio(
     *,
     leases: AppLeases,
     apps: AppSessions,
+    launches: WholeLaunches,
     logs: AppLogs,
     wakeups: Wakeups,
     clock: Clock,
@@ -56,9 +64,15 @@ def make_clientappio(
         accept_body_tokens=accepts_old_apps,
         find_lease_of_run=threaded(leases.find_for_run),
     )
+    waiting = WaitingExecutors(leases, wakeups, Executors(clock))
     services = [
-        partial(add_clientappio, ClientAppIoServicer(leases, apps, wakeups, Executors(clock))),
-        partial(add_compose, LaunchesServicer(leases), AppLogsServicer(logs)),
+        partial(add_clientappio, ClientAppIoServicer(leases, apps, waiting)),
+        partial(
+            add_compose,
+            LaunchesServicer(leases),
+            WholeLaunchesServicer(launches, logs, waiting),
+            AppLogsServicer(logs),
+        ),
     ]
     try:
         return make_server(

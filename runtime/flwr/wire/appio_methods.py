@@ -9,9 +9,12 @@ SERVERAPPIO: Final = "/flwr.proto.ServerAppIo/"
 CLIENTAPPIO: Final = "/flwr.proto.ClientAppIo/"
 APP_LOGS: Final = "/flwr.compose.v1.AppLogs/"
 LAUNCHES: Final = "/flwr.compose.v1.Launches/"
+WHOLE_LAUNCHES: Final = "/flwr.compose.v1.WholeLaunches/"
 
 PUSH_APP_LOGS: Final = f"{APP_LOGS}PushAppLogs"
 REPORT_EXIT: Final = f"{LAUNCHES}ReportExit"
+TAKE_LAUNCH: Final = f"{WHOLE_LAUNCHES}Take"
+FINISH_LAUNCH: Final = f"{WHOLE_LAUNCHES}Finish"
 
 _SERVICES: Final[Mapping[AppKind, str]] = {
     AppKind.SERVERAPP: SERVERAPPIO,

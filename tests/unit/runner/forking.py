@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,13 +13,13 @@ from typing import Any
 
 from flwr.app import ConfigRecord, RecordDict
 from flwr.core.limits import MAX_TEMPLATES, TEMPLATE_IDLE
-from flwr.runner.outcome import REPORT_METHOD
+from flwr.runner.calls import ClientAppCalls
+from flwr.runner.relay import Relay
 from flwr.runner.template_process import ForkedChild
 from flwr.runner.templates import Templates
-from flwr.wire.clients.runner import Bundle
-from flwr.wire.pipe import Request
+from flwr.wire.clients.work import Bundle
 from flwr.wire.pipe_server import serve_pipe
-from flwr.wire.transport import with_token
+from flwr.wire.transport import NO_METADATA, with_token
 from tests.unit.runner.appio_server import TOKEN, SuperNode, build_app
 
 SAYS = """
@@ -99,18 +99,31 @@ async def templates_with(
         await templates.close()
 
 
-async def _serve(sock: socket.socket, node: SuperNode) -> None:
-    reader, writer = await asyncio.open_connection(sock=sock)
+class _NoNetwork(Relay):
+    """Carries the calls of an app to its stand-in."""
 
-    async def answer(request: Request) -> bytes:
-        if request.method == REPORT_METHOD:
-            return b""
-        method = node._methods()[request.method.rpartition("/")[2]]
-        response = await method(with_token(request.method, request.body, TOKEN))
+    def __init__(self, node: SuperNode) -> None:
+        self._methods = node._methods()
+
+    async def call(
+        self,
+        method: str,
+        request: bytes,
+        *,
+        metadata: Mapping[str, str] = NO_METADATA,
+        patience: timedelta | None = None,
+    ) -> bytes:
+        answer = self._methods[method.rpartition("/")[2]]
+        response = await answer(with_token(method, request, TOKEN))
         content: bytes = response.SerializeToString()
         return content
 
+
+async def _serve(sock: socket.socket, node: SuperNode) -> None:
+    reader, writer = await asyncio.open_connection(sock=sock)
+    calls = ClientAppCalls(_NoNetwork(node))
+    calls.has_bundle = True
     try:
-        await serve_pipe(reader, writer, answer)
+        await serve_pipe(reader, writer, calls.answer)
     finally:
         writer.close()

@@ -12,7 +12,7 @@ import pytest
 
 from flwr.runner.templates import Templates
 from flwr.shell.landlock import why_unavailable
-from flwr.wire.clients.runner import Bundle
+from flwr.wire.clients.work import Bundle
 from tests.unit.runner import appio_server
 from tests.unit.runner.appio_server import PYPROJECT
 from tests.unit.runner.forking import begin, bundle_of, fork, templates_with

@@ -4,10 +4,11 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
-from flwr.core.errors import FlwrError
+from flwr.core.errors import FlwrError, UnimplementedError
 from flwr.core.ids import RunId
 from flwr.core.run import Run
 from flwr.superexec.launcher import Launch
+from flwr.wire.clients.launches import TakenLaunch
 from tests.unit.core.test_run import PENDING
 
 
@@ -20,7 +21,7 @@ class FakeLaunches:
         self.reports: list[tuple[str, int, str]] = []
         self.reported = asyncio.Event()
         self.given_back: list[str] = []
-        self.claims = 0
+        self.claims = self.whole_asked = 0
         self.claimable = asyncio.Event()
         self.claimable.set()
         self.taken_by_others: set[RunId] = set()
@@ -28,6 +29,10 @@ class FakeLaunches:
         self.greetings: list[FlwrError | None] = []  # how GetRun of no run is answered, in turn
         self.greeted = 0
         self.apps: dict[int, str] = {}  # of the runs there are
+
+    async def take(self) -> TakenLaunch | None:
+        self.whole_asked += 1
+        raise UnimplementedError("no such call")
 
     async def list_apps(self) -> list[RunId]:
         if self.errors:

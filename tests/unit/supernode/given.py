@@ -24,6 +24,7 @@ from flwr.supernode.fleet import FleetSession, Patience
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.inbox import Inbox
 from flwr.supernode.intake import Intake
+from flwr.supernode.launches import WholeLaunches
 from flwr.supernode.leases import AppLeases
 from flwr.supernode.membership import Membership
 from flwr.supernode.outbox import Outbox
@@ -178,6 +179,7 @@ class Site:
             read_defaults=read_defaults,
             replied=self._offer,
         )
+        self.launches = WholeLaunches(self.store, self.clock, self.leases, self.apps)
         self.runs = RunBook(self.store, self.clock, self.identity)
         self.membership = Membership(self.store, self.runs)
 
@@ -250,7 +252,7 @@ class Site:
     def answer(self, lease: Lease, asked: Envelope, *, payload: bytes = b"") -> Sent:
         """Let the app of a lease reply completely."""
         sent = reply(asked, self.clock, payload=payload)
-        _, missing = self.apps.accept_reply(lease, sent.delivery.envelope, sent.delivery.tree)
+        _, missing = self.apps.accept_reply(lease, sent.delivery)
         for object_id in missing:
             assert self.apps.put_object(lease, object_id, sent.contents[object_id])
         return sent

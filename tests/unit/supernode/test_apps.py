@@ -7,7 +7,7 @@ import pytest
 from flwr.auth.app_tokens import hash_token
 from flwr.core.errors import FailedPreconditionError, InvalidError, NotFoundError
 from flwr.core.ids import FabHash, ObjectId, RunId
-from flwr.core.message import ErrorCode
+from flwr.core.message import Delivery, ErrorCode
 from flwr.core.run import Run
 from flwr.store.fabs import Fab
 from flwr.supernode.apps import Stopwatches
@@ -29,6 +29,7 @@ def test_an_app_gets_run_bundle_and_merged_configuration() -> None:
     assert inputs.node_id == NODE
     assert inputs.node_config == {"partition-id": 3}
     assert inputs.run_config == {"rounds": 5, "opt.name": "sgd"}
+    assert inputs.fab is not None
     assert inputs.fab.content == given.fab().content
     assert inputs.context is None
 
@@ -77,7 +78,7 @@ def test_a_reply_is_complete_once_all_its_objects_are_there() -> None:
     site.apps.message(lease)
     sent = given.reply(asked.delivery.envelope, site.clock, payload=b"x" * 200_000)
 
-    message_id, missing = site.apps.accept_reply(lease, sent.delivery.envelope, sent.delivery.tree)
+    message_id, missing = site.apps.accept_reply(lease, sent.delivery)
     assert message_id == sent.message_id
     for object_id in missing:
         assert "outbox" not in site.rung
@@ -92,12 +93,12 @@ def test_the_same_reply_twice_is_one_reply_and_another_is_refused() -> None:
     site.apps.message(lease)
     sent = site.answer(lease, asked.delivery.envelope)
 
-    again = site.apps.accept_reply(lease, sent.delivery.envelope, sent.delivery.tree)
+    again = site.apps.accept_reply(lease, sent.delivery)
     assert again == (sent.message_id, [])
     site.clock.advance(timedelta(seconds=1))
     other = given.reply(asked.delivery.envelope, site.clock)
     with pytest.raises(FailedPreconditionError):
-        site.apps.accept_reply(lease, other.delivery.envelope, other.delivery.tree)
+        site.apps.accept_reply(lease, other.delivery)
 
 
 def test_a_retry_after_the_reply_has_left_is_answered_as_before() -> None:
@@ -109,7 +110,7 @@ def test_a_retry_after_the_reply_has_left_is_answered_as_before() -> None:
     with site.store.transaction() as tx:
         tx.messages.delete([asked.message_id])  # what the outbox does
 
-    assert site.apps.accept_reply(lease, sent.delivery.envelope, sent.delivery.tree)[1] == []
+    assert site.apps.accept_reply(lease, sent.delivery)[1] == []
     object_id, content = next(iter(sent.contents.items()))
     assert site.apps.put_object(lease, object_id, content)
 
@@ -121,12 +122,12 @@ def test_a_reply_to_something_else_is_refused() -> None:
     site.apps.message(lease)
     wrong = given.reply(other.delivery.envelope, site.clock)
     with pytest.raises(InvalidError):
-        site.apps.accept_reply(lease, wrong.delivery.envelope, wrong.delivery.tree)
+        site.apps.accept_reply(lease, wrong.delivery)
 
     right = given.reply(asked.delivery.envelope, site.clock)
     outliving = replace(right.delivery.envelope, ttl=right.delivery.envelope.ttl + 1)
     with pytest.raises(InvalidError):
-        site.apps.accept_reply(lease, outliving, right.delivery.tree)
+        site.apps.accept_reply(lease, Delivery(outliving, right.delivery.tree))
     assert site.reply_to(asked.message_id) is None
 
 

@@ -149,7 +149,7 @@ def test_half_a_reply_of_a_dead_app_becomes_an_error_reply() -> None:
     token, lease = site.launch()
     site.apps.message(lease)
     half = given.reply(asked.delivery.envelope, site.clock).delivery
-    site.apps.accept_reply(lease, half.envelope, half.tree)
+    site.apps.accept_reply(lease, half)
 
     site.leases.report_exit(token, exit_code=-11, cause="was killed by SIGSEGV")
 

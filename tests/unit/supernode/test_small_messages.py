@@ -10,6 +10,7 @@ import pytest
 from flwr.core.errors import FlwrError
 from flwr.core.ids import MessageId, ObjectId
 from flwr.core.limits import ENCLOSED_MESSAGE_BYTES
+from flwr.core.message import Delivery
 from flwr.store.errors import StoreFullError
 from flwr.supernode.inbox import INTAKES_AT_ONCE
 from tests.fakes.statements import counted
@@ -56,7 +57,8 @@ def answered(site: Site, asked: Sent) -> Sent:
     _, lease = site.launch()
     site.apps.message(lease)
     reply = given.reply(asked.delivery.envelope, site.clock)
-    site.apps.accept_reply(lease, reply.delivery.envelope, reply.delivery.tree, reply.contents)
+    whole = Delivery(reply.delivery.envelope, reply.delivery.tree, reply.contents)
+    site.apps.accept_reply(lease, whole)
     site.apps.finish(lease, b"")
     return reply
 

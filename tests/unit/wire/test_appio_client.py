@@ -13,6 +13,7 @@ from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
 from flwr.core.limits import OBJECT_POLL_CAP
 from flwr.core.message import Delivery
 from flwr.proto import appio_pb2, fab_pb2, message_pb2, node_pb2, run_pb2, serverappio_pb2
+from flwr.proto.compose.v1 import launches_pb2
 from flwr.wire import metadata as keys
 from flwr.wire.clients.appio import (
     ClientAppIoClient,
@@ -196,15 +197,23 @@ def test_inputs_without_a_bundle_have_none() -> None:
     assert ServerAppIoClient(FakePeer(PullAppInputs=[inputs])).pull_inputs().fab is None
 
 
-def test_a_clientapp_gets_its_one_instruction() -> None:
+def test_a_clientapp_gets_its_inputs_and_its_one_instruction() -> None:
     sent = delivery()
     messages, trees = encode_deliveries([sent])
     full = appio_pb2.PullAppMessagesResponse(messages_list=messages, message_object_trees=trees)
-    client = ClientAppIoClient(FakePeer(PullMessage=[full, appio_pb2.PullAppMessagesResponse()]))
+    inputs = appio_pb2.PullAppInputsResponse(
+        context=message_pb2.Context(run_id=RUN, node_id=77),
+        run=run_pb2.Run(run_id=RUN, status=run_pb2.RunStatus(status="running")),
+    ).SerializeToString()
+    taken = launches_pb2.TakeResponse(inputs=inputs, message=full.SerializeToString())
+    client = ClientAppIoClient(FakePeer(Take=[taken, launches_pb2.TakeResponse(inputs=inputs)]))
 
-    assert client.pull_message(RUN) == sent
+    got, instruction = client.take()
+
+    assert (got.run.run_id, got.fab, client.node_id) == (RUN, None, 77)
+    assert instruction == sent
     with pytest.raises(NotFoundError):
-        client.pull_message(RUN)
+        client.take()
 
 
 def test_a_context_goes_back_whole() -> None:

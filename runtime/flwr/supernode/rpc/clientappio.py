@@ -1,45 +1,33 @@
 """Edge of the ClientAppIo API: decode, call one operation, encode.  No rules live here."""
 
-import logging
-
 import grpc
 
 from flwr.core.ids import ObjectId, RunId
-from flwr.core.limits import LONG_POLL
 from flwr.proto import (
     appio_pb2,
     clientappio_pb2_grpc,
-    fab_pb2,
     heartbeat_pb2,
     message_pb2,
     run_pb2,
 )
-from flwr.shell.executors import Executors
 from flwr.shell.in_thread import in_thread, threaded
 from flwr.shell.returning import Returning
-from flwr.shell.wakeups import Wakeups
-from flwr.supernode.apps import AppInputs, AppSessions
+from flwr.supernode.apps import AppSessions
 from flwr.supernode.leases import AppLeases
+from flwr.supernode.rpc.app_inputs import encode_fab, encode_inputs
+from flwr.supernode.rpc.waiting import WaitingExecutors
 from flwr.wire import metadata
-from flwr.wire.codec.config import new_context
-from flwr.wire.codec.deliveries import read_deliveries
-from flwr.wire.codec.messages import encode_deliveries
+from flwr.wire.codec.deliveries import read_deliveries, write_deliveries
 from flwr.wire.codec.runs import encode_run
 from flwr.wire.interceptors.app_token import calling_lease
 from flwr.wire.interceptors.guarding import Rpc, header
-
-logger = logging.getLogger(__name__)
 
 
 class ClientAppIoServicer(clientappio_pb2_grpc.ClientAppIoServicer):
     """What SuperExecs and ClientApps of this site call."""
 
-    def __init__(
-        self, leases: AppLeases, apps: AppSessions, wakeups: Wakeups, executors: Executors
-    ) -> None:
-        self._leases, self._apps, self._wakeups = leases, apps, wakeups
-        self._executors = executors
-        self._said: set[RunId] = set()  # to wait for an executor of another app
+    def __init__(self, leases: AppLeases, apps: AppSessions, waiting: WaitingExecutors) -> None:
+        self._leases, self._apps, self._waiting = leases, apps, waiting
         self._returning = Returning()
 
     async def ListAppsToLaunch(
@@ -51,28 +39,9 @@ class ClientAppIoServicer(clientappio_pb2_grpc.ClientAppIoServicer):
         async def look() -> list[RunId] | None:
             return await in_thread(self._leases.runs_to_launch, choice) or None
 
-        with self._executors.asking(choice):
-            run_ids = await self._wakeups.until({"apps"}, look, timeout=LONG_POLL)
-            await self._say_what_waits()
+        run_ids = await self._waiting.until(choice, look)
+        await self._waiting.say_what_waits()
         return appio_pb2.ListAppsToLaunchResponse(run_ids=run_ids or ())
-
-    async def _say_what_waits(self) -> None:
-        served = self._executors.served()
-        if served is None or served.fab_ids is None:
-            return
-        waiting = await in_thread(self._leases.unserved, served)
-        for run_id in waiting.keys() - self._said:
-            logger.warning(
-                "A run waits for an executor that serves its app",
-                extra={
-                    "event": "app-unserved",
-                    "run_id": run_id,
-                    "app": waiting[run_id],
-                    "served": str(served),
-                    "remedy": f"start a SuperExec with --only-apps {waiting[run_id]}",
-                },
-            )
-        self._said = set(waiting)
 
     async def RequestToken(
         self, request: appio_pb2.RequestTokenRequest, _rpc: Rpc
@@ -101,22 +70,19 @@ class ClientAppIoServicer(clientappio_pb2_grpc.ClientAppIoServicer):
     ) -> appio_pb2.PullAppInputsResponse:
         """Return context, run and bundle."""
         inputs = await in_thread(self._apps.inputs, calling_lease(rpc))
-        fab = inputs.fab
-        return appio_pb2.PullAppInputsResponse(
-            context=_encode_context(inputs),
-            run=encode_run(inputs.run),
-            fab=fab_pb2.Fab(
-                hash_str=fab.hash, content=fab.content, verifications=dict(fab.verifications)
-            ),
-        )
+        response = encode_inputs(inputs)
+        response.fab.CopyFrom(encode_fab(inputs))
+        return response
 
     async def PullMessage(
         self, _request: appio_pb2.PullAppMessagesRequest, rpc: Rpc
     ) -> appio_pb2.PullAppMessagesResponse:
         """Return the one instruction of the launch."""
-        delivery = await in_thread(self._apps.message, calling_lease(rpc))
-        messages, trees = encode_deliveries([delivery])
-        return appio_pb2.PullAppMessagesResponse(messages_list=messages, message_object_trees=trees)
+        encloses = header(rpc, metadata.ENCLOSE) is not None
+        delivery = await in_thread(self._apps.message, calling_lease(rpc), whole=encloses)
+        response = appio_pb2.PullAppMessagesResponse()
+        write_deliveries(response, [delivery])
+        return response
 
     async def PushMessage(
         self, request: appio_pb2.PushAppMessagesRequest, rpc: Rpc
@@ -125,9 +91,7 @@ class ClientAppIoServicer(clientappio_pb2_grpc.ClientAppIoServicer):
         if not request.messages_list:
             return appio_pb2.PushAppMessagesResponse()
         reply = read_deliveries(request, at_most=1)[0]
-        message_id, missing = await in_thread(
-            self._apps.accept_reply, calling_lease(rpc), reply.envelope, reply.tree, reply.contents
-        )
+        message_id, missing = await in_thread(self._apps.accept_reply, calling_lease(rpc), reply)
         return appio_pb2.PushAppMessagesResponse(message_ids=[message_id], objects_to_push=missing)
 
     async def PullObject(
@@ -184,16 +148,3 @@ class ClientAppIoServicer(clientappio_pb2_grpc.ClientAppIoServicer):
 def add_clientappio(servicer: ClientAppIoServicer, server: grpc.aio.Server) -> None:
     """Serve the ClientAppIo API on ``server``."""
     clientappio_pb2_grpc.add_ClientAppIoServicer_to_server(servicer, server)
-
-
-def _encode_context(inputs: AppInputs) -> message_pb2.Context:
-    """Return the context: the state the last app left, everything else as it is today."""
-    context = new_context(
-        inputs.run.run_id,
-        inputs.node_id,
-        node_config=inputs.node_config,
-        run_config=inputs.run_config,
-    )
-    if inputs.context is not None:
-        context.state.CopyFrom(message_pb2.Context.FromString(inputs.context).state)
-    return context

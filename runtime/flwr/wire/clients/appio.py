@@ -27,7 +27,9 @@ from flwr.core.message import Delivery
 from flwr.core.run import Run
 from flwr.core.simulation import SimulationConfig
 from flwr.proto import appio_pb2, message_pb2, node_pb2, run_pb2, serverappio_pb2
+from flwr.proto.compose.v1 import launches_pb2
 from flwr.wire import metadata as keys
+from flwr.wire.appio_methods import FINISH_LAUNCH, TAKE_LAUNCH
 from flwr.wire.codec.config import decode_simulation
 from flwr.wire.codec.contexts import decode_context, encode_context
 from flwr.wire.codec.deliveries import read_deliveries, write_deliveries, write_received
@@ -118,23 +120,14 @@ class _AppIoClient:
         self._caller = caller
         self._clock, self._pause = clock or SystemClock(), pause
         self.node_id: NodeId = SUPERLINK_NODE
-        """On whose behalf objects are moved; a ClientApp learns its own from ``pull_inputs``."""
+        """On whose behalf objects are moved; a ClientApp learns its own from ``take``."""
 
     def pull_inputs(self) -> AppInputs:
         """Return what the app starts from; works once per launch."""
         inputs = self._call(
             "PullAppInputs", appio_pb2.PullAppInputsRequest(), appio_pb2.PullAppInputsResponse
         )
-        fab = inputs.fab
-        self.node_id = NodeId(inputs.context.node_id)
-        return AppInputs(
-            context=decode_context(inputs.context),
-            run=decode_run(inputs.run),
-            fab=ShippedFab(FabHash(fab.hash_str), fab.content, dict(fab.verifications))
-            if inputs.HasField("fab")
-            else None,
-            simulation=decode_simulation(inputs.federation_config),
-        )
+        return self._read_inputs(inputs)
 
     def push_outputs(self, context: Context) -> None:
         """Hand the context back; its state is kept for the next message of the run."""
@@ -214,6 +207,18 @@ class _AppIoClient:
                 node=self._node(), run_id=run_id, message_object_id=message_id
             ),
             message_pb2.ConfirmMessageReceivedResponse,
+        )
+
+    def _read_inputs(self, inputs: appio_pb2.PullAppInputsResponse) -> AppInputs:
+        fab = inputs.fab
+        self.node_id = NodeId(inputs.context.node_id)
+        return AppInputs(
+            context=decode_context(inputs.context),
+            run=decode_run(inputs.run),
+            fab=ShippedFab(FabHash(fab.hash_str), fab.content, dict(fab.verifications))
+            if inputs.HasField("fab")
+            else None,
+            simulation=decode_simulation(inputs.federation_config),
         )
 
     def _push(self, name: str, run_id: RunId, deliveries: Iterable[Delivery]) -> PushedMessages:
@@ -315,16 +320,44 @@ class ClientAppIoClient(_AppIoClient):
 
     _service = "ClientAppIo"
 
-    def pull_message(self, run_id: RunId) -> Delivery:
-        """Return the instruction this process was launched for.
+    def take(self) -> tuple[AppInputs, Delivery]:
+        """Return what this process was launched for: inputs and instruction.
 
         Raises:
             NotFoundError: it is gone.
+            InvalidError: its runner says something else.
         """
-        found = self._pull("PullMessage", appio_pb2.PullAppMessagesRequest(run_id=run_id))
+        content = self._caller.call(TAKE_LAUNCH, b"", timeout=_TIMEOUT_S)
+        try:
+            taken = launches_pb2.TakeResponse.FromString(content)
+            inputs = appio_pb2.PullAppInputsResponse.FromString(taken.inputs)
+            pulled = appio_pb2.PullAppMessagesResponse.FromString(taken.message)
+        except DecodeError as cause:
+            raise InvalidError("what this app was launched for cannot be read") from cause
+        if taken.HasField("fab"):
+            inputs.fab.CopyFrom(taken.fab)
+        found = read_deliveries(pulled, at_most=1)
         if not found:
             raise NotFoundError("the instruction of this launch is gone")
-        return found[0]
+        return self._read_inputs(inputs), found[0]
+
+    def finish(self, context: Context, reply: Delivery | None) -> None:
+        """End the launch: hand the context back, and the reply if it is whole.
+
+        Args:
+            context: its state is kept for the next message of the run.
+            reply: None: ``push_message`` has said it already.
+        """
+        finish = launches_pb2.FinishRequest(
+            outputs=appio_pb2.PushAppOutputsRequest(
+                run_id=context.run_id, context=encode_context(context)
+            ).SerializeToString()
+        )
+        if reply is not None:
+            push = appio_pb2.PushAppMessagesRequest(run_id=context.run_id)
+            write_deliveries(push, [reply])
+            finish.reply = push.SerializeToString()
+        self._caller.call(FINISH_LAUNCH, finish.SerializeToString(), timeout=_TIMEOUT_S)
 
     def push_message(self, reply: Delivery) -> PushedMessages:
         """Announce the reply; objects that are wanted then follow by ``put_object``."""

@@ -1,9 +1,10 @@
-"""A SuperExec's calls to an AppIo port: what waits, claim it, say that it ended.
+"""A SuperExec's calls to an AppIo port: claim what waits, at once or in steps; say that it ended.
 
 Each call is tried once, and is proven by the shared secret where there is one.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import grpc
@@ -20,12 +21,24 @@ from flwr.core.run import Run
 from flwr.proto import appio_pb2, run_pb2
 from flwr.proto.compose.v1 import launches_pb2
 from flwr.wire import metadata
-from flwr.wire.appio_methods import REPORT_EXIT, method_of
-from flwr.wire.clients.deadlines import HELD_S, deadline_s
+from flwr.wire.appio_methods import REPORT_EXIT, TAKE_LAUNCH, method_of
+from flwr.wire.clients.deadlines import FAB_S, HELD_S, deadline_s
+from flwr.wire.clients.work import Bundles, Work, read_taken
 from flwr.wire.codec.runs import decode_run
 from flwr.wire.errors import from_rpc_error
 
 Response = TypeVar("Response", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenLaunch:
+    """A launch that came whole."""
+
+    token: str
+    work: Work
+
+    def __repr__(self) -> str:
+        return f"TakenLaunch({self.work})"
 
 
 class LaunchesClient:
@@ -37,6 +50,7 @@ class LaunchesClient:
         clock: gives the instants that are signed.
         secret: proves the SuperExec; None where the daemon has none.
         only_apps: what it launches; a daemon that does not know this names others too.
+        bundles: those that need not be sent.
     """
 
     def __init__(
@@ -47,14 +61,31 @@ class LaunchesClient:
         clock: Clock,
         secret: SuperExecSecret | None = None,
         only_apps: AppChoice = EVERY_APP,
+        bundles: Bundles | None = None,
     ) -> None:
         self._channel = channel
+        self._bundles = bundles or Bundles()
         self._kind = kind
         self._clock = clock
         self._secret = secret
         self._only_apps: tuple[tuple[str, str], ...] = ()
         if only_apps.fab_ids is not None:
             self._only_apps = ((metadata.ONLY_APPS, str(only_apps)),)
+
+    async def take(self) -> TakenLaunch | None:
+        """Claim a launch and get all it needs; the server may hold the call.  None: none waits.
+
+        Raises:
+            FlwrError: also where the daemon lacks the call: it says that in several ways.
+        """
+        taken = await self._call(
+            TAKE_LAUNCH,
+            launches_pb2.TakeRequest(bundles=self._bundles.digests),
+            launches_pb2.TakeResponse.FromString,
+            timeout_s=HELD_S + FAB_S,
+            headers=self._only_apps,
+        )
+        return TakenLaunch(taken.token, read_taken(taken, self._bundles)) if taken.token else None
 
     async def list_apps(self) -> list[RunId]:
         """Return runs that wait for an app process; the server may hold the call."""

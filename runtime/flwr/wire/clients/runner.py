@@ -1,17 +1,13 @@
-"""What a runner asks of its daemon on its own account: heartbeats, logs, the app's end.
+"""What a runner asks of its daemon on its own account: heartbeats, logs, work, the app's end.
 
 The app's own calls are forwarded as bytes and never decoded here, except where a crashed ClientApp
 must be answered for.  Needs no numpy: runners stay small.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from google.protobuf.message import DecodeError
-
-from flwr.core.errors import InvalidError
 from flwr.core.ids import ObjectId, RunId
 from flwr.core.lease import AppKind
 from flwr.core.message import Delivery, ErrorCode, ObjectTree
@@ -19,8 +15,9 @@ from flwr.core.run import RunStatus
 from flwr.proto import appio_pb2, heartbeat_pb2, log_pb2, message_pb2, node_pb2, run_pb2
 from flwr.proto.compose.v1 import launches_pb2, logs_pb2
 from flwr.wire import metadata as keys
-from flwr.wire.appio_methods import PUSH_APP_LOGS, REPORT_EXIT, method_of
-from flwr.wire.codec.messages import decode_deliveries, encode_envelope, encode_tree
+from flwr.wire.appio_methods import FINISH_LAUNCH, PUSH_APP_LOGS, REPORT_EXIT, method_of
+from flwr.wire.clients.work import Work, parse_inputs, read_pieces
+from flwr.wire.codec.deliveries import read_deliveries, write_deliveries
 from flwr.wire.codec.runs import encode_run_status
 from flwr.wire.object_format import error_reply
 from flwr.wire.transport import NO_METADATA
@@ -51,22 +48,6 @@ class AsyncCaller(Protocol):
             FlwrError: whatever the daemon or the transport reports.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchedRun:
-    """What the runner needs to know of the run it serves."""
-
-    run_id: RunId
-    context: message_pb2.Context
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """A bundle as the daemon sends it; nothing of it is verified yet."""
-
-    fab_hash: str
-    content: bytes
 
 
 class RunnerClient:
@@ -114,88 +95,84 @@ class RunnerClient:
         method = method_of(self._kind, "UpdateRunStatus")
         await self._caller.call(method, request.SerializeToString(), patience=patience)
 
-    async def answer_for_crash(
-        self, launched: LaunchedRun, instruction: Delivery, cause: str, *, now: datetime
-    ) -> None:
-        """Answer in place of a ClientApp that died."""
+    async def pull_work(self) -> Work:
+        """Pull what a ClientApp was launched for; the daemon holds the app answerable from now on.
+
+        Raises:
+            FlwrError: the daemon's.
+        """
+        inputs = await self._caller.call(
+            method_of(self._kind, "PullAppInputs"),
+            appio_pb2.PullAppInputsRequest().SerializeToString(),
+        )
+        run_id = parse_inputs(inputs).run.run_id
+        message = await self._caller.call(
+            method_of(self._kind, "PullMessage"),
+            appio_pb2.PullAppMessagesRequest(run_id=run_id).SerializeToString(),
+            metadata={keys.ENCLOSE: "1"},
+        )
+        return read_pieces(inputs, message)
+
+    async def finish(self, work: Work, outcome: bytes, *, printed: Sequence[str] = ()) -> None:
+        """Give back reply, context and launch of a ClientApp.
+
+        Args:
+            work: what was taken.
+            outcome: a FinishRequest.
+            printed: what is left of the app's output; for work that was taken whole only.
+        """
+        if work.was_taken_whole:
+            logs = launches_pb2.FinishRequest(logs=printed).SerializeToString()
+            await self._caller.call(FINISH_LAUNCH, outcome + logs)
+            return
+        finish = launches_pb2.FinishRequest.FromString(outcome)
+        if finish.reply:
+            await self._reply_in_pieces(finish.reply)
+        await self._caller.call(method_of(self._kind, "PushAppOutputs"), finish.outputs)
+
+    async def _reply_in_pieces(self, reply: bytes) -> None:
+        response = await self._caller.call(method_of(self._kind, "PushMessage"), reply)
+        wanted = appio_pb2.PushAppMessagesResponse.FromString(response).objects_to_push
+        request = appio_pb2.PushAppMessagesRequest.FromString(reply)
+        for delivery in read_deliveries(request):
+            for object_id in filter(delivery.contents.__contains__, map(ObjectId, wanted)):
+                upload = message_pb2.PushObjectRequest(
+                    node=node_pb2.Node(node_id=delivery.envelope.src_node_id),
+                    run_id=delivery.envelope.run_id,
+                    object_id=object_id,
+                    object_content=delivery.contents[object_id],
+                )
+                method = method_of(self._kind, "PushObject")
+                await self._caller.call(method, upload.SerializeToString())
+
+
+def outcome_of_crash(work: Work, cause: str, *, now: datetime, with_reply: bool) -> bytes:
+    """Return the FinishRequest for a ClientApp that died: its context stays as it was.
+
+    Args:
+        work: what it was given.
+        cause: in words.
+        now: by our own clock.
+        with_reply: answer in its place; False: its own reply is on its way.
+    """
+    finish = launches_pb2.FinishRequest(
+        outputs=appio_pb2.PushAppOutputsRequest(context=work.context()).SerializeToString()
+    )
+    if with_reply:
         reply, content = error_reply(
-            instruction.envelope, ErrorCode.CLIENT_APP_CRASHED, cause, now=now
+            work.instruction().envelope, ErrorCode.CLIENT_APP_CRASHED, cause, now=now
         )
         object_id = ObjectId(reply.message_id)
-        push = appio_pb2.PushAppMessagesRequest(
-            messages_list=[encode_envelope(reply)],
-            run_id=launched.run_id,
-            message_object_trees=[encode_tree(ObjectTree(object_id))],
-        )
-        await self._caller.call(method_of(self._kind, "PushMessage"), push.SerializeToString())
-        upload = message_pb2.PushObjectRequest(
-            node=node_pb2.Node(node_id=launched.context.node_id),
-            run_id=launched.run_id,
-            object_id=object_id,
-            object_content=content,
-        )
-        await self._caller.call(method_of(self._kind, "PushObject"), upload.SerializeToString())
-
-    async def give_back(self, launched: LaunchedRun) -> None:
-        """End the lease of a ClientApp; its context stays as it was."""
-        outputs = appio_pb2.PushAppOutputsRequest(context=launched.context)
-        await self._caller.call(
-            method_of(self._kind, "PushAppOutputs"), outputs.SerializeToString()
-        )
+        push = appio_pb2.PushAppMessagesRequest(run_id=work.run_id)
+        write_deliveries(push, [Delivery(reply, ObjectTree(object_id), {object_id: content})])
+        finish.reply = push.SerializeToString()
+    return finish.SerializeToString()
 
 
-def pull_inputs_request() -> bytes:
-    """Return what an app sends to get its inputs."""
-    return appio_pb2.PullAppInputsRequest().SerializeToString()
-
-
-def pull_message_request(run_id: RunId) -> bytes:
-    """Return what a ClientApp sends to get its instruction."""
-    return appio_pb2.PullAppMessagesRequest(run_id=run_id).SerializeToString()
-
-
-def decode_inputs(response: bytes) -> LaunchedRun:
-    """Read what PullAppInputs answered.
+def decode_launched(response: bytes) -> RunId:
+    """Return the run that PullAppInputs told of.
 
     Raises:
-        InvalidError: it is no such response.
+        InvalidError: it told of none.
     """
-    inputs = _parse_inputs(response)
-    return LaunchedRun(RunId(inputs.run.run_id), inputs.context)
-
-
-def take_bundle(response: bytes) -> tuple[Bundle | None, bytes]:
-    """Return the bundle in what PullAppInputs answered, and the response without it.
-
-    Raises:
-        InvalidError: it is no such response.
-    """
-    inputs = _parse_inputs(response)
-    if not inputs.HasField("fab"):
-        return None, response
-    bundle = Bundle(inputs.run.fab_hash or inputs.fab.hash_str, inputs.fab.content)
-    inputs.ClearField("fab")
-    return bundle, inputs.SerializeToString()
-
-
-def _parse_inputs(response: bytes) -> appio_pb2.PullAppInputsResponse:
-    try:
-        return appio_pb2.PullAppInputsResponse.FromString(response)
-    except DecodeError as cause:
-        raise InvalidError("the daemon's answer to PullAppInputs is malformed") from cause
-
-
-def decode_instruction(response: bytes) -> Delivery:
-    """Read what ClientAppIo.PullMessage answered: exactly one message (wire contract §20 no. 10).
-
-    Raises:
-        InvalidError: it is no such response.
-    """
-    try:
-        pulled = appio_pb2.PullAppMessagesResponse.FromString(response)
-    except DecodeError as cause:
-        raise InvalidError("the daemon's answer to PullMessage is malformed") from cause
-    deliveries = decode_deliveries(pulled.messages_list, pulled.message_object_trees)
-    if not deliveries:
-        raise InvalidError("the daemon's answer to PullMessage holds no message")
-    return deliveries[0]
+    return RunId(parse_inputs(response).run.run_id)

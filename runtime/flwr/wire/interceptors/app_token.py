@@ -19,7 +19,13 @@ from flwr.core.clock import Clock
 from flwr.core.errors import FlwrError
 from flwr.core.ids import RunId
 from flwr.core.lease import Lease
-from flwr.wire.appio_methods import APP_LOGS, CLIENTAPPIO, LAUNCHES, SERVERAPPIO
+from flwr.wire.appio_methods import (
+    APP_LOGS,
+    CLIENTAPPIO,
+    LAUNCHES,
+    SERVERAPPIO,
+    WHOLE_LAUNCHES,
+)
 from flwr.wire.interceptors.access_log import add_fact
 from flwr.wire.interceptors.guarding import Guard, Request, Rpc, ServiceGuard, headers_of
 
@@ -49,7 +55,7 @@ class AppTokenInterceptor(ServiceGuard):
         find_lease_of_run: needed for those others; finds the run's live lease.
     """
 
-    services = (SERVERAPPIO, CLIENTAPPIO, APP_LOGS, LAUNCHES)
+    services = (SERVERAPPIO, CLIENTAPPIO, APP_LOGS, LAUNCHES, WHOLE_LAUNCHES)
 
     def __init__(
         self,

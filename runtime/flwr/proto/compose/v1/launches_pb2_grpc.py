@@ -107,3 +107,129 @@ class Launches(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class WholeLaunchesStub(object):
+    """Served beside ClientAppIo: a launch in two calls.  Where they are UNIMPLEMENTED, the calls of the
+    contract do the same.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Take = channel.unary_unary(
+                '/flwr.compose.v1.WholeLaunches/Take',
+                request_serializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.TakeRequest.SerializeToString,
+                response_deserializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.TakeResponse.FromString,
+                _registered_method=True)
+        self.Finish = channel.unary_unary(
+                '/flwr.compose.v1.WholeLaunches/Finish',
+                request_serializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.FinishRequest.SerializeToString,
+                response_deserializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.FinishResponse.FromString,
+                _registered_method=True)
+
+
+class WholeLaunchesServicer(object):
+    """Served beside ClientAppIo: a launch in two calls.  Where they are UNIMPLEMENTED, the calls of the
+    contract do the same.
+    """
+
+    def Take(self, request, context):
+        """Proven as ListAppsToLaunch is.  The SuperNode holds the call until it can grant a launch, and
+        answers with all that ListAppsToLaunch, RequestToken, PullAppInputs and PullMessage would have
+        said.  Who takes a launch this way gives it back by Finish.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Finish(self, request, context):
+        """Proven by the launch's token.  Says at once what PushAppLogs, PushMessage and PushAppOutputs
+        would, and ends the launch.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_WholeLaunchesServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Take': grpc.unary_unary_rpc_method_handler(
+                    servicer.Take,
+                    request_deserializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.TakeRequest.FromString,
+                    response_serializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.TakeResponse.SerializeToString,
+            ),
+            'Finish': grpc.unary_unary_rpc_method_handler(
+                    servicer.Finish,
+                    request_deserializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.FinishRequest.FromString,
+                    response_serializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.FinishResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'flwr.compose.v1.WholeLaunches', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('flwr.compose.v1.WholeLaunches', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class WholeLaunches(object):
+    """Served beside ClientAppIo: a launch in two calls.  Where they are UNIMPLEMENTED, the calls of the
+    contract do the same.
+    """
+
+    @staticmethod
+    def Take(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flwr.compose.v1.WholeLaunches/Take',
+            flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.TakeRequest.SerializeToString,
+            flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.TakeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Finish(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flwr.compose.v1.WholeLaunches/Finish',
+            flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.FinishRequest.SerializeToString,
+            flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.FinishResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
