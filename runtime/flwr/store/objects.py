@@ -5,18 +5,21 @@ nodes and runs share it.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select, update
 
-from flwr.core.errors import InvalidError, TooLargeError
+from flwr.core.errors import InvalidError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
-from flwr.core.limits import ENCLOSED_MESSAGE_BYTES, INLINE_OBJECT_BYTES, MAX_OBJECT_BYTES
+from flwr.core.limits import ENCLOSED_MESSAGE_BYTES, INLINE_OBJECT_BYTES
 from flwr.core.message import ObjectTree
 from flwr.store.dialect import MAX_IDS, insert_missing
 from flwr.store.errors import ObjectDamagedError
+from flwr.store.incoming import ArrivedObject, require_size
+from flwr.store.outgoing import InlineObject, OpenObject
 from flwr.store.payloads import PayloadChanges
 from flwr.store.schema import instruction, message_object, object_, reply
 
@@ -162,17 +165,34 @@ class Objects:
         if state is not ObjectState.AWAITED:
             return state is ObjectState.PRESENT
         if len(content) > INLINE_OBJECT_BYTES:
-            self.attach(object_id, len(content), self._payloads.write(object_id, content))
+            file = self._payloads.write(object_id, content)
+            self._fill(object_id, {"size_bytes": len(content), "file": file})
         else:
             self._fill(object_id, {"size_bytes": len(content), "content": content})
         return True
 
-    def attach(self, object_id: ObjectId, size_bytes: int, file: str) -> bool:
-        """Name the file that holds an awaited object; False if its content is not awaited."""
-        return self._fill(object_id, {"size_bytes": size_bytes, "file": file})
+    def adopt(self, files: Sequence[str]) -> None:
+        """Answer for files that are durable already: those not taken go with this transaction."""
+        self._payloads.adopt(files)
 
-    def get(self, object_id: ObjectId) -> bytes | None:
-        """Return the content, None if the object is unknown or still awaited.
+    def take(self, arrived: ArrivedObject) -> bool:
+        """Store an announced object that arrived in pieces; False if nobody announced it.
+
+        Its file must be adopted.
+        """
+        values = {"size_bytes": arrived.size, "content": arrived.content, "file": arrived.file}
+        if self._fill(arrived.object_id, values):
+            if arrived.file is not None:
+                self._payloads.keep(arrived.file)
+            return True
+        return self.state(arrived.object_id) is ObjectState.PRESENT
+
+    def open(self, object_id: ObjectId, *, suspected: bool = False) -> OpenObject | None:
+        """Open the content for reading, None if the object is unknown or still awaited.
+
+        Args:
+            object_id: the object.
+            suspected: somebody got wrong bytes: hash it even if its file looks untouched.
 
         Raises:
             ObjectDamagedError: the content is lost or altered; ``forget`` makes it awaited again.
@@ -180,12 +200,27 @@ class Objects:
         row = self._connection.execute(_CONTENT, {"object_id": object_id}).first()
         if row is None or row.size_bytes is None:
             return None
-        content: bytes | None = row.content if row.file is None else self._payloads.read(row.file)
-        if content is None:
+        if row.file is None:
+            return InlineObject(object_id, row.content)
+        reader = self._payloads.open(row.file)
+        if reader is None:
             raise ObjectDamagedError(object_id, "its file is gone")
-        if sha256(content).hexdigest() != object_id:
+        if not reader.has_hash(object_id, suspected=suspected):
+            reader.close()
             raise ObjectDamagedError(object_id, "its bytes were altered")
-        return content
+        return reader
+
+    def get(self, object_id: ObjectId, *, suspected: bool = False) -> bytes | None:
+        """Return the content, None if the object is unknown or still awaited.
+
+        Raises:
+            ObjectDamagedError: as ``open``.
+        """
+        opened = self.open(object_id, suspected=suspected)
+        if opened is None:
+            return None
+        with closing(opened):
+            return opened.read(0, opened.size)
 
     def forget(self, object_id: ObjectId) -> None:
         """Drop damaged content; the object is awaited again."""
@@ -252,9 +287,6 @@ def require_match(object_id: ObjectId, content: bytes) -> None:
         InvalidError: it has another hash.
         TooLargeError: it is larger than one object may be.
     """
-    if len(content) > MAX_OBJECT_BYTES:
-        raise TooLargeError(
-            f"object {object_id} has {len(content)} bytes, {MAX_OBJECT_BYTES} are allowed",
-        )
+    require_size(object_id, len(content))
     if sha256(content).hexdigest() != object_id:
         raise InvalidError(f"the content does not have the object id {object_id}")

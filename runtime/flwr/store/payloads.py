@@ -3,19 +3,41 @@
 A file is complete and durable before the row that names it commits, and is removed only after the
 row is gone for good.  Every write has a name of its own (``ab/<object id>.<random>``), so removing
 an old copy can never hit a new one.  What a crash leaves behind is swept when a store is opened.
+
+Content is hashed when it is written.  A file that looks as it was left then is not hashed again by
+the same process: not before every read.
 """
 
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from flwr.core.ids import ObjectId
 from flwr.store.errors import system_errors
 
 logger: Final = logging.getLogger(__name__)
+
+_HASHED_AT_ONCE: Final = 1_048_576  # bytes of a file that are in memory while it is hashed
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """What changes when anybody writes to a file, or puts another in its place."""
+
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, descriptor: int) -> Self:
+        found = os.fstat(descriptor)
+        return cls(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 class Payloads:
@@ -24,22 +46,28 @@ class Payloads:
     def __init__(self, directory: Path) -> None:
         """Use ``directory``; it is made with the first file."""
         self.directory = directory
+        self._vouched: dict[
+            str, _Stamp
+        ] = {}  # files this process wrote or hashed, and as they were
+
+    def begin(self, object_id: ObjectId) -> "PayloadWriter":
+        """Begin a file; it has its name, and counts, only once it is finished."""
+        name = f"{object_id[:2]}/{object_id}.{secrets.token_hex(4)}"
+        with system_errors(str(self.directory)):
+            folder = (self.directory / name).parent
+            if not folder.is_dir():
+                self._make(folder)
+            return PayloadWriter(self, name)
 
     def write(self, object_id: ObjectId, content: bytes) -> str:
         """Write a file and make its content durable; ``seal`` makes its name durable."""
-        name = f"{object_id[:2]}/{object_id}.{secrets.token_hex(4)}"
-        target = self.directory / name
-        temporary = target.with_name(f"{target.name}.tmp")
-        with system_errors(str(self.directory)):
-            if not target.parent.is_dir():
-                self._make(target.parent)
-            try:
-                _write_durably(temporary, content)
-                temporary.rename(target)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        return name
+        writer = self.begin(object_id)
+        try:
+            writer.write(content)
+            return writer.finish()
+        except BaseException:
+            writer.abandon()
+            raise
 
     def seal(self, names: list[str]) -> None:
         """Make the names of written files durable."""
@@ -47,17 +75,27 @@ class Payloads:
             for folder in {name[:2] for name in names}:
                 _sync_directory(self.directory / folder)
 
-    def read(self, name: str) -> bytes | None:
-        """Return the content, None if the file is gone."""
+    def open(self, name: str) -> "PayloadReader | None":
+        """Open a file for reading, None if it is gone."""
         with system_errors(str(self.directory)):
             try:
-                return (self.directory / name).read_bytes()
+                descriptor = os.open(self.directory / name, os.O_RDONLY)
             except FileNotFoundError:
                 return None
+            return PayloadReader(self, name, descriptor)
+
+    def vouch(self, name: str, descriptor: int) -> None:
+        """Remember that the open file has the right content as it is now."""
+        self._vouched[name] = _Stamp.of(descriptor)
+
+    def is_vouched(self, name: str, descriptor: int) -> bool:
+        """Tell whether the open file had the right content, and nobody has touched it since."""
+        return self._vouched.get(name) == _Stamp.of(descriptor)
 
     def remove(self, names: list[str]) -> None:
         """Remove files; one that resists is logged and left to the next sweep."""
         for name in names:
+            self._vouched.pop(name, None)
             try:
                 (self.directory / name).unlink(missing_ok=True)
             except OSError:
@@ -77,6 +115,93 @@ class Payloads:
         _sync_directory(self.directory.parent)
 
 
+class PayloadWriter:
+    """One file on its way to disk, piece by piece.  Made by ``Payloads.begin``."""
+
+    def __init__(self, payloads: Payloads, name: str) -> None:
+        """Make the file under a name that says that it is unfinished."""
+        self._payloads, self._name = payloads, name
+        self._target = payloads.directory / name
+        self._unfinished = self._target.with_name(f"{self._target.name}.tmp")
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        self._descriptor: int | None = os.open(self._unfinished, flags, 0o600)
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Append a piece.
+
+        Raises:
+            StoreFullError: the disk is full.
+        """
+        assert self._descriptor is not None, "the file is finished"
+        with system_errors(str(self._payloads.directory)), memoryview(piece) as view:
+            written = 0
+            while written < len(view):
+                written += os.write(self._descriptor, view[written:])
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes of what was written."""
+        assert self._descriptor is not None, "the file is finished"
+        with system_errors(str(self._payloads.directory)):
+            return os.pread(self._descriptor, size, offset)
+
+    def finish(self) -> str:
+        """Make the content durable and return the file's name; the caller has hashed it."""
+        assert self._descriptor is not None, "the file is finished"
+        with system_errors(str(self._payloads.directory)):
+            os.fsync(self._descriptor)
+            self._unfinished.rename(self._target)
+            self._payloads.vouch(self._name, self._descriptor)
+        self._close()
+        return self._name
+
+    def abandon(self) -> None:
+        """Remove what was written, unless it is finished."""
+        if self._descriptor is not None:
+            self._close()
+            self._unfinished.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class PayloadReader:
+    """One open file; it can be read to its end even if it is removed meanwhile."""
+
+    def __init__(self, payloads: Payloads, name: str, descriptor: int) -> None:
+        """Take over ``descriptor``."""
+        self._payloads, self._name, self._descriptor = payloads, name, descriptor
+        self.size = os.fstat(descriptor).st_size
+
+    def has_hash(self, object_id: ObjectId, *, suspected: bool = False) -> bool:
+        """Tell whether this is the content named ``object_id``.
+
+        Args:
+            object_id: the SHA-256 it must have.
+            suspected: hash it even if nobody seems to have touched it.
+        """
+        if not suspected and self._payloads.is_vouched(self._name, self._descriptor):
+            return True
+        digest, offset = sha256(), 0
+        while piece := self.read(offset, _HASHED_AT_ONCE):
+            digest.update(piece)
+            offset += len(piece)
+        if digest.hexdigest() != object_id:
+            return False
+        self._payloads.vouch(self._name, self._descriptor)
+        return True
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes from ``offset`` on; none at the end."""
+        with system_errors(str(self._payloads.directory)):
+            return os.pread(self._descriptor, size, offset)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
 class PayloadChanges:
     """The files one transaction writes and gives up."""
 
@@ -84,6 +209,7 @@ class PayloadChanges:
         """Collect changes of ``payloads``."""
         self._payloads = payloads
         self._written: list[str] = []
+        self._adopted: set[str] = set()
         self._doomed: list[str] = []
 
     def write(self, object_id: ObjectId, content: bytes) -> str:
@@ -92,9 +218,18 @@ class PayloadChanges:
         self._written.append(name)
         return name
 
-    def read(self, name: str) -> bytes | None:
-        """Return the content of a file, None if it is gone."""
-        return self._payloads.read(name)
+    def adopt(self, names: Sequence[str]) -> None:
+        """Take over files that are durable already, with their names; they go unless kept."""
+        self._adopted.update(names)
+        self._doomed += names
+
+    def keep(self, name: str) -> None:
+        """Let an adopted file stay: a row names it."""
+        self._doomed.remove(name)
+
+    def open(self, name: str) -> PayloadReader | None:
+        """Open a file for reading, None if it is gone."""
+        return self._payloads.open(name)
 
     def remove(self, names: list[str]) -> None:
         """Remove the files once the transaction has committed."""
@@ -110,16 +245,7 @@ class PayloadChanges:
 
     def rolled_back(self) -> None:
         """Remove what the failed transaction wrote."""
-        self._payloads.remove(self._written)
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        view = memoryview(content)
-        while view:
-            view = view[file.write(view) :]
-        os.fsync(descriptor)
+        self._payloads.remove([*self._written, *self._adopted])
 
 
 def _sync_directory(path: Path) -> None:

@@ -23,6 +23,7 @@ from flwr.store.engine import MEMORY, Engines, make_postgres_engines, parse_plac
 from flwr.store.errors import NestedTransactionError, driver_errors, system_errors
 from flwr.store.events import Events
 from flwr.store.fabs import Fabs
+from flwr.store.incoming import ArrivedObject, IncomingObject
 from flwr.store.leases import Leases
 from flwr.store.logs import Logs
 from flwr.store.messages import Messages
@@ -186,7 +187,6 @@ class Store:
         A large one is written to disk before the transaction, so other writers need not wait.
         ``topics`` are told when it is stored.
         """
-        require_match(object_id, content)
         if len(content) <= INLINE_OBJECT_BYTES:
             with self.transaction() as tx:
                 tx.topics.update(topics)
@@ -194,18 +194,41 @@ class Store:
         with self.reading() as tx:
             state = tx.objects.state(object_id)
         if state is not ObjectState.AWAITED:
+            require_match(object_id, content)
             return state is ObjectState.PRESENT
-        file = self._payloads.write(object_id, content)
-        self._payloads.seal([file])
-        attached = False
+        arriving = self.begin_object(object_id, len(content))
+        try:
+            arriving.write(content)
+            arrived = arriving.finish()
+        except BaseException:
+            arriving.abandon()
+            raise
+        with self.keeping([arrived]) as tx:
+            tx.topics.update(topics)
+            return tx.objects.take(arrived)
+
+    def begin_object(self, object_id: ObjectId, size: int) -> IncomingObject:
+        """Begin an object of ``size`` bytes that arrives in pieces.
+
+        Raises:
+            TooLargeError: one object may not have so many.
+            StoreUnwritableError: a file cannot be made.
+        """
+        return IncomingObject(self._payloads, object_id, size)
+
+    @contextmanager
+    def keeping(self, arrived: Iterable[ArrivedObject]) -> Iterator[Tx]:
+        """Open a writing transaction that takes what arrived; what it does not take is dropped."""
+        files = [one.file for one in arrived if one.file is not None]
+        is_adopted = False
         try:
             with self.transaction() as tx:
-                tx.topics.update(topics)
-                attached = tx.objects.attach(object_id, len(content), file)
-                return tx.objects.state(object_id) is ObjectState.PRESENT
+                tx.objects.adopt(files)
+                is_adopted = True
+                yield tx
         finally:
-            if not attached:
-                self._payloads.remove([file])
+            if not is_adopted:
+                self._payloads.remove(files)
 
     def close(self) -> None:
         """Close every connection; transactions must have ended."""

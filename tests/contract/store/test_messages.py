@@ -6,6 +6,7 @@ import pytest
 from flwr.core.errors import AlreadyExistsError, NotFoundError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
 from flwr.core.message import Envelope, MessageError
+from flwr.store.incoming import ArrivedObject
 from flwr.store.store import Store, Tx
 from tests import given
 
@@ -219,7 +220,7 @@ def test_the_outbox_holds_complete_replies_until_they_are_acknowledged(store: St
         assert tx.messages.replies_to_send(given.NOW) == []
         assert tx.objects.put(given.object_id(b"x" * 100), b"x" * 100)
         assert tx.messages.replies_to_send(given.NOW) == []  # its own object is missing
-        tx.objects.attach(root, 1, "stand-in")
+        tx.objects.take(ArrivedObject(root, 1, b"x", None))
         assert [r.envelope for r in tx.messages.replies_to_send(given.NOW)] == [reply]
         tx.messages.postpone(reply.message_id, given.NOW + HOUR)
         assert tx.messages.replies_to_send(given.NOW) == []

@@ -86,7 +86,7 @@ def test_content_with_another_hash_or_too_large_is_refused(
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("flwr.store.objects.MAX_OBJECT_BYTES", 10)
+    monkeypatch.setattr("flwr.store.incoming.MAX_OBJECT_BYTES", 10)
     with store.transaction() as tx:
         announce(tx, b"right")
         with pytest.raises(InvalidError):
@@ -211,10 +211,12 @@ def test_a_second_opener_does_not_sweep_while_the_first_writes(
     object_id = given.object_id(LARGE)
     with store.transaction() as tx:
         announce(tx, LARGE)
-    in_flight = store._payloads.write(object_id, LARGE)  # no row names it yet
+    in_flight = store.begin_object(object_id, len(LARGE))
+    in_flight.write(LARGE)
+    arrived = in_flight.finish()  # no row names it yet
     opened()
-    with store.transaction() as tx:
-        assert tx.objects.attach(object_id, len(LARGE), in_flight)
+    with store.keeping([arrived]) as tx:
+        assert tx.objects.take(arrived)
     with store.reading() as tx:
         assert tx.objects.get(object_id) == LARGE
 

@@ -1,0 +1,112 @@
+"""Objects on their way into the store: hashed as they come, large ones never whole in memory.
+
+Begin with ``Store.begin_object``, write pieces, ``finish``, and give what arrived to a transaction.
+Files are written and made durable outside of any transaction, so nobody waits for the disk.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from flwr.core.errors import InvalidError, TooLargeError
+from flwr.core.ids import ObjectId
+from flwr.core.limits import INLINE_OBJECT_BYTES, MAX_OBJECT_BYTES
+from flwr.store.payloads import Payloads
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivedObject:
+    """A complete object whose bytes have its id: in memory if it is small, else in a file."""
+
+    object_id: ObjectId
+    size: int
+    content: bytes | None
+    file: str | None
+
+
+class WrongContentError(InvalidError):
+    """What arrived has another id than was said."""
+
+    def __init__(self, object_id: ObjectId) -> None:
+        """Name the object."""
+        super().__init__(f"the content does not have the object id {object_id}")
+        self.object_id = object_id
+
+
+class IncomingObject:
+    """One object while its pieces arrive; not for two threads at a time."""
+
+    def __init__(self, payloads: Payloads, object_id: ObjectId, size: int) -> None:
+        """Expect ``size`` bytes.
+
+        Raises:
+            TooLargeError: one object may not have so many.
+        """
+        require_size(object_id, size)
+        self.object_id: Final = object_id
+        self.size: Final = size
+        self.received = 0
+        """Bytes that have arrived."""
+        self._payloads, self._digest, self._kept = payloads, sha256(), bytearray()
+        self._writer = payloads.begin(object_id) if size > INLINE_OBJECT_BYTES else None
+
+    @property
+    def is_complete(self) -> bool:
+        """True when all bytes are here."""
+        return self.received == self.size
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Append a piece.
+
+        Raises:
+            InvalidError: the object gets longer than was said.
+            StoreFullError: the disk is full.
+        """
+        if self.received + len(piece) > self.size:
+            raise InvalidError(f"object {self.object_id} is longer than announced")
+        self._digest.update(piece)
+        if self._writer is None:
+            self._kept += piece
+        else:
+            self._writer.write(piece)
+        self.received += len(piece)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes of what has arrived."""
+        if self._writer is None:
+            return bytes(self._kept[offset : offset + size])
+        return self._writer.read(offset, size)
+
+    def finish(self) -> ArrivedObject:
+        """Make it durable, if it is large, and return it.
+
+        Raises:
+            WrongContentError: it has another id; it is dropped.
+        """
+        if not self.is_complete or self._digest.hexdigest() != self.object_id:
+            self.abandon()
+            raise WrongContentError(self.object_id)
+        if self._writer is None:
+            return ArrivedObject(self.object_id, self.size, bytes(self._kept), None)
+        try:
+            file = self._writer.finish()
+        except BaseException:
+            self.abandon()
+            raise
+        self._payloads.seal([file])
+        return ArrivedObject(self.object_id, self.size, None, file)
+
+    def abandon(self) -> None:
+        """Drop it, unless it is finished."""
+        if self._writer is not None:
+            self._writer.abandon()
+
+
+def require_size(object_id: ObjectId, size: int) -> None:
+    """Check that an object may have so many bytes.
+
+    Raises:
+        TooLargeError: it may not.
+    """
+    if size > MAX_OBJECT_BYTES:
+        raise TooLargeError(f"object {object_id} has {size} bytes, {MAX_OBJECT_BYTES} are allowed")

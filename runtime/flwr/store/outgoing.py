@@ -1,0 +1,43 @@
+"""Objects on their way out of the store: open for reading, a piece at a time."""
+
+from hashlib import sha256
+from typing import Protocol
+
+from flwr.core.ids import ObjectId
+from flwr.store.errors import ObjectDamagedError
+
+
+class OpenObject(Protocol):
+    """The content of one object; close it when it is read."""
+
+    size: int
+    """In bytes."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes from ``offset`` on; none at the end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+class InlineObject:
+    """A small object, which is in its row."""
+
+    def __init__(self, object_id: ObjectId, content: bytes) -> None:
+        """Hold the content.
+
+        Raises:
+            ObjectDamagedError: it is not the content of that name.
+        """
+        if sha256(content).hexdigest() != object_id:
+            raise ObjectDamagedError(object_id, "its bytes were altered")
+        self._content, self.size = content, len(content)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes from ``offset`` on; none at the end."""
+        return self._content[offset : offset + size]
+
+    def close(self) -> None:
+        """Nothing is held that must be let go."""
