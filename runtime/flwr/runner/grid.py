@@ -1,12 +1,14 @@
 """The ServerApp's Grid over ServerAppIo: push instructions, wait to be told of replies, pull them.
 
 A content that many messages share is hashed once, and sent once: the SuperLink says what it lacks.
+Small messages travel whole (ADR-0013): they cost one call per batch and one per wait.
 """
 
 import copy
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from flwr.app import Error, Message
@@ -14,22 +16,41 @@ from flwr.app.message import restore
 from flwr.app.metadata import Metadata, stamp
 from flwr.core.errors import FlwrError, NotFoundError, UnavailableError
 from flwr.core.ids import SUPERLINK_NODE, MessageId, ObjectId, RunId
+from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES
 from flwr.core.message import Delivery, Envelope, ErrorCode
 from flwr.runner.app_caller import AppCaller
 from flwr.runner.transfer import Get, Transfers
 from flwr.serverapp.grid import Grid
 from flwr.serverapp.run_info import Run
 from flwr.wire.clients.appio import ObjectNeverCameError, ServerAppIoClient
-from flwr.wire.metadata import WAIT_ANY, WAIT_NO
+from flwr.wire.metadata import WAIT_ALL, WAIT_ANY, WAIT_NO
 from flwr.wire.objects import DeflatedMessage, deflate, inflate
 
 log = logging.getLogger(__name__)
 
 _BATCH: Final = 256  # messages announced in one call; trees of large models are long
+_LAST_LOOK_S: Final = 5.0  # how long a wait may outlast its deadline for what is there
 _HELD_S: Final = 1.0  # an empty answer that took longer was held by the SuperLink
 _PAUSE_FIRST_S: Final = 0.05  # between polls of a SuperLink that does not hold them
 _PAUSE_CAP_S: Final = 3.0
 _PAUSE_GROWTH: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    """An instruction on its way."""
+
+    message: Message
+    parts: DeflatedMessage
+    delivery: Delivery
+
+
+@dataclass(slots=True)
+class _Pushed:
+    """What became of instructions."""
+
+    message_ids: list[MessageId | None] = field(default_factory=list)
+    all_small: bool = True
 
 
 class AppIoGrid(Grid):
@@ -44,6 +65,8 @@ class AppIoGrid(Grid):
         self._caller, self._run = caller, run
         self._appio = ServerAppIoClient(caller)
         self._transfers = Transfers()
+        self._received: dict[MessageId, None] = {}
+        """Replies that came whole, to be confirmed with the next pull."""
 
     def set_run(self, run: Run) -> None:
         """Tell the grid which run it serves.
@@ -75,7 +98,7 @@ class AppIoGrid(Grid):
             RunEndedError: the run has ended.
             InvalidError: a message is malformed.
         """
-        return [message_id or "" for message_id in self._push(list(messages))]
+        return [message_id or "" for message_id in self._push(list(messages)).message_ids]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return the replies that are there; each is handed out once.
@@ -83,8 +106,16 @@ class AppIoGrid(Grid):
         Raises:
             RunEndedError: the run has ended.
         """
-        asked = [MessageId(text) for text in message_ids if text]
-        return self._receive_all(self._find(asked, wait=WAIT_NO) if asked else [])
+        asked = dict.fromkeys(MessageId(text) for text in message_ids if text)
+        replies: list[Message] = []
+        may_be_more = bool(asked)
+        while may_be_more:
+            found = self._find(asked, wait=WAIT_NO)
+            replies += self._receive_all(found)
+            for one in found:
+                asked.pop(_answered(one), None)
+            may_be_more = bool(asked) and _fills_a_call(found)
+        return replies
 
     def send_and_receive(
         self,
@@ -102,12 +133,15 @@ class AppIoGrid(Grid):
             RunEndedError: the run has ended.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        pending = {message_id for message_id in self._push(list(messages)) if message_id}
+        pushed = self._push(list(messages))
+        pending = {message_id for message_id in pushed.message_ids if message_id}
+        # What answers small messages is small as a rule: one call brings all of it.
+        wait = WAIT_ALL if pushed.all_small else WAIT_ANY
         replies: list[Message] = []
         pause_s = _PAUSE_FIRST_S
         while pending:
             asked_at = time.monotonic()
-            arrived = self._await_any(pending, deadline)
+            arrived = self._await(pending, deadline, wait=wait)
             replies += arrived
             pending -= {MessageId(reply.metadata.reply_to_message_id) for reply in arrived}
             now = time.monotonic()
@@ -120,32 +154,33 @@ class AppIoGrid(Grid):
             pause_s = min(pause_s * _PAUSE_GROWTH, _PAUSE_CAP_S)
         return replies
 
-    def _push(self, messages: Sequence[Message]) -> list[MessageId | None]:
-        ids: list[MessageId | None] = []
-        for start in range(0, len(messages), _BATCH):
-            ids += self._push_batch(messages[start : start + _BATCH])
-        refused = ids.count(None)
+    def _push(self, messages: Sequence[Message]) -> _Pushed:
+        pushed = _Pushed()
+        for batch in _batches(self._prepare(message) for message in messages):
+            pushed.message_ids += self._push_batch(batch)
+            pushed.all_small &= all(one.delivery.is_whole for one in batch)
+        refused = pushed.message_ids.count(None)
         if refused:
-            log.warning("%d of %d messages were refused: their nodes left", refused, len(ids))
-        return ids
+            total = len(pushed.message_ids)
+            log.warning("%d of %d messages were refused: their nodes left", refused, total)
+        return pushed
 
-    def _push_batch(self, messages: Sequence[Message]) -> list[MessageId | None]:
+    def _push_batch(self, batch: Sequence[_Outgoing]) -> list[MessageId | None]:
         run_id = self._run_id
-        deflated = [self._deflate(message) for message in messages]
-        pushed = self._appio.push_messages(
-            run_id, [Delivery(part.envelope, part.tree) for part in deflated]
-        )
-        objects = {key: one.make for part in deflated for key, one in part.objects.items()}
-        self._transfers.push(
-            pushed.wanted, objects, lambda key, data: self._appio.put_object(run_id, key, data)
-        )
-        for message, message_id in zip(messages, pushed.message_ids, strict=True):
-            self._stamp(message, message_id or "")
+        pushed = self._appio.push_messages(run_id, [one.delivery for one in batch])
+        if pushed.wanted:
+            objects = {key: one.make for part in batch for key, one in part.parts.objects.items()}
+            self._transfers.push(
+                pushed.wanted, objects, lambda key, data: self._appio.put_object(run_id, key, data)
+            )
+        for one, message_id in zip(batch, pushed.message_ids, strict=True):
+            self._stamp(one.message, message_id or "")
         return pushed.message_ids
 
-    def _deflate(self, message: Message) -> DeflatedMessage:
+    def _prepare(self, message: Message) -> _Outgoing:
         self._stamp(message, "")
-        return deflate(message)
+        parts = deflate(message)
+        return _Outgoing(message, parts, parts.delivery())
 
     def _stamp(self, message: Message, message_id: str) -> None:
         stamp(
@@ -155,20 +190,48 @@ class AppIoGrid(Grid):
             src_node_id=SUPERLINK_NODE,
         )
 
-    def _await_any(self, pending: Iterable[MessageId], deadline: float | None) -> list[Message]:
+    def _await(
+        self, pending: Iterable[MessageId], deadline: float | None, *, wait: str
+    ) -> list[Message]:
         try:
             with self._caller.until(deadline):
-                deliveries = self._find(pending, wait=WAIT_ANY)
+                deliveries = self._find(pending, wait=wait)
         except UnavailableError:
             if deadline is None or time.monotonic() < deadline:
                 raise
-            return []
+            deliveries = self._find_the_last(pending)
         return self._receive_all(deliveries)
 
+    def _find_the_last(self, pending: Iterable[MessageId]) -> list[Delivery]:
+        """Return what is there at the end of a wait that was cut off."""
+        try:
+            with self._caller.until(time.monotonic() + _LAST_LOOK_S):
+                return self._find(pending, wait=WAIT_NO)
+        except UnavailableError:
+            return []
+
     def _find(self, message_ids: Iterable[MessageId], *, wait: str) -> list[Delivery]:
-        return self._appio.pull_messages(self._run_id, message_ids, wait=wait)
+        received = tuple(self._received)
+        found = self._appio.pull_messages(self._run_id, message_ids, wait=wait, received=received)
+        for message_id in received:  # the SuperLink knows it now
+            self._received.pop(message_id, None)
+        return found
 
     def _receive_all(self, deliveries: Sequence[Delivery]) -> list[Message]:
+        """Return the messages in the order of their deliveries."""
+        parted = [one for one in deliveries if not one.is_whole]
+        transferred = iter(self._transfer_all(parted))
+        return [self._read(one) if one.is_whole else next(transferred) for one in deliveries]
+
+    def _read(self, delivery: Delivery) -> Message:
+        """Return a message that came whole; the next pull confirms it."""
+        message = inflate(delivery.envelope, delivery.tree, delivery.contents.__getitem__)
+        self._received[delivery.envelope.message_id] = None
+        return message
+
+    def _transfer_all(self, deliveries: Sequence[Delivery]) -> list[Message]:
+        if not deliveries:
+            return []
         if len(deliveries) == 1:  # then its objects travel in parallel, else the messages do
             tree = deliveries[0].tree
             return [self._receive(deliveries[0], self._transfers.ahead(tree.walk(), self._fetch))]
@@ -184,6 +247,34 @@ class AppIoGrid(Grid):
 
     def _fetch(self, object_id: ObjectId) -> bytes:
         return self._appio.get_object(self._run_id, object_id)
+
+
+def _batches(outgoing: Iterable[_Outgoing]) -> Iterator[list[_Outgoing]]:
+    """Yield what one call takes: not too many messages, and all they bring along."""
+    batch: list[_Outgoing] = []
+    enclosed: set[ObjectId] = set()
+    room = ENCLOSED_CALL_BYTES
+    for one in outgoing:
+        contents = one.delivery.contents
+        room -= sum(len(content) for key, content in contents.items() if key not in enclosed)
+        if len(batch) == _BATCH or (batch and room < 0):
+            yield batch
+            batch, enclosed = [], set()
+            room = ENCLOSED_CALL_BYTES - sum(map(len, contents.values()))
+        batch.append(one)
+        enclosed.update(contents)
+    if batch:
+        yield batch
+
+
+def _answered(reply: Delivery) -> MessageId:
+    return reply.envelope.reply_to or MessageId("")
+
+
+def _fills_a_call(found: Iterable[Delivery]) -> bool:
+    """Tell whether the SuperLink may have kept small replies for another call."""
+    size = sum(len(content) for one in found for content in one.contents.values())
+    return size > ENCLOSED_CALL_BYTES - ENCLOSED_MESSAGE_BYTES
 
 
 def _unavailable(reply: Envelope, cause: FlwrError) -> Message:

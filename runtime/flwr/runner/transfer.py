@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from itertools import islice
 from typing import TypeVar
 
@@ -19,7 +20,11 @@ class Transfers:
 
     def __init__(self, parallel: int = TRANSFERS_IN_PARALLEL) -> None:
         self._parallel = parallel
-        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="transfer")
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """Made when something is moved: messages that travel whole need none."""
+        return ThreadPoolExecutor(self._parallel, thread_name_prefix="transfer")
 
     def push(
         self,

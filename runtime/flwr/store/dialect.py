@@ -35,7 +35,16 @@ def insert_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert those of ``rows`` whose keys are not taken."""
-    connection.execute(_missing_rows(connection.dialect.name, table), rows)
+    if rows:
+        connection.execute(_missing_rows(connection.dialect.name, table), rows)
+
+
+def insert_or_fill(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, empty: str
+) -> None:
+    """Insert ``rows``; one whose key is taken fills the row there is if its ``empty`` is NULL."""
+    if rows:
+        connection.execute(_filling_rows(connection.dialect.name, table, empty), rows)
 
 
 @cache  # building a statement costs more than running it
@@ -46,6 +55,16 @@ def _new_row(dialect: str, table: Table) -> ReturningInsert[Any]:
 @cache
 def _missing_rows(dialect: str, table: Table) -> "Insert":
     return _insert(dialect, table).on_conflict_do_nothing()
+
+
+@cache
+def _filling_rows(dialect: str, table: Table, empty: str) -> "Insert":
+    new = _insert(dialect, table)
+    return new.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_={c.name: new.excluded[c.name] for c in table.columns if not c.primary_key},
+        where=table.c[empty].is_(None),
+    )
 
 
 def _insert(dialect: str, table: Table) -> "Insert":

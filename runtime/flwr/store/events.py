@@ -18,6 +18,7 @@ _GENESIS: Final = "0" * 64
 _NEWEST: Final = select(table.c.seq, table.c.hash).order_by(table.c.seq.desc()).limit(1)
 _ADD: Final = insert(table)
 _NO_DETAILS: Final[Mapping[str, Any]] = {}
+_HASHED: Final = tuple(name for name in table.c.keys() if name not in {"at", "hash"})  # noqa: SIM118  no dict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,8 @@ class Events:
     def __init__(self, connection: Connection) -> None:
         """Work within the transaction of ``connection``."""
         self._connection = connection
+        self._last: tuple[int, str] | None = None  # number and hash of the newest, once known
+        self._unwritten: list[dict[str, Any]] = []
 
     def append(
         self,
@@ -56,10 +59,13 @@ class Events:
         message_id: MessageId | None = None,
         details: Mapping[str, Any] = _NO_DETAILS,
     ) -> Event:
-        """Append an event; ``details`` must be JSON.  Return it with its number and hash."""
-        last = self._connection.execute(_NEWEST).first()
+        """Append an event; ``details`` must be JSON.  Return it with its number and hash.
+
+        The events of a transaction are written together, at its end.
+        """
+        seq, previous = self._last or self._newest()
         row: dict[str, Any] = {
-            "seq": 1 if last is None else last.seq + 1,
+            "seq": seq + 1,
             "at": at,
             "kind": kind,
             "actor": actor,
@@ -68,9 +74,16 @@ class Events:
             "message_id": message_id,
             "details": dict(details),
         }
-        row["hash"] = _hash(_GENESIS if last is None else last.hash, row)
-        self._connection.execute(_ADD, row)
+        row["hash"] = _hash(previous, row)
+        self._last = row["seq"], row["hash"]
+        self._unwritten.append(row)
         return Event(**row)
+
+    def write(self) -> None:
+        """Write what was appended; called at the transaction's end."""
+        rows, self._unwritten = self._unwritten, []
+        if rows:
+            self._connection.execute(_ADD, rows)
 
     def verify(self) -> None:
         """Recompute the whole chain.
@@ -78,6 +91,7 @@ class Events:
         Raises:
             EventChainError: naming the first event that was altered, removed or put in.
         """
+        self.write()
         previous, expected = _GENESIS, 1
         in_order = select(table).order_by(table.c.seq).execution_options(yield_per=LIST_PAGE)
         with self._connection.execute(in_order) as rows:
@@ -96,6 +110,7 @@ class Events:
         limit: int = LIST_PAGE,
     ) -> EventList:
         """Return events, oldest first: of one run, of one node, with a number above ``after``."""
+        self.write()
         oldest_first = select(table).order_by(table.c.seq).limit(limit)
         if run_id is not None:
             oldest_first = oldest_first.where(table.c.run_id == run_id)
@@ -105,9 +120,13 @@ class Events:
             oldest_first = oldest_first.where(table.c.seq > after)
         return [_decode(row) for row in self._connection.execute(oldest_first)]
 
+    def _newest(self) -> tuple[int, str]:
+        row = self._connection.execute(_NEWEST).first()
+        return (0, _GENESIS) if row is None else (row.seq, row.hash)
+
 
 def _hash(previous: str, row: Mapping[str, Any]) -> str:
-    told = {name: row[name] for name in table.c.keys() if name not in {"at", "hash"}}  # noqa: SIM118  no dict
+    told = {name: row[name] for name in _HASHED}
     told["at"] = to_micros(row["at"])
     return sha256((previous + canonical_json(told)).encode()).hexdigest()
 

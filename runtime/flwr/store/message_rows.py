@@ -8,6 +8,7 @@ from sqlalchemy import Row
 
 from flwr.core.ids import MessageId, NodeId, RunId
 from flwr.core.message import Delivery, Envelope, MessageError, ObjectTree
+from flwr.core.node import NodeStatus
 from flwr.store.trees import pack_tree, unpack_tree
 
 
@@ -23,7 +24,6 @@ class Instruction:
     claimed_at: datetime | None = None  # handed to somebody
     confirmed_at: datetime | None = None  # that somebody has all of it
     replied_at: datetime | None = None
-    collected_at: datetime | None = None  # the ServerApp was given the reply
     attempts: int = 0  # claims that were released again
 
     @property
@@ -67,9 +67,49 @@ class Reply:
         return self.envelope.run_id
 
     @property
+    def src(self) -> NodeId:
+        """The node that answers."""
+        return self.envelope.src_node_id
+
+    @property
+    def answers(self) -> MessageId:
+        """The instruction it answers."""
+        if self.envelope.reply_to is None:
+            raise LookupError(f"reply {self.message_id} answers nothing")  # no row is like that
+        return self.envelope.reply_to
+
+    @property
     def delivery(self) -> Delivery:
         """The part that is handed over."""
         return Delivery(self.envelope, self.tree)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """An unanswered instruction, as far as handing it out needs to know it."""
+
+    message_id: MessageId
+    claimed_at: datetime | None
+    confirmed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What decides how the ServerApp's question for an answer is met."""
+
+    message_id: MessageId  # the instruction's
+    run_id: RunId
+    dst: NodeId
+    node_status: NodeStatus | None  # None: there is no such node
+    expires_at: datetime
+    reply_id: MessageId | None
+    is_error: bool  # the reply has no content
+    reply_bytes: int | None  # None: none, or not all of it is here
+
+    @property
+    def is_answered(self) -> bool:
+        """True when the whole reply is here."""
+        return self.reply_bytes is not None
 
 
 def encode_message(envelope: Envelope, tree: ObjectTree) -> dict[str, Any]:
@@ -101,8 +141,22 @@ def decode_instruction(row: Row[Any]) -> Instruction:
         claimed_at=row.claimed_at,
         confirmed_at=row.confirmed_at,
         replied_at=row.replied_at,
-        collected_at=row.collected_at,
         attempts=row.attempts,
+    )
+
+
+def decode_asked(row: Row[Any]) -> Asked:
+    """Return what a row says of an instruction and its reply."""
+    is_whole = row.reply_id is not None and not row.awaited
+    return Asked(
+        message_id=MessageId(row.message_id),
+        run_id=RunId(row.run_id),
+        dst=NodeId(row.dst_node_id),
+        node_status=None if row.status is None else NodeStatus(row.status),
+        expires_at=row.expires_at,
+        reply_id=None if row.reply_id is None else MessageId(row.reply_id),
+        is_error=row.is_error,
+        reply_bytes=int(row.reply_bytes or 0) if is_whole else None,
     )
 
 

@@ -4,7 +4,7 @@ An instruction waits until it is ``ready``, is claimed by one taker, confirmed, 
 collected, deleted.  ``release`` puts a claimed one back.  Each step is one atomic statement.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,6 +12,9 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    Executable,
+    Row,
+    ScalarSelect,
     bindparam,
     delete,
     exists,
@@ -24,17 +27,20 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from flwr.core.errors import AlreadyExistsError, NotFoundError
 from flwr.core.ids import MessageId, NodeId, RunId
-from flwr.core.message import Envelope, ObjectTree
-from flwr.store.dialect import MAX_IDS, insert_new
+from flwr.core.message import Delivery, Envelope, ObjectTree
+from flwr.store.dialect import MAX_IDS, insert_missing, insert_new
 from flwr.store.message_rows import (
+    Asked,
     Instruction,
+    Queued,
     Reply,
+    decode_asked,
     decode_instruction,
     decode_reply,
     encode_message,
 )
 from flwr.store.objects import Objects
-from flwr.store.schema import instruction, message_object, object_, reply
+from flwr.store.schema import instruction, message_object, node, object_, reply
 
 _UNANSWERED: Final = instruction.c.replied_at.is_(None)
 
@@ -78,14 +84,65 @@ _WAITING_RUNS: Final = (
     .group_by(instruction.c.run_id)
     .order_by(func.min(instruction.c.seq))
 )
-_MARK_REPLIED: Final = (
+_MARK_REPLIED: Final = (  # unless the reply's id is that of another one
     update(instruction)
-    .where(instruction.c.message_id == bindparam("asked"))
-    .values(replied_at=_time("now"))
+    .where(
+        instruction.c.message_id == bindparam("asked"),
+        ~exists().where(reply.c.message_id == bindparam("answer")),
+    )
+    .values(replied_at=func.coalesce(instruction.c.replied_at, _time("now")))
 )
 _EXISTS: Final = select(instruction.c.seq).where(instruction.c.message_id == bindparam("asked"))
 _FIND_REPLY: Final = select(reply).where(reply.c.reply_to == bindparam("asked"))
 _THESE: Final = instruction.c.message_id.in_(bindparam("ids", expanding=True))
+_FIND_THESE: Final = select(instruction).where(_THESE)
+_REPLIES: Final = select(reply).where(reply.c.message_id.in_(bindparam("ids", expanding=True)))
+_QUEUED: Final = (
+    select(instruction.c.message_id, instruction.c.claimed_at, instruction.c.confirmed_at)
+    .where(
+        instruction.c.dst_node_id == bindparam("dst", type_=instruction.c.dst_node_id.type),
+        _UNANSWERED,
+        instruction.c.claimed_at.is_not(None)
+        | (instruction.c.ready.is_(True) & (instruction.c.expires_at > _time("now"))),
+    )
+    .order_by(instruction.c.seq)
+)
+_CONFIRM_THESE: Final = (
+    update(instruction)
+    .where(
+        _THESE,
+        instruction.c.dst_node_id == bindparam("dst", type_=instruction.c.dst_node_id.type),
+        instruction.c.claimed_at.is_not(None),
+        instruction.c.confirmed_at.is_(None),
+        _UNANSWERED,
+    )
+    .values(confirmed_at=_time("now"))
+    .returning(instruction.c.message_id, instruction.c.run_id)
+)
+
+
+def _of_reply(figure: ColumnElement[Any]) -> ScalarSelect[Any]:
+    parts = message_object.join(object_, object_.c.object_id == message_object.c.object_id)
+    mine = message_object.c.message_id == reply.c.message_id
+    return select(figure).select_from(parts).where(mine).correlate(reply).scalar_subquery()
+
+
+_ASKED: Final = (
+    select(
+        instruction.c.message_id,
+        instruction.c.run_id,
+        instruction.c.dst_node_id,
+        instruction.c.expires_at,
+        node.c.status,
+        reply.c.message_id.label("reply_id"),
+        reply.c.error.is_not(None).label("is_error"),
+        _of_reply(func.sum(object_.c.size_bytes)).label("reply_bytes"),
+        _of_reply(func.count() - func.count(object_.c.size_bytes)).label("awaited"),
+    )
+    .outerjoin(reply, reply.c.reply_to == instruction.c.message_id)
+    .outerjoin(node, node.c.node_id == instruction.c.dst_node_id)
+    .where(_THESE)
+)
 _OWNERS: Final = union_all(
     select(instruction.c.message_id).where(_THESE),
     select(reply.c.message_id).where(reply.c.reply_to.in_(bindparam("ids", expanding=True))),
@@ -115,15 +172,17 @@ class Messages:
         Raises:
             AlreadyExistsError: it was queued before.
         """
-        row = {
-            **encode_message(envelope, tree),
-            "added_at": now,
-            "expires_at": expires_at,
-            "ready": ready,
-            "attempts": 0,
-        }
+        row = _new_row(envelope, tree, now=now, expires_at=expires_at, ready=ready)
         if not insert_new(self._connection, instruction, row):
             raise AlreadyExistsError(f"instruction {envelope.message_id} exists")
+
+    def add_instructions(self, new: Iterable[tuple[Delivery, datetime]], *, now: datetime) -> None:
+        """Queue instructions, each with the instant it expires; those queued before stay."""
+        rows = [
+            _new_row(one.envelope, one.tree, now=now, expires_at=expires_at, ready=True)
+            for one, expires_at in new
+        ]
+        insert_missing(self._connection, instruction, rows)
 
     def set_ready(self, message_id: MessageId) -> None:
         """Let an instruction be claimed: its content is complete."""
@@ -133,6 +192,11 @@ class Messages:
         """Return the instruction, None if there is none such."""
         row = self._connection.execute(_FIND, {"message_id": message_id}).first()
         return None if row is None else decode_instruction(row)
+
+    def find_instructions(self, message_ids: Sequence[MessageId]) -> dict[MessageId, Instruction]:
+        """Return the instructions with these ids, as far as there are any."""
+        found = map(decode_instruction, self._in_parts(_FIND_THESE, message_ids))
+        return {one.message_id: one for one in found}
 
     def claim(
         self,
@@ -179,15 +243,25 @@ class Messages:
             confirmed_at=now,
         )
 
+    def confirm_taken(
+        self, dst: NodeId, message_ids: Sequence[MessageId], now: datetime
+    ) -> list[tuple[MessageId, RunId]]:
+        """Note that ``dst`` has all of what it took; return what was new, and its run.
+
+        What is answered needs no confirmation any more.
+        """
+        rows = self._in_parts(_CONFIRM_THESE, message_ids, dst=dst, now=now)
+        return [(MessageId(row.message_id), RunId(row.run_id)) for row in rows]
+
+    def queued(self, dst: NodeId, now: datetime) -> list[Queued]:
+        """Return what waits for ``dst`` or was taken by it without an answer, oldest first."""
+        rows = self._connection.execute(_QUEUED, {"dst": dst, "now": now})
+        return [Queued(**row._mapping) for row in rows]  # noqa: SLF001  public, see its docs
+
     def waiting_runs(self, dst: NodeId, now: datetime) -> list[RunId]:
         """Return the runs with an instruction waiting for ``dst``, longest waiting first."""
         rows = self._connection.execute(_WAITING_RUNS, {"dst": dst, "now": now})
         return [RunId(row.run_id) for row in rows]
-
-    def claimed(self, dst: NodeId) -> list[Instruction]:
-        """Return what ``dst`` has taken and not answered, oldest first."""
-        mine = instruction.c.dst_node_id == dst
-        return self._instructions(mine & instruction.c.claimed_at.is_not(None) & _UNANSWERED)
 
     def unanswered(self, dst: NodeId) -> list[Instruction]:
         """Return what waits for ``dst`` or was taken by it without an answer, oldest first."""
@@ -216,30 +290,28 @@ class Messages:
         Raises:
             NotFoundError: there is no such instruction.
         """
-        asked = {"asked": envelope.reply_to}
-        if self._connection.execute(_EXISTS, asked).first() is None:
-            raise NotFoundError(f"no instruction {envelope.reply_to} to reply to")
-        row = {**encode_message(envelope, tree), "arrived_at": now}
-        if not insert_new(self._connection, reply, row):
+        marked = {"asked": envelope.reply_to, "answer": envelope.message_id, "now": now}
+        if self._connection.execute(_MARK_REPLIED, marked).rowcount == 0:
+            if self._connection.execute(_EXISTS, {"asked": envelope.reply_to}).first() is None:
+                raise NotFoundError(f"no instruction {envelope.reply_to} to reply to")
             return False
-        self._connection.execute(_MARK_REPLIED, {**asked, "now": now})
-        return True
+        row = {**encode_message(envelope, tree), "arrived_at": now}
+        return insert_new(self._connection, reply, row)
 
     def find_reply(self, instruction_id: MessageId) -> Reply | None:
         """Return the answer to an instruction, None while there is none."""
         row = self._connection.execute(_FIND_REPLY, {"asked": instruction_id}).first()
         return None if row is None else decode_reply(row)
 
-    def find_reply_by_id(self, message_id: MessageId) -> Reply | None:
-        """Return the reply with this id of its own."""
-        mine = select(reply).where(reply.c.message_id == message_id)
-        row = self._connection.execute(mine).first()
-        return None if row is None else decode_reply(row)
+    def find_replies(self, reply_ids: Sequence[MessageId]) -> dict[MessageId, Reply]:
+        """Return the replies with these ids of their own, as far as there are any."""
+        found = map(decode_reply, self._in_parts(_REPLIES, reply_ids))
+        return {one.message_id: one for one in found}
 
-    def mark_collected(self, instruction_id: MessageId, now: datetime) -> None:
-        """Note that the ServerApp was given the answer; the first time counts."""
-        mine = instruction.c.message_id == instruction_id
-        self._update(mine & instruction.c.collected_at.is_(None), collected_at=now)
+    def asked(self, instruction_ids: Sequence[MessageId]) -> dict[MessageId, Asked]:
+        """Return where these instructions stand, as far as there are any."""
+        found = map(decode_asked, self._in_parts(_ASKED, instruction_ids))
+        return {one.message_id: one for one in found}
 
     def delete(self, instruction_ids: Iterable[MessageId]) -> None:
         """Delete instructions with their replies, and the objects nobody else owns."""
@@ -294,9 +366,29 @@ class Messages:
         mine = (reply.c.message_id == reply_id) & reply.c.sent_at.is_(None)
         self._connection.execute(update(reply).where(mine).values(sent_at=now))
 
+    def _in_parts(
+        self, statement: Executable, ids: Sequence[MessageId], **further: Any
+    ) -> Iterator[Row[Any]]:
+        """Yield what ``statement`` finds for ``ids``, not too many of them at a time."""
+        for start in range(0, len(ids), MAX_IDS):
+            these = {"ids": ids[start : start + MAX_IDS], **further}
+            yield from self._connection.execute(statement, these)
+
     def _instructions(self, which: ColumnElement[bool]) -> list[Instruction]:
         oldest_first = select(instruction).where(which).order_by(instruction.c.seq)
         return [decode_instruction(row) for row in self._connection.execute(oldest_first)]
 
     def _update(self, which: ColumnElement[bool], **values: Any) -> None:
         self._connection.execute(update(instruction).where(which).values(values))
+
+
+def _new_row(
+    envelope: Envelope, tree: ObjectTree, *, now: datetime, expires_at: datetime, ready: bool
+) -> dict[str, Any]:
+    return {
+        **encode_message(envelope, tree),
+        "added_at": now,
+        "expires_at": expires_at,
+        "ready": ready,
+        "attempts": 0,
+    }

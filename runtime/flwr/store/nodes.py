@@ -1,22 +1,27 @@
 """Statements about SuperNodes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from flwr.core.errors import AlreadyExistsError, ConflictError
 from flwr.core.ids import AccountId, NodeId
 from flwr.core.node import Node, NodeNotFoundError, NodeStatus
 from flwr.core.topics import node_gone
-from flwr.store.dialect import insert_new
+from flwr.store.dialect import MAX_IDS, insert_new
 from flwr.store.schema import node as table
 
 NodeList = list[Node]
 NodeIdList = list[NodeId]
 _COLUMNS = tuple(field.name for field in fields(Node))  # the table has the fields of the value
+
+# Statements of the busy paths are built once: building one costs more than running it.
+_THESE = table.c.node_id.in_(bindparam("ids", expanding=True, type_=table.c.node_id.type))
+_FIND_THESE = select(table).where(_THESE)
+_FIND = select(table).where(table.c.node_id == bindparam("asked", type_=table.c.node_id.type))
 
 
 class Nodes:
@@ -37,8 +42,18 @@ class Nodes:
 
     def find(self, node_id: NodeId) -> Node | None:
         """Return the node, None if there is none such."""
-        row = self._connection.execute(select(table).where(table.c.node_id == node_id)).first()
+        row = self._connection.execute(_FIND, {"asked": node_id}).first()
         return None if row is None else _decode(row)
+
+    def find_all(self, node_ids: Sequence[NodeId]) -> dict[NodeId, Node]:
+        """Return those of these nodes that there are."""
+        found: dict[NodeId, Node] = {}
+        for start in range(0, len(node_ids), MAX_IDS):
+            these = {"ids": node_ids[start : start + MAX_IDS]}
+            found |= {
+                row.node_id: _decode(row) for row in self._connection.execute(_FIND_THESE, these)
+            }
+        return found
 
     def require(self, node_id: NodeId) -> Node:
         """Return the node.

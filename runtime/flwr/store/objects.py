@@ -16,12 +16,15 @@ from flwr.core.errors import InvalidError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
 from flwr.core.limits import ENCLOSED_MESSAGE_BYTES, INLINE_OBJECT_BYTES
 from flwr.core.message import ObjectTree
-from flwr.store.dialect import MAX_IDS, insert_missing
+from flwr.store.dialect import MAX_IDS, insert_missing, insert_or_fill
 from flwr.store.errors import ObjectDamagedError
 from flwr.store.incoming import ArrivedObject, require_size
 from flwr.store.outgoing import InlineObject, OpenObject
 from flwr.store.payloads import PayloadChanges
 from flwr.store.schema import instruction, message_object, object_, reply
+
+Announced = tuple[MessageId, ObjectTree, Mapping[ObjectId, bytes]]
+"""A message, its objects, and the contents of those that came along."""
 
 _NOTHING: Final[Mapping[ObjectId, bytes]] = {}
 _ABSENT: Final = {"size_bytes": None, "content": None, "file": None}
@@ -36,22 +39,27 @@ _NODE_ID: Final = bindparam("node_id", type_=instruction.c.dst_node_id.type)
 # Statements of the busy paths are built once: building one costs more than running it.
 _CONTENT: Final = select(object_).where(_ASKED)
 _SIZE: Final = select(object_.c.size_bytes).where(_ASKED)
+_OF_THESE: Final = message_object.c.message_id.in_(bindparam("owners", expanding=True))
 _MISSING: Final = (
-    select(message_object.c.object_id)
+    select(message_object.c.message_id, message_object.c.object_id)
     .join(object_, object_.c.object_id == message_object.c.object_id)
-    .where(message_object.c.message_id == bindparam("owner"), object_.c.size_bytes.is_(None))
-    .order_by(message_object.c.position)
+    .where(_OF_THESE, object_.c.size_bytes.is_(None))
+    .order_by(message_object.c.message_id, message_object.c.position)
 )
-_SIZES: Final = (  # of an awaited one: more than any small message has
-    select(func.sum(func.coalesce(object_.c.size_bytes, ENCLOSED_MESSAGE_BYTES + 1)))
-    .join(message_object, object_.c.object_id == message_object.c.object_id)
-    .where(message_object.c.message_id == bindparam("owner"))
-    .scalar_subquery()
+_SMALL: Final = (  # an awaited object counts more than any small message has
+    select(message_object.c.message_id)
+    .join(object_, object_.c.object_id == message_object.c.object_id)
+    .where(_OF_THESE)
+    .group_by(message_object.c.message_id)
+    .having(
+        func.sum(func.coalesce(object_.c.size_bytes, ENCLOSED_MESSAGE_BYTES + 1))
+        <= ENCLOSED_MESSAGE_BYTES
+    )
 )
-_SMALL: Final = (
-    select(object_.c.object_id, object_.c.content)
-    .join(message_object, object_.c.object_id == message_object.c.object_id)
-    .where(message_object.c.message_id == bindparam("owner"), _SIZES <= ENCLOSED_MESSAGE_BYTES)
+_CONTENTS: Final = (
+    select(message_object.c.message_id, object_.c.object_id, object_.c.content)
+    .join(object_, object_.c.object_id == message_object.c.object_id)
+    .where(message_object.c.message_id.in_(_SMALL))
 )
 _BELONGS: Final = select(exists().where(*_OWNED))
 _BELONGS_TO_NODE: Final = select(
@@ -124,31 +132,52 @@ class Objects:
         Returns:
             The ids whose content is still missing, children before parents.
         """
-        ids = list(tree.walk())
-        insert_missing(self._connection, object_, [_new_row(i, contents.get(i)) for i in ids])
+        return self.preregister_all(run_id, [(owner, tree, contents)])[owner]
+
+    def preregister_all(
+        self, run_id: RunId, announced: Sequence[Announced]
+    ) -> dict[MessageId, list[ObjectId]]:
+        """Announce the objects of many messages of a run, as ``preregister`` does of one."""
+        ids = {owner: list(tree.walk()) for owner, tree, _ in announced}
+        brought = {i: c for owner, _, contents in announced for i, c in contents.items()}
+        self._add({part: brought.get(part) for parts in ids.values() for part in parts})
         owned = [
             {"message_id": owner, "object_id": part, "position": n, "run_id": run_id}
-            for n, part in enumerate(ids)
+            for owner, parts in ids.items()
+            for n, part in enumerate(parts)
         ]
         insert_missing(self._connection, message_object, owned)
-        missing = self.missing(owner)
-        for part in missing:  # announced before, and brought only now
-            if (content := contents.get(part)) is not None:
-                self._fill(part, {"size_bytes": len(content), "content": content})
-        return [part for part in missing if part not in contents]
+        not_whole = [o for o, parts in ids.items() if not all(part in brought for part in parts)]
+        return {**{owner: [] for owner in ids}, **self.missing_all(not_whole)}
 
     def contents(self, owner: MessageId) -> dict[ObjectId, bytes]:
         """Return all objects of a small message; none if it is large or not all of it is here.
 
         Small means at most ENCLOSED_MESSAGE_BYTES.  The bytes are not checked against their ids.
         """
-        rows = self._connection.execute(_SMALL, {"owner": owner})
-        return {ObjectId(row.object_id): row.content for row in rows}
+        return self.contents_of([owner]).get(owner, {})
+
+    def contents_of(self, owners: Sequence[MessageId]) -> dict[MessageId, dict[ObjectId, bytes]]:
+        """Return ``contents`` of those of many messages that are small and here."""
+        found: dict[MessageId, dict[ObjectId, bytes]] = {}
+        for start in range(0, len(owners), MAX_IDS):
+            these = {"owners": owners[start : start + MAX_IDS]}
+            for owner, part, content in self._connection.execute(_CONTENTS, these):
+                found.setdefault(MessageId(owner), {})[ObjectId(part)] = content
+        return found
 
     def missing(self, owner: MessageId) -> list[ObjectId]:
         """Return the ids this message still lacks content for, children before parents."""
-        rows = self._connection.execute(_MISSING, {"owner": owner})
-        return [ObjectId(row.object_id) for row in rows]
+        return self.missing_all([owner])[owner]
+
+    def missing_all(self, owners: Sequence[MessageId]) -> dict[MessageId, list[ObjectId]]:
+        """Return ``missing`` of many messages."""
+        found: dict[MessageId, list[ObjectId]] = {owner: [] for owner in owners}
+        for start in range(0, len(owners), MAX_IDS):
+            these = {"owners": owners[start : start + MAX_IDS]}
+            for owner, part in self._connection.execute(_MISSING, these):
+                found[MessageId(owner)].append(ObjectId(part))
+        return found
 
     def put(self, object_id: ObjectId, content: bytes) -> bool:
         """Store the content of an announced object; storing it again changes nothing.
@@ -268,6 +297,13 @@ class Objects:
             these = {"ids": ids[start : start + MAX_IDS]}
             files = self._connection.execute(_DELETE_UNOWNED, these).scalars().all()
             self._payloads.remove([file for file in files if file is not None])
+
+    def _add(self, contents: Mapping[ObjectId, bytes | None]) -> None:
+        """Add objects; those that were announced before get the content that came only now."""
+        bare = [_new_row(i, None) for i, content in contents.items() if content is None]
+        full = [_new_row(i, content) for i, content in contents.items() if content is not None]
+        insert_missing(self._connection, object_, bare)
+        insert_or_fill(self._connection, object_, full, empty="size_bytes")
 
     def _fill(self, object_id: ObjectId, values: dict[str, Any]) -> bool:
         awaited = (object_.c.object_id == object_id, object_.c.size_bytes.is_(None))

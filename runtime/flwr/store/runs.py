@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, or_, select, update
 
 from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.errors import AlreadyExistsError, ConflictError
@@ -18,6 +18,19 @@ from flwr.store.schema import run as table
 RunList = list[Run]
 RunIdList = list[RunId]
 _NOT_FINAL = sorted(set(RunStatus) - FINAL)
+
+# Statements of the busy paths are built once: building one costs more than running it.
+_ASKED = table.c.run_id == bindparam("asked", type_=table.c.run_id.type)
+_FIND = select(table).where(_ASKED)
+_ADD_TRAFFIC = (
+    update(table)
+    .where(_ASKED)
+    .values(
+        bytes_sent=table.c.bytes_sent + bindparam("sent"),
+        bytes_recv=table.c.bytes_recv + bindparam("received"),
+        clientapp_runtime_s=table.c.clientapp_runtime_s + bindparam("runtime_s"),
+    )
+)
 
 
 class Runs:
@@ -39,7 +52,7 @@ class Runs:
 
     def find(self, run_id: RunId) -> Run | None:
         """Return the run, None if there is none such."""
-        row = self._connection.execute(select(table).where(table.c.run_id == run_id)).first()
+        row = self._connection.execute(_FIND, {"asked": run_id}).first()
         return None if row is None else _decode(row)
 
     def require(self, run_id: RunId) -> Run:
@@ -95,15 +108,8 @@ class Runs:
         clientapp_runtime_s: float = 0.0,
     ) -> None:
         """Add bytes (SuperLink to nodes, nodes to SuperLink) and seconds to the run's counters."""
-        self._connection.execute(
-            update(table)
-            .where(table.c.run_id == run_id)
-            .values(
-                bytes_sent=table.c.bytes_sent + sent,
-                bytes_recv=table.c.bytes_recv + received,
-                clientapp_runtime_s=table.c.clientapp_runtime_s + clientapp_runtime_s,
-            ),
-        )
+        more = {"sent": sent, "received": received, "runtime_s": clientapp_runtime_s}
+        self._connection.execute(_ADD_TRAFFIC, {"asked": run_id, **more})
 
     def list(
         self,

@@ -109,7 +109,7 @@ instruction = Table(
     Column("claimed_at", UtcTime),
     Column("confirmed_at", UtcTime),
     Column("replied_at", UtcTime),
-    Column("collected_at", UtcTime),
+    Column("collected_at", UtcTime),  # not used any more
     Column("attempts", Integer, nullable=False),  # claims that were released again
     UniqueConstraint("message_id"),
 )

@@ -137,6 +137,7 @@ class Store:
             try:
                 serialize(connection)
                 yield tx
+                tx.events.write()
                 changes.seal()  # content is durable before the rows that name it
                 if self._notifications is not None and tx.topics:
                     self._notifications.send(connection, tx.topics)

@@ -51,6 +51,6 @@ def answer_failed(tx: Tx, instruction: Instruction, code: ErrorCode, *, now: dat
 def _keep(tx: Tx, run_id: RunId, envelope: Envelope, content: bytes) -> Delivery:
     """Put the reply's one object where the ServerApp will pull it."""
     tree = ObjectTree(ObjectId(envelope.message_id))
-    tx.objects.preregister(run_id, envelope.message_id, tree)
-    tx.objects.put(tree.object_id, content)
-    return Delivery(envelope, tree)
+    contents = {tree.object_id: content}
+    tx.objects.preregister(run_id, envelope.message_id, tree, contents)
+    return Delivery(envelope, tree, contents)

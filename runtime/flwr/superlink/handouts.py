@@ -8,11 +8,12 @@ Kept in memory only: a node that asks after a restart of the SuperLink gets a fr
 """
 
 import threading
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
 from flwr.core.ids import MessageId
-from flwr.store.message_rows import Instruction
+from flwr.store.message_rows import Queued
 
 HANDED_OUT_AGAIN_AFTER: Final = timedelta(seconds=10)
 MOST_REPEATS: Final = 3
@@ -25,20 +26,21 @@ class Handouts:
         self._repeats: dict[MessageId, tuple[datetime, int]] = {}
         self._lock = threading.Lock()
 
-    def repeat(self, taken: list[Instruction], *, now: datetime) -> Instruction | None:
+    def repeat(self, taken: Iterable[Queued], *, now: datetime) -> MessageId | None:
         """Return one of the ``taken`` instructions that should be handed out again."""
         with self._lock:
-            for instruction in taken:
-                if instruction.confirmed_at is not None or instruction.claimed_at is None:
+            for one in taken:
+                if one.confirmed_at is not None or one.claimed_at is None:
                     continue
-                at, times = self._repeats.get(instruction.message_id, (instruction.claimed_at, 0))
-                last = max(at, instruction.claimed_at)
+                at, times = self._repeats.get(one.message_id, (one.claimed_at, 0))
+                last = max(at, one.claimed_at)
                 if times < MOST_REPEATS and now - last >= HANDED_OUT_AGAIN_AFTER:
-                    self._repeats[instruction.message_id] = (now, times + 1)
-                    return instruction
+                    self._repeats[one.message_id] = (now, times + 1)
+                    return one.message_id
         return None
 
-    def forget(self, message_id: MessageId) -> None:
-        """Drop the count of an instruction that was confirmed or answered."""
+    def forget(self, message_ids: Iterable[MessageId]) -> None:
+        """Drop the counts of instructions that were confirmed or answered."""
         with self._lock:
-            self._repeats.pop(message_id, None)
+            for message_id in message_ids:
+                self._repeats.pop(message_id, None)

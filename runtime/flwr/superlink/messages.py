@@ -2,31 +2,28 @@
 
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum, auto
 from typing import Final
 
 from flwr.auth.node_keys import NodeIdError
 from flwr.core.clock import Clock
 from flwr.core.errors import InvalidError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
-from flwr.core.limits import MAX_LAUNCH_ATTEMPTS
-from flwr.core.message import (
-    Delivery,
-    ErrorCode,
-    check_instruction,
-)
-from flwr.core.node import Node, NodeStatus
+from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES
+from flwr.core.message import Delivery, ErrorCode, check_instruction
+from flwr.core.node import NodeStatus
 from flwr.core.run import Run, RunNotRunningError, RunStatus, require_running
-from flwr.store.message_rows import Instruction, Reply
+from flwr.store.message_rows import Asked, Instruction
 from flwr.store.store import Store, Tx
 from flwr.superlink import topics
 from flwr.superlink.absences import Absences
 from flwr.superlink.acceptance import check_form, find_answerable, note_refused
 from flwr.superlink.answers import answer_failed, answer_unknown
 from flwr.superlink.handouts import Handouts
+from flwr.superlink.message_events import record
+from flwr.superlink.standings import Standing, standing_of
 from flwr.superlink.traffic import Traffic
 from flwr.superlink.uploads import Uploads
 
@@ -34,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _SOON: Final = timedelta(minutes=5)  # the reaper looks at least this often
 _LONGEST_TTL: Final = timedelta(days=3650)
+_LOOK: Final = 64  # instructions looked at together by one who waits for the answers to all
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +48,6 @@ class Answered:
 
     message_id: MessageId | None
     missing: list[ObjectId]
-
-
-class _Standing(Enum):
-    """Where an asked instruction stands."""
-
-    WAITING = auto()
-    ANSWERED = auto()
-    UNKNOWN = auto()  # never seen, expired, or collected before
-    TOO_LATE = auto()  # a reply exists but expired
-    NODE_GONE = auto()
 
 
 class MessageExchange:
@@ -79,7 +67,7 @@ class MessageExchange:
         self._handouts = Handouts()
 
     def enqueue(self, run_id: RunId, messages: Sequence[Delivery]) -> Enqueued:
-        """Accept instructions of a running run (wire contract §9.1).
+        """Accept instructions of a running run, with what they bring along (wire contract §9.1).
 
         Raises:
             RunNotRunningError: the run is not running.
@@ -93,15 +81,23 @@ class MessageExchange:
             for message in messages:
                 check_form(message)
                 check_instruction(message.envelope, run_id=run_id)
-            answered = [self._enqueue_one(tx, message, now=now) for message in messages]
-            missing = dict.fromkeys(i for _, lacking in answered for i in lacking)
+            accepted = _reachable(tx, messages)
+            missing = _enqueue_all(tx, run_id, accepted, now=now)
             self._traffic.flush(tx, run_id)
-        return Enqueued([message_id for message_id, _ in answered], list(missing))
+        ids = [message.envelope.message_id for message in messages]
+        return Enqueued([i if i in accepted else None for i in ids], missing)
 
-    def deliver(self, node_id: NodeId) -> Delivery | None:
+    def deliver(
+        self, node_id: NodeId, *, received: Sequence[MessageId] = (), whole: bool = False
+    ) -> Delivery | None:
         """Hand the oldest waiting instruction to ``node_id``; None when nothing waits.
 
         What the node took a while ago and never confirmed is handed out again.
+
+        Args:
+            node_id: who asks.
+            received: what it has by now; confirmed only if this call writes anyway.
+            whole: a small instruction brings its objects along.
 
         Raises:
             NodeIdError: the node is not registered (any more).
@@ -111,18 +107,19 @@ class MessageExchange:
             node = tx.nodes.find(node_id)
             if node is None or node.status is NodeStatus.UNREGISTERED:
                 raise NodeIdError
-            if not tx.messages.waiting_runs(node_id, now):
-                lost = self._handouts.repeat(tx.messages.claimed(node_id), now=now)
-                return None if lost is None else lost.delivery
+            queued = [i for i in tx.messages.queued(node_id, now) if i.message_id not in received]
+            if all(one.claimed_at is not None for one in queued):
+                lost = self._handouts.repeat(queued, now=now)
+                return None if lost is None else self._hand_out(tx, lost, whole=whole)
         with self._store.transaction() as tx:
+            self._confirm(tx, node_id, received, now=now)
             taken = tx.messages.claim(node_id, limit=1, now=now)
-            instruction = tx.messages.find_instruction(taken[0]) if taken else None
-            if instruction is None:
-                return None
-            envelope = instruction.envelope
-            _record(tx, "message.claimed", envelope.run_id, node_id, envelope.message_id, at=now)
-            self._traffic.flush(tx, envelope.run_id)
-            return Delivery(envelope, instruction.tree)
+            delivery = self._hand_out(tx, taken[0], whole=whole) if taken else None
+            if delivery is not None:
+                run_id = delivery.envelope.run_id
+                record(tx, "message.claimed", run_id, node_id, taken[0], at=now)
+                self._traffic.flush(tx, run_id)
+            return delivery
 
     def put_back(self, delivery: Delivery) -> None:
         """Let an instruction wait again: the call that claimed it went away."""
@@ -139,19 +136,17 @@ class MessageExchange:
         Raises:
             RunNotRunningError: the run is not running.
         """
-        now = self._clock.now()
         with self._store.transaction() as tx:
             _require_running_for_node(tx, run_id)
-            instruction = tx.messages.find_instruction(message_id)
-            if instruction is None or instruction.envelope.dst_node_id != node_id:
-                return
-            self._handouts.forget(message_id)
-            if instruction.confirmed_at is None:
-                tx.messages.confirm(message_id, now)
-                _record(tx, "message.confirmed", run_id, node_id, message_id, at=now)
+            self._confirm(tx, node_id, [message_id], now=self._clock.now())
+
+    def confirm_received(self, node_id: NodeId, message_ids: Sequence[MessageId]) -> None:
+        """Note which instructions ``node_id`` has; those it has answered need no note."""
+        with self._store.transaction() as tx:
+            self._confirm(tx, node_id, message_ids, now=self._clock.now())
 
     def accept_reply(self, node_id: NodeId, reply: Delivery, *, runtime_s: float) -> Answered:
-        """Take a node's reply, once (wire contract §9.3).
+        """Take a node's reply, once, with what it brings along (wire contract §9.3).
 
         A repeated push of the same reply is answered like the first.  A second, different reply
         and one whose instruction is gone are refused and leave nothing behind.
@@ -166,14 +161,15 @@ class MessageExchange:
             instruction = find_answerable(tx, node_id, reply, now=now)
             if instruction is None:
                 return Answered(None, [])
-            known = tx.messages.find_reply(instruction.envelope.message_id)
-            if known is not None and known.envelope.message_id != envelope.message_id:
-                note_refused(reply, "the instruction was answered before")
-                return Answered(None, [])
-            if known is None:
-                self._keep_reply(tx, instruction, reply, now=now)
+            if instruction.replied_at is None:
+                missing = self._keep_reply(tx, instruction, reply, now=now)
                 self._traffic.flush(tx, envelope.run_id, clientapp_runtime_s=_plausible(runtime_s))
-            missing = tx.objects.missing(envelope.message_id)
+            else:
+                known = tx.messages.find_reply(instruction.message_id)
+                if known is None or known.message_id != envelope.message_id:
+                    note_refused(reply, "the instruction was answered before")
+                    return Answered(None, [])
+                missing = tx.objects.missing(envelope.message_id)
         self._uploads.expect(envelope.run_id, envelope.message_id, missing)
         return Answered(envelope.message_id, missing)
 
@@ -193,43 +189,50 @@ class MessageExchange:
         now = self._clock.now()
         with self._store.reading() as tx:
             require_running(tx.runs.require(run_id))
-            for position, message_id in enumerate(asked):
-                standing, _, _ = self._standing(tx, run_id, message_id, now=now)
-                is_waiting = standing is _Standing.WAITING
-                if any_will_do and not is_waiting:
+            for start in range(0, len(asked), _LOOK):
+                some = asked[start : start + _LOOK]
+                stand = self._standings(tx, run_id, some, now=now)
+                waiting = [i for i in some if stand[i] is Standing.WAITING]
+                if any_will_do and len(waiting) < len(some):
                     return ()
-                if is_waiting and not any_will_do:
-                    return asked[position:]  # an answer stays one: no need to look at it again
+                if waiting and not any_will_do:  # an answer stays one: no need to look again
+                    return [*waiting, *asked[start + _LOOK :]]
         return asked if any_will_do else ()
 
-    def collect(self, run_id: RunId, asked: Sequence[MessageId]) -> list[Delivery]:
+    def collect(
+        self, run_id: RunId, asked: Iterable[MessageId], *, whole: bool = False
+    ) -> list[Delivery]:
         """Return the answers there are to the asked instructions (wire contract §9.4).
 
-        A reply can be collected again until ``confirm_reply``.  Unknown and expired instructions,
+        A reply can be collected again until it is confirmed.  Unknown and expired instructions,
         and those whose node is gone, are answered with error replies.
+
+        Args:
+            run_id: the asking run.
+            asked: the instructions.
+            whole: small replies bring their objects along; those that find no room any more in
+                one call stay for the next.
 
         Raises:
             RunNotRunningError: the run is not running.
         """
         now = self._clock.now()
-        answers, failed = [], []
         with self._store.reading() as tx:
             require_running(tx.runs.require(run_id))
-            for message_id in dict.fromkeys(asked):
-                standing, _, reply = self._standing(tx, run_id, message_id, now=now)
-                if standing is _Standing.ANSWERED and reply is not None:
-                    answers.append(reply.delivery)
-                elif standing is not _Standing.WAITING:
-                    failed.append(message_id)
-        if failed:
+            ids = list(dict.fromkeys(asked))
+            found = tx.messages.asked(ids)
+            stand = {i: self._standing(found.get(i), run_id, now=now) for i in ids}
+            answered = [found[i] for i in ids if stand[i] is Standing.ANSWERED]
+            answers = _read_answers(tx, answered, whole=whole)
+        if failed := [i for i in ids if stand[i] not in {Standing.ANSWERED, Standing.WAITING}]:
             with self._store.transaction() as tx:
                 require_running(tx.runs.require(run_id))
                 made = [self._answer(tx, run_id, i, now=now) for i in failed]
-            answers += [answer for answer in made if answer is not None]
+            answers += [one if whole else replace(one, contents={}) for one in made if one]
         return answers
 
-    def confirm_reply(self, run_id: RunId, message_id: MessageId) -> None:
-        """Forget an answered instruction: the ServerApp has the whole reply.
+    def confirm_replies(self, run_id: RunId, message_ids: Sequence[MessageId]) -> None:
+        """Forget answered instructions: the ServerApp has these replies, whole.
 
         Raises:
             RunNotRunningError: the run is not running.
@@ -237,129 +240,136 @@ class MessageExchange:
         now = self._clock.now()
         with self._store.transaction() as tx:
             require_running(tx.runs.require(run_id))
-            reply = tx.messages.find_reply_by_id(message_id)
-            if reply is not None and reply.envelope.run_id == run_id and reply.envelope.reply_to:
-                tx.messages.delete([reply.envelope.reply_to])
-                node_id = reply.envelope.src_node_id
-                _record(tx, "message.collected", run_id, node_id, reply.envelope.reply_to, at=now)
-            elif tx.objects.belongs(ObjectId(message_id), run_id=run_id):
-                tx.objects.release(message_id)
+            found = tx.messages.find_replies(message_ids)
+            theirs = {i: reply for i, reply in found.items() if reply.run_id == run_id}
+            for reply in theirs.values():
+                record(tx, "message.collected", run_id, reply.src, reply.answers, at=now)
+            tx.messages.delete([reply.answers for reply in theirs.values()])
+            others = [i for i in message_ids if i not in found]  # such as our own error replies
+            mine = [i for i in others if tx.objects.belongs(ObjectId(i), run_id=run_id)]
+            tx.objects.release_all(mine)
             self._traffic.flush(tx, run_id)
 
     def expire(self, tx: Tx, message_ids: Sequence[MessageId], *, now: datetime) -> None:
         """Drop instructions nobody answered in time; whoever asks for one gets error 3."""
-        for message_id in message_ids:
-            instruction = tx.messages.find_instruction(message_id)
-            if instruction is None:
-                continue
-            envelope = instruction.envelope
-            node_id = envelope.dst_node_id
-            _record(tx, "message.expired", envelope.run_id, node_id, message_id, at=now)
-            tx.notify(topics.run(envelope.run_id))
+        for message_id, instruction in tx.messages.find_instructions(message_ids).items():
+            run_id, node_id = instruction.run_id, instruction.dst
+            record(tx, "message.expired", run_id, node_id, message_id, at=now)
+            tx.notify(topics.run(run_id))
         tx.messages.delete(message_ids)
 
-    def _enqueue_one(
-        self, tx: Tx, message: Delivery, *, now: datetime
-    ) -> tuple[MessageId | None, list[ObjectId]]:
-        envelope = message.envelope
-        node = tx.nodes.find(envelope.dst_node_id)
-        if node is None or not node.is_reachable:
-            note_refused(message, "the node is not connected")
-            return None, []
-        known = tx.messages.find_instruction(envelope.message_id)
-        if known is not None:
-            return envelope.message_id, tx.objects.missing(envelope.message_id)
-        # Judged from its arrival on: the sender's clock may be wrong (wire.md §19 no. 26).
-        expires_at = now + min(timedelta(seconds=min(envelope.ttl, 1e9)), _LONGEST_TTL)
-        missing = tx.objects.preregister(envelope.run_id, envelope.message_id, message.tree)
-        tx.messages.add_instruction(envelope, message.tree, now=now, expires_at=expires_at)
-        run_id, node_id = envelope.run_id, envelope.dst_node_id
-        _record(tx, "message.enqueued", run_id, node_id, envelope.message_id, at=now)
-        tx.notify(topics.node(node_id))
-        if expires_at - now < _SOON:
-            tx.notify(topics.REAPER)
-        return envelope.message_id, missing
+    def _hand_out(self, tx: Tx, message_id: MessageId, *, whole: bool) -> Delivery | None:
+        instruction = tx.messages.find_instruction(message_id)
+        if instruction is None:
+            return None
+        contents = tx.objects.contents(message_id) if whole else {}
+        if contents:
+            self._traffic.sent(instruction.run_id, sum(map(len, contents.values())))
+        return replace(instruction.delivery, contents=contents)
+
+    def _confirm(
+        self, tx: Tx, node_id: NodeId, message_ids: Sequence[MessageId], *, now: datetime
+    ) -> None:
+        self._handouts.forget(message_ids)
+        for message_id, run_id in tx.messages.confirm_taken(node_id, message_ids, now):
+            record(tx, "message.confirmed", run_id, node_id, message_id, at=now)
 
     def _keep_reply(
         self, tx: Tx, instruction: Instruction, reply: Delivery, *, now: datetime
-    ) -> None:
-        envelope = reply.envelope
-        missing = tx.objects.preregister(envelope.run_id, envelope.message_id, reply.tree)
+    ) -> list[ObjectId]:
+        envelope, asked = reply.envelope, instruction.message_id
+        run_id, contents = envelope.run_id, reply.contents
+        missing = tx.objects.preregister(run_id, envelope.message_id, reply.tree, contents)
         tx.messages.add_reply(envelope, reply.tree, now=now)
-        tx.objects.release(instruction.envelope.message_id)
-        asked, node_id = instruction.envelope.message_id, envelope.src_node_id
-        _record(tx, "message.answered", envelope.run_id, node_id, asked, at=now)
+        tx.objects.release(asked)
+        self._handouts.forget([asked])
+        record(tx, "message.answered", run_id, envelope.src_node_id, asked, at=now)
+        if contents:
+            self._traffic.received(run_id, sum(map(len, contents.values())))
         if not missing:
-            tx.notify(topics.run(envelope.run_id))
+            tx.notify(topics.run(run_id))
+        return missing
 
-    def _standing(
-        self, tx: Tx, run_id: RunId, asked: MessageId, *, now: datetime
-    ) -> tuple[_Standing, Instruction | None, Reply | None]:
-        instruction = tx.messages.find_instruction(asked)
-        if instruction is None or instruction.envelope.run_id != run_id:
-            return _Standing.UNKNOWN, None, None
-        is_answered = instruction.replied_at is not None
-        reply = tx.messages.find_reply(asked) if is_answered else None
-        expired = instruction.expires_at <= now
-        if reply is not None and _is_complete(tx, reply):
-            late = expired and reply.envelope.error is None
-            return (_Standing.TOO_LATE if late else _Standing.ANSWERED), instruction, reply
-        if expired:
-            state = _Standing.UNKNOWN if reply is None else _Standing.TOO_LATE
-            return state, instruction, reply
-        node = tx.nodes.find(instruction.envelope.dst_node_id)
-        if not self._may_answer(node, now=now):
-            return _Standing.NODE_GONE, instruction, reply
-        return _Standing.WAITING, instruction, reply
+    def _standing(self, asked: Asked | None, run_id: RunId, *, now: datetime) -> Standing:
+        return standing_of(asked, run_id, now=now, absences=self._absences)
+
+    def _standings(
+        self, tx: Tx, run_id: RunId, asked: Sequence[MessageId], *, now: datetime
+    ) -> dict[MessageId, Standing]:
+        found = tx.messages.asked(asked)
+        return {i: self._standing(found.get(i), run_id, now=now) for i in asked}
 
     def _answer(self, tx: Tx, run_id: RunId, asked: MessageId, *, now: datetime) -> Delivery | None:
-        standing, instruction, reply = self._standing(tx, run_id, asked, now=now)
-        if standing is _Standing.WAITING:
+        found = tx.messages.asked([asked]).get(asked)
+        standing = self._standing(found, run_id, now=now)
+        if standing is Standing.WAITING:
             return None
-        if standing is _Standing.ANSWERED and reply is not None:
-            return Delivery(reply.envelope, reply.tree)
-        if standing is _Standing.UNKNOWN or instruction is None:
-            tx.messages.delete([asked] if instruction is not None else [])
+        if standing is Standing.ANSWERED and found is not None:
+            return _read_answers(tx, [found], whole=True)[0]
+        instruction = tx.messages.find_instruction(asked)
+        if standing is Standing.UNKNOWN or instruction is None:
+            tx.messages.delete([asked] if found is not None and found.run_id == run_id else [])
             return answer_unknown(tx, run_id, asked, now=now)
-        late = standing is _Standing.TOO_LATE
+        late = standing is Standing.TOO_LATE
         code = ErrorCode.REPLY_MESSAGE_UNAVAILABLE if late else ErrorCode.NODE_UNAVAILABLE
         return answer_failed(tx, instruction, code, now=now)
 
-    def _may_answer(self, node: Node | None, *, now: datetime) -> bool:
-        if node is None or node.status is NodeStatus.UNREGISTERED:
-            return False
-        is_online = node.status is NodeStatus.ONLINE
-        return is_online or self._absences.is_excused(node.node_id, at=now)
+
+def _reachable(tx: Tx, messages: Sequence[Delivery]) -> dict[MessageId, Delivery]:
+    """Return the messages whose nodes can be addressed; the others are noted as refused."""
+    nodes = tx.nodes.find_all(list({message.envelope.dst_node_id for message in messages}))
+    accepted = {}
+    for message in messages:
+        node = nodes.get(message.envelope.dst_node_id)
+        if node is not None and node.is_reachable:
+            accepted[message.envelope.message_id] = message
+        else:
+            note_refused(message, "the node is not connected")
+    return accepted
 
 
-def requeue(tx: Tx, node_id: NodeId, *, now: datetime, confirmed_too: bool) -> None:
-    """Let the instructions a restarted node had in hand wait again.
+def _enqueue_all(
+    tx: Tx, run_id: RunId, messages: dict[MessageId, Delivery], *, now: datetime
+) -> list[ObjectId]:
+    """Queue what is new of the messages; return what all of them still lack."""
+    known = tx.messages.find_instructions(list(messages))
+    new = {i: message for i, message in messages.items() if i not in known}
+    # Judged from its arrival on: the sender's clock may be wrong (wire.md §19 no. 26).
+    ttls = (timedelta(seconds=min(message.envelope.ttl, 1e9)) for message in new.values())
+    ends = [now + min(ttl, _LONGEST_TTL) for ttl in ttls]
+    missing = tx.objects.missing_all(list(known))
+    missing |= tx.objects.preregister_all(run_id, [(i, m.tree, m.contents) for i, m in new.items()])
+    tx.messages.add_instructions(zip(new.values(), ends, strict=True), now=now)
+    for message_id, message in new.items():
+        node_id = message.envelope.dst_node_id
+        record(tx, "message.enqueued", run_id, node_id, message_id, at=now)
+        tx.notify(topics.node(node_id))
+    if any(end - now < _SOON for end in ends):
+        tx.notify(topics.REAPER)
+    return list(dict.fromkeys(i for message_id in messages for i in missing[message_id]))
 
-    An instruction that was lost ``MAX_LAUNCH_ATTEMPTS`` times is answered with error 8 instead, and
-    so is one with half a reply, which a node without memory (``confirmed_too``) never completes.
-    """
-    for instruction in tx.messages.half_answered(node_id) if confirmed_too else ():
-        answer_failed(tx, instruction, ErrorCode.CLIENT_APP_CRASHED, now=now)
-    for instruction in tx.messages.unanswered(node_id):
-        if instruction.claimed_at is None:
+
+def _read_answers(tx: Tx, answered: Sequence[Asked], *, whole: bool) -> list[Delivery]:
+    """Return replies that are here; if ``whole``, small ones as far as one call has room."""
+    chosen: list[MessageId] = []
+    enclosed: list[MessageId] = []
+    room = ENCLOSED_CALL_BYTES
+    for one in answered:
+        if one.reply_id is None or one.reply_bytes is None:
             continue
-        if instruction.confirmed_at is not None and not confirmed_too:
-            continue
-        envelope = instruction.envelope
-        if instruction.attempts + 1 >= MAX_LAUNCH_ATTEMPTS:
-            answer_failed(tx, instruction, ErrorCode.CLIENT_APP_CRASHED, now=now)
-            continue
-        tx.messages.release([envelope.message_id])
-        _record(tx, "message.requeued", envelope.run_id, node_id, envelope.message_id, at=now)
+        if whole and one.reply_bytes <= ENCLOSED_MESSAGE_BYTES:
+            if one.reply_bytes > room:
+                continue
+            room -= one.reply_bytes
+            enclosed.append(one.reply_id)
+        chosen.append(one.reply_id)
+    replies, contents = tx.messages.find_replies(chosen), tx.objects.contents_of(enclosed)
+    return [replace(replies[i].delivery, contents=contents.get(i, {})) for i in chosen]
 
 
 def _plausible(runtime_s: float) -> float:
     """Return what a node says it took; 0 where that cannot be, since it is summed up per run."""
     return runtime_s if math.isfinite(runtime_s) and runtime_s > 0 else 0.0
-
-
-def _is_complete(tx: Tx, reply: Reply) -> bool:
-    return not tx.objects.missing(reply.envelope.message_id)
 
 
 def _require_running_for_node(tx: Tx, run_id: RunId) -> Run:
@@ -368,13 +378,3 @@ def _require_running_for_node(tx: Tx, run_id: RunId) -> Run:
     if run is None:
         raise RunNotRunningError(RunStatus.FAILED)
     return require_running(run)
-
-
-def _record(
-    tx: Tx, kind: str, run_id: RunId, node_id: NodeId, message_id: MessageId, *, at: datetime
-) -> None:
-    to_node = kind in {"message.enqueued", "message.collected"}
-    actor = "serverapp" if to_node else f"node:{node_id}"
-    tx.events.append(
-        at=at, kind=kind, actor=actor, run_id=run_id, node_id=node_id, message_id=message_id
-    )

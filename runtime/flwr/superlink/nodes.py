@@ -27,7 +27,7 @@ from flwr.store.remembered import Remembered
 from flwr.store.store import Store, Tx
 from flwr.superlink import topics
 from flwr.superlink.absences import Absences
-from flwr.superlink.messages import requeue
+from flwr.superlink.requeue import requeue
 
 logger = logging.getLogger(__name__)
 

@@ -75,7 +75,7 @@ def test_the_oldest_waiting_instruction_is_claimed_first(store: Store) -> None:
         assert tx.messages.claim(NODE, limit=1, now=given.NOW, run_id=RunId(1)) == [sent[1]]
         assert tx.messages.claim(NODE, limit=5, now=given.NOW) == [sent[0], sent[2]]
         assert tx.messages.claim(NODE, limit=5, now=given.NOW) == []
-        assert [i.message_id for i in tx.messages.claimed(NODE)] == sent
+        assert [i.message_id for i in tx.messages.queued(NODE, given.NOW)] == sent
         assert tx.messages.waiting_runs(NODE, given.NOW) == []
 
 
@@ -147,8 +147,9 @@ def test_an_instruction_is_answered_exactly_once(store: Store) -> None:
         assert found is not None
         assert found.envelope == reply
         assert found.tree == given.tree(reply, b"x")
-        assert tx.messages.find_reply_by_id(reply.message_id) == found
-        assert tx.messages.find_reply_by_id(again.message_id) is None
+        assert tx.messages.find_replies([reply.message_id, again.message_id]) == {
+            reply.message_id: found
+        }
         orphan = given.reply(given.instruction())
         with pytest.raises(NotFoundError):
             tx.messages.add_reply(orphan, given.tree(orphan), now=given.NOW)
@@ -161,7 +162,7 @@ def test_an_answered_instruction_is_never_handed_out_again(store: Store) -> None
         tx.messages.release([message.message_id])
         answer(tx, message)  # the first taker was slow, not dead
         assert tx.messages.claim(NODE, limit=1, now=given.NOW) == []
-        assert tx.messages.claimed(NODE) == []
+        assert tx.messages.queued(NODE, given.NOW) == []
         assert tx.messages.unanswered(NODE) == []
         assert tx.messages.expired(given.NOW + 2 * HOUR, 10) == []
 
@@ -175,14 +176,6 @@ def test_only_unanswered_instructions_expire(store: Store) -> None:
         assert tx.messages.expired(given.NOW + HOUR, 10) == [message.message_id]
         answer(tx, message)
         assert tx.messages.next_expiry() is None
-
-
-def test_collecting_is_noted_once(store: Store) -> None:
-    with store.transaction() as tx:
-        message = queue(tx)
-        tx.messages.mark_collected(message.message_id, given.NOW)
-        tx.messages.mark_collected(message.message_id, given.NOW + HOUR)
-        assert tx.messages.for_run(RunId(7))[0].collected_at == given.NOW
 
 
 def test_deleting_takes_the_reply_and_what_only_they_owned(store: Store) -> None:

@@ -1,3 +1,4 @@
+import threading
 import time
 from collections.abc import Mapping
 
@@ -7,29 +8,35 @@ import pytest
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.core.errors import UnavailableError
 from flwr.core.ids import MessageId, ObjectId
+from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES
 from flwr.core.message import Delivery, ErrorCode
 from flwr.proto import appio_pb2, message_pb2
 from flwr.runner.app_caller import AppCaller
 from flwr.runner.grid import AppIoGrid
 from flwr.runner.outcome import RunEndedError
 from flwr.serverapp.run_info import Run, describe
-from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
+from flwr.wire.codec.deliveries import read_deliveries, read_received, write_deliveries
 from flwr.wire.objects import deflate, inflate
 from flwr.wire.transport import NO_METADATA, PeerNotRunningError
 from tests import given
 
 
 class SuperLink:
-    """Answers the Grid's calls in this process; replies appear when told."""
+    """Answers the Grid's calls in this process; replies appear when told.
 
-    def __init__(self, *, hold_s: float = 0.0, late_polls: int = 0) -> None:
-        self.hold_s, self.late_polls = hold_s, late_polls
+    ``is_plain``: it knows no objects that messages bring along, like upstream's.
+    """
+
+    def __init__(self, *, hold_s: float = 0.0, late_polls: int = 0, is_plain: bool = False) -> None:
+        self.hold_s, self.late_polls, self.is_plain = hold_s, late_polls, is_plain
+        self.received: list[str] = []
         self.objects: dict[str, bytes] = {}
         self.forgets = False
         self.announced: dict[MessageId, Delivery] = {}
         self.calls: list[str] = []
         self.waits: list[str | None] = []
         self.silent_nodes: set[int] = set()
+        self.verbose_nodes: set[int] = set()
         self.is_over = False
 
     def call(
@@ -45,8 +52,10 @@ class SuperLink:
         if self.is_over:
             raise PeerNotRunningError("Run is finished. Stopped by user.")
         if name == "PullMessages":
+            assert metadata["flwr-compose-enclose"] == "1"
             self.waits.append(metadata.get("flwr-compose-wait"))
-            if timeout is not None and timeout < self.hold_s:
+            held_s = 0.0 if self.waits[-1] == "no" else self.hold_s
+            if timeout is not None and timeout < held_s:
                 time.sleep(timeout)  # what the pipe does
                 raise UnavailableError("no answer in time")
         answer: bytes = getattr(self, name)(request).SerializeToString()
@@ -54,12 +63,14 @@ class SuperLink:
 
     def PushMessages(self, request: bytes) -> appio_pb2.PushAppMessagesResponse:  # noqa: N802
         pushed = appio_pb2.PushAppMessagesRequest.FromString(request)
-        deliveries = decode_deliveries(pushed.messages_list, pushed.message_object_trees)
-        self.announced = {one.envelope.message_id: one for one in deliveries}
+        deliveries = read_deliveries(pushed)
+        if not self.is_plain:
+            self.objects |= {key: data for one in deliveries for key, data in one.contents.items()}
+        self.announced |= {one.envelope.message_id: one for one in deliveries}
         ids = [key for one in deliveries for key in one.tree.walk()]
         lacking = [key for key in dict.fromkeys(ids) if key not in self.objects]
         return appio_pb2.PushAppMessagesResponse(
-            message_ids=list(self.announced), objects_to_push=lacking
+            message_ids=[one.envelope.message_id for one in deliveries], objects_to_push=lacking
         )
 
     def PushObject(self, request: bytes) -> message_pb2.PushObjectResponse:  # noqa: N802
@@ -68,11 +79,13 @@ class SuperLink:
         return message_pb2.PushObjectResponse(stored=True)
 
     def PullMessages(self, request: bytes) -> appio_pb2.PullAppMessagesResponse:  # noqa: N802
-        asked = appio_pb2.PullAppMessagesRequest.FromString(request).message_ids
+        pull = appio_pb2.PullAppMessagesRequest.FromString(request)
+        self.received += read_received(pull)
         self.late_polls -= 1
-        replies = [] if self.late_polls >= 0 else [self._reply(key) for key in asked]
-        messages, trees = encode_deliveries([reply for reply in replies if reply])
-        return appio_pb2.PullAppMessagesResponse(messages_list=messages, message_object_trees=trees)
+        replies = [] if self.late_polls >= 0 else [self._reply(key) for key in pull.message_ids]
+        response = appio_pb2.PullAppMessagesResponse()
+        write_deliveries(response, [reply for reply in replies if reply])
+        return response
 
     def _reply(self, message_id: str) -> Delivery | None:
         announced = self.announced[MessageId(message_id)]
@@ -80,9 +93,11 @@ class SuperLink:
             return None
         message = inflate(announced.envelope, announced.tree, self._object)
         content = RecordDict({"metrics": MetricRecord({"node": message.metadata.dst_node_id})})
+        if message.metadata.dst_node_id in self.verbose_nodes:
+            content["arrays"] = ArrayRecord([np.zeros(ENCLOSED_MESSAGE_BYTES, dtype=np.uint8)])
         parts = deflate(Message(content, reply_to=message))
         self.objects |= {key: source.make() for key, source in parts.objects.items()}
-        return Delivery(parts.envelope, parts.tree)
+        return Delivery(parts.envelope, parts.tree) if self.is_plain else parts.delivery()
 
     def _object(self, object_id: ObjectId) -> bytes:
         return self.objects[object_id]
@@ -105,24 +120,73 @@ def grid_of(superlink: SuperLink) -> AppIoGrid:
     return AppIoGrid(AppCaller(superlink), describe(given.running_run()))
 
 
-def instructions(count: int) -> list[Message]:
-    content = RecordDict({"arrays": ArrayRecord([np.zeros(1000)])})
+def instructions(count: int, size: int = 1000) -> list[Message]:
+    content = RecordDict({"arrays": ArrayRecord([np.zeros(size, dtype=np.uint8)])})
     return [Message(content, node_id, "train") for node_id in range(10, 10 + count)]
 
 
-def test_every_reply_comes_back_and_is_confirmed() -> None:
+def test_a_round_of_small_messages_is_one_call_out_and_one_back() -> None:
     superlink = SuperLink()
+    grid = grid_of(superlink)
+
+    replies = list(grid.send_and_receive(instructions(5)))
+
+    assert {reply.content["metrics"]["node"] for reply in replies} == {10, 11, 12, 13, 14}
+    assert superlink.calls == ["PushMessages", "PullMessages"]
+    assert superlink.waits == ["all"]
+    assert superlink.received == []
+
+    list(grid.send_and_receive(instructions(3)))
+
+    assert superlink.calls[2:] == ["PushMessages", "PullMessages"]
+    assert superlink.received == [reply.metadata.message_id for reply in replies]
+
+
+def test_small_messages_need_no_thread() -> None:
+    before = threading.active_count()
+    list(grid_of(SuperLink()).send_and_receive(instructions(5)))
+    assert threading.active_count() == before
+
+
+def test_a_superlink_of_the_plain_contract_is_sent_objects_one_by_one() -> None:
+    superlink = SuperLink(is_plain=True)
 
     replies = list(grid_of(superlink).send_and_receive(instructions(5)))
 
     assert {reply.content["metrics"]["node"] for reply in replies} == {10, 11, 12, 13, 14}
+    # chunk, Array, ArrayRecord, RecordDict once; then one Message each
+    assert superlink.calls.count("PushObject") == 4 + 5
+    assert superlink.calls.count("PullObject") == 5 * 3
     assert superlink.calls.count("ConfirmMessageReceived") == 5
+
+
+def test_large_messages_are_waited_for_one_by_one_and_confirmed_at_once() -> None:
+    superlink = SuperLink()
+    superlink.verbose_nodes = {11}
+
+    replies = list(grid_of(superlink).send_and_receive(instructions(2, ENCLOSED_MESSAGE_BYTES)))
+
+    assert {reply.content["metrics"]["node"] for reply in replies} == {10, 11}
     assert superlink.waits == ["any"]
+    assert superlink.calls.count("ConfirmMessageReceived") == 1
+
+
+def test_what_messages_bring_along_is_spread_over_calls_that_have_room() -> None:
+    superlink = SuperLink()
+    size = ENCLOSED_MESSAGE_BYTES - 4096
+    messages = [
+        Message(RecordDict({"a": ArrayRecord([np.full(size, n, dtype=np.uint8)])}), n, "train")
+        for n in range(10, 10 + ENCLOSED_CALL_BYTES // size + 1)
+    ]
+
+    grid_of(superlink).push_messages(messages)
+
+    assert superlink.calls == ["PushMessages", "PushMessages"]
 
 
 def test_shared_content_travels_once() -> None:
     superlink = SuperLink()
-    grid_of(superlink).push_messages(instructions(40))
+    grid_of(superlink).push_messages(instructions(40, ENCLOSED_MESSAGE_BYTES))
     # chunk, Array, ArrayRecord, RecordDict once; then one Message each
     assert superlink.calls.count("PushObject") == 4 + 40
 
@@ -159,12 +223,13 @@ def test_what_is_not_answered_in_time_is_missing(hold_s: float) -> None:
 
     replies = list(grid_of(superlink).send_and_receive(instructions(2), timeout=0.3))
 
-    assert len(replies) == (1 if hold_s == 0.0 else 0)
+    assert len(replies) == 1
+    assert superlink.waits[-1] == ("all" if hold_s == 0.0 else "no")
     assert 0.25 < time.monotonic() - started < 2
 
 
 def test_a_reply_whose_content_is_gone_becomes_an_error() -> None:
-    superlink, messages = SuperLink(), instructions(2)
+    superlink, messages = SuperLink(is_plain=True), instructions(2)
     grid = grid_of(superlink)
     ids = list(grid.push_messages(messages))
     superlink.forgets = True

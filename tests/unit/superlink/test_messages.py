@@ -152,7 +152,7 @@ def test_a_reply_is_collected_until_it_is_confirmed(link: Link) -> None:
         assert link.messages.collect(run.run_id, [sent.message_id]) == [reply.delivery]
     assert link.objects.get(run.run_id, reply.delivery.tree.object_id).is_present
 
-    link.messages.confirm_reply(run.run_id, reply.message_id)
+    link.messages.confirm_replies(run.run_id, [reply.message_id])
 
     assert codes(link.messages.collect(run.run_id, [sent.message_id])) == [3]
     assert not link.objects.get(run.run_id, reply.delivery.tree.object_id).is_known
@@ -258,7 +258,7 @@ def test_an_unknown_instruction_is_answered_with_error_3(link: Link) -> None:
     assert envelope.reply_to == UNKNOWN
     pulled = link.objects.get(run.run_id, answer.tree.object_id)
     assert MessageId(object_id_of(pulled.content)) == envelope.message_id
-    link.messages.confirm_reply(run.run_id, envelope.message_id)
+    link.messages.confirm_replies(run.run_id, [envelope.message_id])
     assert not link.objects.get(run.run_id, answer.tree.object_id).is_known
 
 
@@ -466,7 +466,7 @@ def test_traffic_is_counted_on_the_run(link: Link) -> None:
         link.objects.get(run.run_id, object_id, node_id=node.node_id)
     link.answer(sent)
     (reply,) = link.messages.collect(run.run_id, [sent.message_id])
-    link.messages.confirm_reply(run.run_id, reply.envelope.message_id)
+    link.messages.confirm_replies(run.run_id, [reply.envelope.message_id])
     counted = link.run(run.run_id)
     assert counted.bytes_sent == sum(map(len, sent.objects.values()))
     assert counted.bytes_recv > 0

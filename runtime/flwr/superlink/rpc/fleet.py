@@ -1,5 +1,8 @@
 """Edge of the Fleet API: decode, call one operation, encode.  Interceptors prove who calls."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 import grpc
@@ -20,7 +23,7 @@ from flwr.superlink.objects import Objects
 from flwr.superlink.rpc.objects import encode_pulled, pull_held
 from flwr.superlink.runs import Runs
 from flwr.wire import metadata
-from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
+from flwr.wire.codec.deliveries import read_deliveries, read_received, write_deliveries
 from flwr.wire.codec.runs import encode_run
 from flwr.wire.interceptors.guarding import Rpc, header
 from flwr.wire.interceptors.node import calling_key, calling_node
@@ -28,7 +31,20 @@ from flwr.wire.interceptors.node import calling_key, calling_node
 _RECONNECT: Final = 5  # seconds; contract, ignored by every client
 _REFUSED: Final = "None"  # contract: the key of a refused reply
 
-_Pulled = tuple[Delivery | None, list[RunId]]
+_ANSWERED_WITHIN: Final = timedelta(seconds=1)
+"""What a node has received is noted only if it does not answer so soon: the answer says it all."""
+
+_Found = tuple[Delivery | None, Sequence[RunId]]  # an instruction, or which runs have ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Pull:
+    """What a node says when it asks for work."""
+
+    node_id: NodeId
+    active: Sequence[RunId]  # runs it holds something of
+    received: Sequence[MessageId]  # instructions that earlier pulls brought whole
+    whole: bool  # it reads objects that come along
 
 
 class FleetServicer(fleet_pb2_grpc.FleetServicer):
@@ -90,35 +106,31 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         return heartbeat_pb2.SendNodeHeartbeatResponse(success=is_known)
 
     async def PullMessages(
-        self, _request: fleet_pb2.PullMessagesRequest, rpc: Rpc
+        self, request: fleet_pb2.PullMessagesRequest, rpc: Rpc
     ) -> fleet_pb2.PullMessagesResponse:
         """Hand over one instruction; held until there is one, or a run of the node has ended."""
         node_id = calling_node()
         active = metadata.read_runs(header(rpc, metadata.ACTIVE_RUNS))
         if header(rpc, metadata.DURABLE) == "1":
             self._nodes.note_durable(node_id)
-
-        async def attempt() -> _Pulled | None:
-            delivery = await self._deliver(node_id)
-            ended = await in_thread(self._runs.ended_among, active) if active else []
-            return (delivery, list(ended)) if delivery or ended else None
-
-        bells = [topics.node(node_id), *map(topics.ended, active)]
-        found = await self._wakeups.until(bells, attempt, timeout=LONG_POLL)
-        delivery, ended = found or (None, [])
+        received = read_received(request)
+        pull = _Pull(node_id, active, received, whole=header(rpc, metadata.ENCLOSE) == "1")
+        found = await self._wait_for(pull, _ANSWERED_WITHIN if received else LONG_POLL)
+        if received and found is None:
+            await in_thread(self._messages.confirm_received, node_id, received)
+            found = await self._wait_for(replace(pull, received=()), LONG_POLL - _ANSWERED_WITHIN)
+        delivery, ended = found or (None, ())
         if active:
             rpc.set_trailing_metadata(((metadata.ENDED_RUNS, metadata.write_runs(ended)),))
-        messages, trees = encode_deliveries([delivery] if delivery else [])
-        return fleet_pb2.PullMessagesResponse(messages_list=messages, message_object_trees=trees)
+        response = fleet_pb2.PullMessagesResponse()
+        write_deliveries(response, [delivery] if delivery else [])
+        return response
 
     async def PushMessages(
         self, request: fleet_pb2.PushMessagesRequest, _rpc: Rpc
     ) -> fleet_pb2.PushMessagesResponse:
         """Take one reply; the contract reads only the first of the list."""
-        first = slice(1)
-        replies = decode_deliveries(
-            request.messages_list[first], request.message_object_trees[first]
-        )
+        replies = read_deliveries(request, at_most=1)
         response = fleet_pb2.PushMessagesResponse()
         response.reconnect.reconnect = _RECONNECT
         if replies:
@@ -173,13 +185,22 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         await in_thread(self._messages.confirm_instruction, calling_node(), run_id, message_id)
         return message_pb2.ConfirmMessageReceivedResponse()
 
-    async def _deliver(self, node_id: NodeId) -> Delivery | None:
-        take = in_thread(self._messages.deliver, node_id)
-        return await self._returning.take(take, self._put_back)
+    async def _wait_for(self, pull: _Pull, hold: timedelta) -> _Found | None:
+        bells = [topics.node(pull.node_id), *map(topics.ended, pull.active)]
 
-    async def _put_back(self, delivery: Delivery | None) -> None:
-        if delivery is not None:
-            await in_thread(self._messages.put_back, delivery)
+        async def attempt() -> _Found | None:
+            return await self._returning.take(in_thread(self._look, pull), self._put_back)
+
+        return await self._wakeups.until(bells, attempt, timeout=hold)
+
+    def _look(self, pull: _Pull) -> _Found | None:
+        delivery = self._messages.deliver(pull.node_id, received=pull.received, whole=pull.whole)
+        ended = self._runs.ended_among(pull.active) if pull.active and delivery is None else ()
+        return (delivery, ended) if delivery or ended else None
+
+    async def _put_back(self, found: _Found | None) -> None:
+        if found is not None and found[0] is not None:
+            await in_thread(self._messages.put_back, found[0])
 
 
 class NodeLogsServicer(logs_pb2_grpc.NodeLogsServicer):

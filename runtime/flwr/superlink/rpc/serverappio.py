@@ -8,7 +8,6 @@ from flwr.auth.app_tokens import WrongRunError
 from flwr.core.errors import FailedPreconditionError, UnimplementedError
 from flwr.core.ids import SUPERLINK_NODE, MessageId, ObjectId, RunId
 from flwr.core.limits import LONG_POLL
-from flwr.core.message import Delivery
 from flwr.proto import (
     appio_pb2,
     fab_pb2,
@@ -35,7 +34,7 @@ from flwr.superlink.rpc.objects import encode_pulled, pull_held
 from flwr.superlink.runs import Runs
 from flwr.wire import metadata
 from flwr.wire.codec.config import encode_simulation, new_context
-from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
+from flwr.wire.codec.deliveries import read_deliveries, read_received, write_deliveries
 from flwr.wire.codec.runs import decode_run_status, encode_run
 from flwr.wire.interceptors.app_token import calling_lease
 from flwr.wire.interceptors.guarding import Rpc, header
@@ -141,8 +140,7 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
     ) -> appio_pb2.PushAppMessagesResponse:
         """Accept instructions; a refused one has an empty id in its place."""
         run_id = _own_run(request.run_id)
-        sent = decode_deliveries(request.messages_list, request.message_object_trees)
-        enqueued = await in_thread(self._messages.enqueue, run_id, sent)
+        enqueued = await in_thread(self._messages.enqueue, run_id, read_deliveries(request))
         return appio_pb2.PushAppMessagesResponse(
             message_ids=[message_id or "" for message_id in enqueued.message_ids],
             objects_to_push=enqueued.missing,
@@ -155,7 +153,9 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         run_id = _own_run(request.run_id)
         asked: Sequence[MessageId] = [MessageId(i) for i in dict.fromkeys(request.message_ids)]
         open_ones = asked
-        wait = header(rpc, metadata.WAIT)
+        wait, whole = header(rpc, metadata.WAIT), header(rpc, metadata.ENCLOSE) == "1"
+        if received := read_received(request):
+            await in_thread(self._messages.confirm_replies, run_id, received)
 
         async def is_enough() -> bool | None:
             nonlocal open_ones
@@ -166,9 +166,10 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         if wait != metadata.WAIT_NO:
             bells = (topics.run(run_id), topics.ended(run_id))
             await self._wakeups.until(bells, is_enough, timeout=LONG_POLL)
-        answers: list[Delivery] = await in_thread(self._messages.collect, run_id, asked)
-        messages, trees = encode_deliveries(answers)
-        return appio_pb2.PullAppMessagesResponse(messages_list=messages, message_object_trees=trees)
+        answers = await in_thread(self._messages.collect, run_id, asked, whole=whole)
+        response = appio_pb2.PullAppMessagesResponse()
+        write_deliveries(response, answers)
+        return response
 
     async def PushObject(
         self, request: message_pb2.PushObjectRequest, _rpc: Rpc
@@ -193,7 +194,7 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         """Forget a reply the ServerApp has in full."""
         _require_superlink_node(request.node)
         run_id, message_id = _own_run(request.run_id), MessageId(request.message_object_id)
-        await in_thread(self._messages.confirm_reply, run_id, message_id)
+        await in_thread(self._messages.confirm_replies, run_id, [message_id])
         return message_pb2.ConfirmMessageReceivedResponse()
 
     async def GetFederationOptions(
