@@ -1,17 +1,21 @@
 """Brings the schema of an open database to this version's, or refuses.
 
-Alembic is loaded only when there is something to do: most starts find the schema current.
+Alembic is loaded only for a database of an older version: an empty one gets the schema as it is,
+which is what all migrations together make, and most starts find it current.
 """
 
 from typing import Final
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inspect, text
 
 from flwr.store.dialect import serialize
 from flwr.store.errors import StoreCorruptError, StoreNewerSchemaError
-from flwr.store.schema import REVISION
+from flwr.store.schema import REVISION, metadata
 
 VERSION_TABLE: Final = "alembic_version"
+_VERSION: Final = Table(  # as Alembic makes it
+    VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True)
+)
 
 
 def migrate(engine: Engine, where: str) -> None:
@@ -24,7 +28,9 @@ def migrate(engine: Engine, where: str) -> None:
     with engine.connect() as connection, connection.begin():
         serialize(connection)
         found = find_revision(connection, where)
-        if found != REVISION:
+        if found is None:
+            _create(connection)
+        elif found != REVISION:
             _upgrade(connection, where, found)
 
 
@@ -45,8 +51,14 @@ def find_revision(connection: Connection, where: str) -> str | None:
     return str(rows[0].version_num)
 
 
-def _upgrade(connection: Connection, where: str, found: str | None) -> None:
-    from alembic import command  # noqa: PLC0415  150 ms and 10 MB that a current schema saves
+def _create(connection: Connection) -> None:
+    metadata.create_all(connection, checkfirst=False)
+    _VERSION.create(connection)
+    connection.execute(_VERSION.insert().values(version_num=REVISION))
+
+
+def _upgrade(connection: Connection, where: str, found: str) -> None:
+    from alembic import command  # noqa: PLC0415  150 ms and 12 MB that a current schema saves
     from alembic.config import Config  # noqa: PLC0415  as above
     from alembic.script import ScriptDirectory  # noqa: PLC0415  as above
 
@@ -54,6 +66,6 @@ def _upgrade(connection: Connection, where: str, found: str | None) -> None:
     config.set_main_option("script_location", "flwr.store:migrations")
     config.attributes["connection"] = connection
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found is not None and found not in known:
+    if found not in known:
         raise StoreNewerSchemaError(where, found, REVISION)
     command.upgrade(config, "head")

@@ -1,6 +1,8 @@
 """The schema in ``schema.py`` is exactly what the migrations make."""
 
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,10 @@ def alembic() -> Config:
     return config
 
 
+def version(connection: Connection) -> Sequence[object]:
+    return connection.execute(text(f"SELECT * FROM {VERSION_TABLE}")).all()  # noqa: S608  constant
+
+
 @pytest.fixture
 def engine(place: str) -> Iterator[Engine]:
     engine = create_engine(place if "://" in place else f"sqlite:///{place}")
@@ -41,8 +47,17 @@ def shape(connection: Connection) -> set[str]:
     return {"".join(sql.split()).replace('"', "") for sql in ours}
 
 
-def test_migrations_make_the_schema(engine: Engine) -> None:
-    migrate(engine, "here")
+def upgrade(engine: Engine) -> None:
+    """Make the schema by its migrations, as databases of older versions get it."""
+    config = alembic()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@pytest.mark.parametrize("make", [upgrade, lambda engine: migrate(engine, "here")])
+def test_migrations_make_the_schema(engine: Engine, make: Callable[[Engine], None]) -> None:
+    make(engine)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         differences = [
@@ -56,12 +71,28 @@ def test_migrations_make_the_schema(engine: Engine) -> None:
 def test_migrations_make_the_very_statements_of_the_schema(tmp_path: Path) -> None:
     by_migrations = create_engine(f"sqlite:///{tmp_path / 'migrated.db'}")
     by_schema = create_engine("sqlite://")
-    migrate(by_migrations, "here")
-    metadata.create_all(by_schema)
+    upgrade(by_migrations)
+    migrate(by_schema, "here")
     with by_migrations.connect() as left, by_schema.connect() as right:
         assert shape(left) == shape(right)
+        assert version(left) == version(right) == [(REVISION,)]
     by_migrations.dispose()
     by_schema.dispose()
+
+
+def test_a_store_of_this_version_is_made_and_opened_without_the_library_for_older_ones(
+    tmp_path: Path,
+) -> None:
+    code = f"""
+import sys
+sys.modules["alembic"] = None
+from flwr.core.clock import SystemClock
+from flwr.store.store import open_store
+for _ in range(2):
+    open_store({str(tmp_path / "store.db")!r}).close()
+assert "sqlalchemy.dialects.postgresql" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_there_is_one_line_of_migrations_and_its_head_is_known() -> None:
