@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from flwr.shell.process_name import STANDS_BY
+
 _STEP_S: Final = 0.05
 
 
@@ -126,7 +128,10 @@ def processes() -> dict[int, tuple[int, str]]:
 
 
 def apps_among(pids: Iterable[int]) -> list[int]:
-    """Return those processes that answer messages or run a ServerApp: no runner, no template."""
+    """Return those processes that answer messages or run a ServerApp: no runner, no template.
+
+    What only stands by runs no app.
+    """
     alive = processes()
 
     def has(pid: int, module: str) -> bool:
@@ -135,9 +140,17 @@ def apps_among(pids: Iterable[int]) -> list[int]:
     return [
         pid
         for pid in pids
-        if has(pid, "flwr.runner.child")
+        if (has(pid, "flwr.runner.child") and not stands_by(pid))
         or (has(pid, "flwr.runner.template") and has(alive[pid][0], "flwr.runner.template"))
     ]
+
+
+def stands_by(pid: int) -> bool:
+    """Tell whether a process is of a ServerApp's runner that has no launch yet."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == STANDS_BY
+    except OSError:
+        return False
 
 
 def descendants(pid: int) -> list[int]:

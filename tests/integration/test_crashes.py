@@ -10,7 +10,7 @@ import pytest
 
 from tests.harness.apps import TINY, config, digest_in
 from tests.harness.federation import Federation
-from tests.harness.program import Program, descendants, eventually, processes
+from tests.harness.program import Program, descendants, eventually, processes, stands_by
 
 ROUNDS = 4
 
@@ -61,7 +61,8 @@ def child_running(parent: Program, command: str) -> int:
 
     def look() -> bool:
         alive = processes()
-        found[:] = [p for p in descendants(parent.pid) if command in alive.get(p, (0, ""))[1]]
+        below = [p for p in descendants(parent.pid) if not stands_by(p)]
+        found[:] = [p for p in below if command in alive.get(p, (0, ""))[1]]
         return bool(found)
 
     eventually(look, timeout=30, otherwise=lambda: f"no {command} below {parent.name}")

@@ -8,7 +8,7 @@ import pytest
 from tests.harness.apps import TINY, config, digest_in, quick
 from tests.harness.federation import Federation
 from tests.harness.ports import free_address
-from tests.harness.program import Program, apps_among, descendants, eventually, processes
+from tests.harness.program import Program, apps_among, descendants, eventually, processes, stands_by
 from tests.harness.toolset import OURS
 
 
@@ -25,7 +25,11 @@ def commands_below(program: Program) -> list[str]:
 def apps_below(program: Program) -> list[int]:
     """Return the app processes and the runners of ServerApps."""
     alive, below = processes(), descendants(program.pid)
-    runners = [pid for pid in below if "serverapp_main" in alive.get(pid, (0, ""))[1]]
+    runners = [
+        pid
+        for pid in below
+        if "serverapp_main" in alive.get(pid, (0, ""))[1] and not stands_by(pid)
+    ]
     return runners + apps_among(below)
 
 

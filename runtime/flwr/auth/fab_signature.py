@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from flwr.core.errors import DeniedError, InvalidError
 from flwr.core.ids import FabHash
 from flwr.crypto import ed25519
@@ -52,6 +50,8 @@ def load_trusted_entities(path: Path) -> dict[str, ed25519.PublicKey]:
     Raises:
         TrustedEntitiesError: it cannot be read, is empty, or holds another kind of key.
     """
+    import yaml  # noqa: PLC0415  1 MB, for nodes that keep such a list
+
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:

@@ -70,8 +70,8 @@ class AppProcess:
         ours, theirs = socket.socketpair()
         try:
             argv = [sys.executable, "-P", "-m", "flwr.runner.child"]
-            argv += ["--kind", str(kind), "--fd", str(theirs.fileno())]
-            argv += ["--withhold", str(withheld)] if withheld is not None else []
+            argv += [str(kind), str(theirs.fileno())]
+            argv += [str(withheld)] if withheld is not None else []
             child = await Child.start(
                 argv, env=app_environment(os.environ), capture=True, pass_fds=[theirs.fileno()]
             )

@@ -5,7 +5,6 @@ confines itself before it loads anything of the app, and before numpy starts thr
 already runs would stay as it is.  It ends with a report, or with a crash that the runner sees.
 """
 
-import argparse
 import atexit
 import gc
 import io
@@ -48,21 +47,21 @@ _EXIT_OF: Final = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one app and return the exit code of its process."""
-    parser = argparse.ArgumentParser(prog="flwr.runner.child")
-    parser.add_argument("--kind", type=AppKind, required=True)
-    parser.add_argument("--fd", type=int, required=True)
-    parser.add_argument("--withhold", type=Path, metavar="DIR")
-    said = parser.parse_args(argv)
+    """Run one app and return the exit code of its process.
+
+    Args:
+        argv: the kind of app, the descriptor of the socket, a directory that is withheld if any.
+    """
+    kind, descriptor, *withheld = argv  # argparse costs 0.7 MB and 6 ms
     share_output()
     die_with_parent()
     end_politely_on_sigterm()
 
     def run(caller: Caller) -> Report:
-        prepare(said.withhold)
-        return _flow(said.kind, caller)
+        prepare(Path(withheld[0]) if withheld else None)
+        return _flow(AppKind(kind), caller)
 
-    return report_on(run, socket.socket(fileno=said.fd))
+    return report_on(run, socket.socket(fileno=int(descriptor)))
 
 
 def end(code: int) -> NoReturn:

@@ -23,11 +23,13 @@ from flwr.runner.launch_token import NotLaunchedError, launch_token
 from flwr.shell.confinement import forbid_inspection
 from flwr.shell.exits import ExitCode, run_program
 from flwr.shell.logs import configure
+from flwr.shell.process_name import STANDS_BY, name_process
 from flwr.shell.settings import show_settings
 
 log = logging.getLogger(__name__)
 
 _STDIN: Final = 0
+_NAME: Final = "flwr-runner"
 
 
 def run_command(kind: AppKind) -> int:
@@ -58,7 +60,9 @@ async def _serve(config: RunnerConfig) -> int:
         from flwr.runner.session import run_launch  # noqa: PLC0415
 
         if config.awaits_token:
+            name_process(STANDS_BY)
             token = await launch_token(app, _STDIN)
+            name_process(_NAME)
             config = replace(config, token=token)
         return await run_launch(config, app, SystemClock())
     except NotLaunchedError as none:

@@ -3,6 +3,7 @@
 import logging
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from typing import Final
 
 from flwr.core.errors import FailedPreconditionError
 from flwr.core.run import RunType
@@ -15,10 +16,13 @@ from flwr.runner.outcome import Outcome, Report, RunEndedError, describe_excepti
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.exception import RunNotRunningException
 from flwr.serverapp.run_info import describe
+from flwr.shell.process_name import STANDS_BY, name_process
 from flwr.wire.clients.appio import AppInputs, ServerAppIoClient
 from flwr.wire.transport import Caller
 
 log = logging.getLogger(__name__)
+
+_NAME: Final = "flwr-serverapp"
 
 
 class _RunEndedError(RunEndedError, RunNotRunningException):
@@ -34,7 +38,9 @@ def run_serverapp(pipe: Caller) -> Report:
     """
     caller = AppCaller(pipe, _RunEndedError)
     appio = ServerAppIoClient(caller)
+    name_process(STANDS_BY)
     inputs = appio.pull_inputs()
+    name_process(_NAME)
     try:
         _run(inputs, caller)
     except RunEndedError:

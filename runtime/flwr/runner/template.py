@@ -6,7 +6,6 @@ random numbers, and one socket to its runner.  The template waits for its childr
 they ended.  It never calls the app, and never decides what it is asked.
 """
 
-import argparse
 import gc
 import os
 import select
@@ -59,19 +58,20 @@ class _Forked:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve one executor; never returns in a child."""
-    parser = argparse.ArgumentParser(prog="flwr.runner.template")
-    parser.add_argument("--fd", type=int, required=True)
-    parser.add_argument("--withhold", type=Path, metavar="DIR")
-    said = parser.parse_args(argv)
+    """Serve one executor; never returns in a child.
+
+    Args:
+        argv: the descriptor of the socket, and a directory that is withheld if any.
+    """
+    descriptor, *withheld = argv
     die_with_parent()
     name_process("flwr-template")
     share_output()
     end_politely_on_sigterm()
-    control = socket.socket(fileno=said.fd)
+    control = socket.socket(fileno=int(descriptor))
     control.set_inheritable(False)
     try:
-        forked = _serve(control, said.withhold)
+        forked = _serve(control, Path(withheld[0]) if withheld else None)
     except (RunEndedError, OSError):  # told to end before it had an app, or the executor is gone
         return 0
     if forked is not None:

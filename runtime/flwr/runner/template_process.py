@@ -108,8 +108,8 @@ class Template:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             argv = [sys.executable, "-P", "-m", "flwr.runner.template"]
-            argv += ["--fd", str(theirs.fileno())]
-            argv += ["--withhold", str(withheld)] if withheld is not None else []
+            argv += [str(theirs.fileno())]
+            argv += [str(withheld)] if withheld is not None else []
             process = await Child.start(
                 argv, env=app_environment(os.environ), pass_fds=[theirs.fileno()]
             )

@@ -30,8 +30,8 @@ def read_seconds(text: str) -> float:
 
 APP_START: Final = Setting(
     flag="--app-start",
-    help="warm: import a ClientApp once and fork it for each message, where that is safe; "
-    "fresh: start an interpreter for each (default: warm)",
+    help="warm: import a ClientApp once and fork it for each message, where that is safe, and "
+    "keep an interpreter ready for the next ServerApp; fresh: start one for each (default: warm)",
     choices=("warm", "fresh"),
 )
 

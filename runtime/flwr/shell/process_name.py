@@ -5,6 +5,9 @@ import sys
 from typing import Final
 
 _PR_SET_NAME: Final = 15  # prctl(2)
+STANDS_BY: Final = "flwr-stand-by"
+"""Of a ServerApp's runner, and its app's process, that have no launch yet."""
+
 _LONGEST: Final = 15  # bytes, without the final zero
 
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import grpc
 
-from flwr.auth.certificates import load_client_tls
 from flwr.auth.superexec_auth import load_secret
 from flwr.auth.tls import ClientTls
 from flwr.core.clock import Clock, SystemClock
@@ -68,6 +67,9 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
     """
     tls = None
     if config.root_certificates is not None:
+        # 6 MB of cryptography, which an executor without TLS does without.
+        from flwr.auth.certificates import load_client_tls  # noqa: PLC0415
+
         tls = load_client_tls(config.root_certificates, now=clock.now())
     health = Health()
     async with (

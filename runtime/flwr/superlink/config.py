@@ -19,6 +19,7 @@ from flwr.shell.daemon_settings import (
     read_appio,
     read_reporting,
 )
+from flwr.shell.executor_settings import APP_START
 from flwr.shell.settings import ConfigError, Refused, Setting, load_settings
 
 PROGRAM: Final = "flower-superlink"
@@ -92,6 +93,7 @@ SETTINGS: Final = (
         default=False,
         is_switch=True,
     ),
+    APP_START,
     *appio_settings(_APPIO_API),
     *REPORTING,
 )
@@ -135,6 +137,7 @@ class SuperLinkConfig:
     database: str
     node_keys: Path | None
     requires_node_auth: bool
+    app_start: str | None = None  # what our own SuperExec is told
 
     @property
     def run_dir(self) -> Path:
@@ -181,6 +184,7 @@ def make_config(values: Mapping[str, Any]) -> SuperLinkConfig:
         database=_database(values["database"], state_dir),
         node_keys=values["node_keys"],
         requires_node_auth=requires_auth,
+        app_start=values["app_start"],
     )
 
 

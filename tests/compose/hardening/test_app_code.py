@@ -47,8 +47,9 @@ def test_app_code_cannot_look_into_executor_runner_and_apps_of_other_runs(
             had = [(o, name) for o, all_ in tried.items() for name in all_ if all_[name] == "had"]
             assert not had, who
     second = taken[1]["server"]
-    assert processes_of("flwr.runner.serverapp_main", second) == 2, "the first run was at work"
-    assert processes_of("flwr.runner.child", second) == 1
+    # The first run was at work; and a runner may stand by for the next one.
+    assert processes_of("flwr.runner.serverapp_main", second) in {2, 3}
+    assert processes_of("flwr.runner.child", second) in {1, 2}
 
 
 @pytest.mark.row("S54")
