@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SCHEDULER_EVENTS": "0",
+    "RAY_worker_niceness": "0",  # the workers of the pool are not put last either
 }
 _LOOPBACK: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # all that says: no second machine
 _DEFAULTS: Final = {
