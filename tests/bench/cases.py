@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from flwr.simulation.backends import POOL, RAY
 from tests.bench.federations import SIDES, NotMeasuredError, Setup
 from tests.bench.idle import run_idle, run_light
 from tests.bench.simulations import run_simulation
@@ -97,15 +98,26 @@ def _light(count: int, *, is_quick: bool) -> Case:
     return Case("idle-light", count, title, measure, OURS_ALONE, is_quick, 1, deadline_s)
 
 
-def _simulation(family: str, size: int, *, is_quick: bool) -> Case:
-    count = 1000
+def _simulation(size: int, count: int, *, is_quick: bool = False) -> Case:
+    """Return a case of upstream, which has Ray, and of ours on its process pool."""
 
     def measure(root: Path, side: str) -> Trial:
         plan = _SIMULATED if side == "ours" else _SIMULATED_UPSTREAM
-        return run_simulation(root, side, plan, clients=count, size=size)
+        return run_simulation(root, side, plan, clients=count, size=size, backend=POOL)
 
-    title = f"simulation, {_written(size)}, {count:,} clients"
-    return Case(family, count, title, measure, BOTH, is_quick, 1, 300.0)
+    family, title = f"simulation-{_short(size)}", f"simulation, {_written(size)}, {count:,} clients"
+    return Case(family, count, title, measure, BOTH, is_quick, 1, 200.0 + count / 20)
+
+
+def _simulation_on_ray(size: int, count: int, *, is_quick: bool = False) -> Case:
+    """Return a case of ours on Ray alone; upstream is in the case of the same size and count."""
+
+    def measure(root: Path, side: str) -> Trial:
+        return run_simulation(root, side, _SIMULATED, clients=count, size=size, backend=RAY)
+
+    family = f"simulation-ray-{_short(size)}"
+    title = f"simulation, {_written(size)}, {count:,} clients, on Ray"
+    return Case(family, count, title, measure, OURS_ALONE, is_quick, 1, 300.0)
 
 
 def _in_containers(count: int) -> Case:
@@ -149,6 +161,10 @@ def _written(size: int) -> str:
     return f"{size // MB} MB" if size >= MB else f"{size // KB} kB"
 
 
+def _short(size: int) -> str:
+    return _written(size).replace(" ", "")
+
+
 def _described(setup: Setup) -> str:
     parts = [
         ", TLS" if setup.tls else "",
@@ -180,8 +196,14 @@ CASES: Final[Sequence[Case]] = (
     _idle(10, sides=BOTH, is_quick=False),
     _light(1_000, is_quick=True),
     _light(10_000, is_quick=False),
-    _simulation("simulation-1kB", KB, is_quick=True),
-    _simulation("simulation-1MB", MB, is_quick=True),
+    _simulation(KB, 100),
+    _simulation(KB, 1_000, is_quick=True),
+    _simulation(KB, 10_000),
+    _simulation(MB, 1_000, is_quick=True),
+    _simulation_on_ray(KB, 100),
+    _simulation_on_ray(KB, 1_000, is_quick=True),
+    _simulation_on_ray(KB, 10_000),
+    _simulation_on_ray(MB, 1_000),
     _in_containers(2),
     _in_containers(10),
 )

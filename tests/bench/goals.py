@@ -116,6 +116,7 @@ GOALS: Final[Sequence[Goal]] = (
     Goal(
         "simulation, 1 kB, clients/s", "simulation-1kB@1000", "clients_per_s", 3_500, at_least=True
     ),
+    Goal("  on Ray", "simulation-ray-1kB@1000", "clients_per_s", 2_000, at_least=True),
     Goal("simulation, 1 MB, clients/s", "simulation-1MB@1000", "clients_per_s", 600, at_least=True),
 )
 

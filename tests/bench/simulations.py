@@ -1,9 +1,11 @@
 """Simulations: the same app on many virtual nodes of one machine."""
 
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from flwr.simulation.backends import RAY
 from tests.bench.federations import (
     SIDES,
     UPSTREAM,
@@ -28,14 +30,38 @@ def why_no_upstream() -> str | None:
     return "upstream simulates with ray, which its virtual environment does not have"
 
 
-def run_simulation(root: Path, side: str, plan: Plan, *, clients: int, size: int) -> Trial:
-    """Simulate so many clients per round, and return what that cost."""
-    run = _ours if side == "ours" else _upstream
-    if run is _upstream and (reason := why_no_upstream()):
+def why_no_backend(backend: str) -> str | None:
+    """Return why ours cannot simulate with ``backend`` here; None when it can."""
+    if backend == RAY and find_spec("ray") is None:
+        return "Ray is not installed: pip install 'flwr-compose[ray]'"
+    return None
+
+
+def run_simulation(
+    root: Path, side: str, plan: Plan, *, clients: int, size: int, backend: str
+) -> Trial:
+    """Simulate so many clients per round, and return what that cost.
+
+    Args:
+        root: an empty folder.
+        side: whose programs simulate.
+        plan: how many rounds.
+        clients: per round.
+        size: of the model and of each reply, in bytes.
+        backend: of ours; upstream has only ray.
+
+    Raises:
+        NotMeasuredError: Ray is missing.
+    """
+    reason = why_no_upstream() if side == "upstream" else why_no_backend(backend)
+    if reason is not None:
         raise NotMeasuredError(reason)
     with MeasuredFederation(root, SIDES[side], Setup(nodes=1)) as federation:
         try:
-            trial = run(federation, plan, clients, size)
+            if side == "upstream":
+                trial = _upstream(federation, plan, clients, size)
+            else:
+                trial = _ours(federation, plan, clients, size, backend)
         except BaseException:
             keep_logs(federation)
             raise
@@ -43,10 +69,13 @@ def run_simulation(root: Path, side: str, plan: Plan, *, clients: int, size: int
     return trial
 
 
-def _ours(federation: MeasuredFederation, plan: Plan, clients: int, size: int) -> Trial:
+def _ours(
+    federation: MeasuredFederation, plan: Plan, clients: int, size: int, backend: str
+) -> Trial:
     phases = federation.root / "phase"
     settings = run_config(plan, nodes=clients, size=size, phase_file=phases)
     argv = ["--app", str(APP), "--num-supernodes", str(clients), "--run-config", settings]
+    argv += ["--backend", backend]
     with Sampler(federation.meter, federation.roots, held(phases)) as sampler:
         submitted = time.monotonic()
         program = federation.start("serverapp", OURS, "flwr-simulation", *argv)

@@ -2,15 +2,16 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flwr.core.run_config import Config, parse_pairs, parse_toml
 from flwr.shell.settings import ConfigError, Setting, load_settings, show_settings
 from flwr.simulation.backends import POOL
 from flwr.simulation.engine import DEFAULT_NODES
+from flwr.simulation.resources import ClientNeeds, read_needs
 
 PROGRAM: Final = "flwr-simulation"
 SETTINGS: Final = (
@@ -34,7 +35,19 @@ SETTINGS: Final = (
         read=int,
         metavar="W",
     ),
-    Setting(flag="--backend", help="what runs the ClientApps", default=POOL),
+    Setting(flag="--backend", help="what runs the ClientApps: pool or ray", default=POOL),
+    Setting(
+        flag="--client-resources",
+        help="what a ClientApp needs: 'num-cpus=1 num-gpus=0.5 memory=500000000', memory in bytes",
+        default="",
+        metavar="PAIRS",
+    ),
+    Setting(
+        flag="--init-args",
+        help="""arguments of ray.init: 'address="head:6379"' uses that Ray cluster""",
+        default="",
+        metavar="PAIRS",
+    ),
     Setting(
         flag="--format",
         help="form of the result; json: one document on standard output, nothing else there",
@@ -55,6 +68,8 @@ class SimulationSettings:
     run_config: Config
     workers: int | None
     backend: str
+    needs: ClientNeeds
+    init_args: Mapping[str, Any]
     is_json: bool
     log_level: str
 
@@ -64,7 +79,7 @@ def load_config(argv: Sequence[str]) -> SimulationSettings | None:
 
     Raises:
         ConfigError: naming the setting and the remedy.
-        InvalidError: the run config cannot be read.
+        InvalidError: the run config cannot be read, or there is no such client resource.
     """
     values = load_settings(
         PROGRAM, SETTINGS, argv, description="Run an app on many virtual nodes of this machine."
@@ -78,6 +93,8 @@ def load_config(argv: Sequence[str]) -> SimulationSettings | None:
         run_config=_read_run_config(values["run_config"]),
         workers=values["workers"],
         backend=values["backend"],
+        needs=read_needs(parse_pairs(values["client_resources"])),
+        init_args=parse_pairs(values["init_args"]),
         is_json=values["format"] == "json",
         log_level=values["log_level"],
     )

@@ -104,6 +104,8 @@ def _simulate(settings: SimulationSettings, facts: dict[str, Any]) -> _Ending:
         num_supernodes=settings.num_supernodes,
         workers=settings.workers,
         backend=settings.backend,
+        needs=settings.needs,
+        init_args=settings.init_args,
     )
     context = Context(run.run_id, SUPERLINK_NODE, {}, RecordDict(), dict(run_config))
     with open_grid(simulation) as grid:

@@ -10,12 +10,10 @@ import importlib
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -24,6 +22,7 @@ from typing import Any, Final
 
 from flwr.core.errors import InvalidError, UnavailableError
 from flwr.simulation.ray_capacity import Machine
+from flwr.simulation.ray_folder import new_folder
 
 log = logging.getLogger(__name__)
 
@@ -97,11 +96,10 @@ class RayCluster:
         ray = _import_ray(variables)
         if ray.is_initialized():  # by the script we are called from, which ends it, too
             return ray
-        folder = tempfile.mkdtemp(prefix="flwr-ray-")
-        self._cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = self._cleanup.enter_context(new_folder())
         with _environment(variables), _signal_handlers_kept():
             self._cleanup.callback(ray.shutdown)
-            ray.init(address="local", _temp_dir=folder, **_DEFAULTS | said)
+            ray.init(address="local", _temp_dir=str(folder), **_DEFAULTS | said)
         return ray
 
     def _meet(self, address: str, said: dict[str, Any]) -> Any:
