@@ -44,6 +44,7 @@ class AppProcess:
         pipe: carries its calls.
         outputs: what it prints, as far as nobody reads it yet.
         on_end: called when nobody cares any more for what it prints.
+        on_launch: called when a process that stood by gets its work.
     """
 
     def __init__(
@@ -53,11 +54,12 @@ class AppProcess:
         outputs: tuple[asyncio.StreamReader, ...] = (),
         *,
         on_end: Callable[[], None] = lambda: None,
+        on_launch: Callable[[], None] = lambda: None,
     ) -> None:
         self.child = child
         self.pipe = pipe
         self.outputs = outputs
-        self.on_end = on_end
+        self.on_end, self.on_launch = on_end, on_launch
 
     @classmethod
     async def start(cls, kind: AppKind, *, withheld: Path | None = None) -> "AppProcess":
@@ -83,7 +85,8 @@ class AppProcess:
         assert child.stdout is not None
         assert child.stderr is not None
         # Standard output soon carries standard error too.
-        return cls(child, ours, (child.stdout, child.stderr))
+        outputs = (child.stdout, child.stderr)
+        return cls(child, ours, outputs, on_launch=child.judge_from_now)
 
 
 def app_environment(ours: Mapping[str, str]) -> dict[str, str]:

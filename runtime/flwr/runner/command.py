@@ -63,6 +63,7 @@ async def _serve(config: RunnerConfig) -> int:
             name_process(STANDS_BY)
             token = await launch_token(app, _STDIN)
             name_process(_NAME)
+            app.on_launch()
             config = replace(config, token=token)
         return await run_launch(config, app, SystemClock())
     except NotLaunchedError as none:

@@ -89,8 +89,13 @@ class Child:
         """The process id."""
         return self._process.pid
 
+    def judge_from_now(self) -> None:
+        """Do not blame on its memory what the kernel has killed while it only stood by."""
+        self._oom_before = oom_kills()
+
     def tell(self, words: bytes) -> None:
         """Write its whole standard input; one that has ended does not hear it, see ``wait``."""
+        self.judge_from_now()
         assert self._process.stdin is not None
         self._process.stdin.write(words)
         self._process.stdin.close()

@@ -4,6 +4,8 @@ import signal
 import sys
 from datetime import timedelta
 
+import pytest
+
 from flwr.shell.children import Child, describe_exit
 from flwr.shell.parent import until_parent_exits
 
@@ -82,3 +84,19 @@ def test_causes_of_exit_read_well() -> None:
     assert describe_exit(-9, ran_out_of_memory=True) == (
         "was killed by SIGKILL: it ran out of memory"
     )
+
+
+def test_a_child_that_stood_by_is_not_blamed_for_the_memory_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kills = iter([0, 1, 1])  # when it starts, when it gets its work, when it has ended
+    monkeypatch.setattr("flwr.shell.children.oom_kills", lambda: next(kills))
+
+    async def scenario() -> str:
+        child = await Child.start(["sleep", "60"], is_told=True)
+        child.tell(b"")
+        child.signal(signal.SIGKILL)
+        await child.wait()
+        return child.cause_of_exit()
+
+    assert asyncio.run(scenario()) == "was killed by SIGKILL"
