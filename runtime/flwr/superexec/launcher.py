@@ -15,7 +15,6 @@ from typing import Final, Protocol, Self
 
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
-from flwr.core.run import RunType
 from flwr.runner.config import RunnerConfig
 from flwr.runner.in_executor import InExecutorRunners
 from flwr.shell.children import Child
@@ -32,12 +31,11 @@ class Launch:
     run_id: RunId
     token: str
     kind: AppKind
-    run_type: RunType = RunType.SERVERAPP
     work: Work | None = None
     """Of a ClientApp, where it came with the launch; else its runner asks for it."""
 
     def __repr__(self) -> str:
-        return f"Launch(run_id={self.run_id}, kind={self.kind}, run_type={self.run_type})"
+        return f"Launch(run_id={self.run_id}, kind={self.kind})"
 
 
 class AppProcess(Protocol):

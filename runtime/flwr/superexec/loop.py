@@ -20,7 +20,7 @@ from flwr.core.errors import ErrorKind, FlwrError
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
 from flwr.core.limits import APP_PATIENCE, POLL_FALLBACK, RETRY_CAP, RETRY_FIRST, STOP_GRACE
-from flwr.core.run import Run, RunType
+from flwr.core.run import Run
 from flwr.superexec.launcher import AppProcess, Launch, Launcher
 from flwr.wire.clients.launches import TakenLaunch
 from flwr.wire.retry import Retry
@@ -257,14 +257,14 @@ class LaunchLoop:
         self._tell(answers=True)
         for run_id in listed:
             run = await self._find_run(run_id)
-            if self._is_ours(run) and await self._take(run_id, run, runners):
+            if self._is_ours(run) and await self._take(run_id, runners):
                 return True
         return False
 
     async def _find_run(self, run_id: RunId) -> Run | None:
         """Return what is known of a run, None where it does not matter or nothing is known."""
-        if self._kind is AppKind.CLIENTAPP and self._only_apps.fab_ids is None:
-            return None  # every ClientApp is run by the same program
+        if self._only_apps.fab_ids is None:
+            return None  # every app of a kind is run by the same program
         if run_id not in self._runs:
             run = await self._launches.get_run(run_id)
             if run is None:
@@ -279,17 +279,13 @@ class LaunchLoop:
             return True
         return run is not None and self._only_apps.admits(run.fab_id)
 
-    async def _take(self, run_id: RunId, run: Run | None, runners: asyncio.TaskGroup) -> bool:
+    async def _take(self, run_id: RunId, runners: asyncio.TaskGroup) -> bool:
         """Claim one launch and begin it; False when somebody else has it."""
         async with self._taking:
             token = "" if self._draining.is_set() else await self._launches.request_token(run_id)
             if not token:
                 return False
-            run_type = RunType.SERVERAPP
-            if run is not None and self._kind is AppKind.SERVERAPP:
-                run_type = run.run_type
-            launch = Launch(run_id=run_id, token=token, kind=self._kind, run_type=run_type)
-            self._begin(launch, runners)
+            self._begin(Launch(run_id=run_id, token=token, kind=self._kind), runners)
         return True
 
     def _begin(self, launch: Launch, runners: asyncio.TaskGroup) -> None:

@@ -29,6 +29,7 @@ class FakeLaunches:
         self.greetings: list[FlwrError | None] = []  # how GetRun of no run is answered, in turn
         self.greeted = 0
         self.apps: dict[int, str] = {}  # of the runs there are
+        self.looked_up: list[RunId] = []
 
     async def take(self) -> TakenLaunch | None:
         self.whole_asked += 1
@@ -60,6 +61,8 @@ class FakeLaunches:
             self.greeted += 1
             if self.greetings and (error := self.greetings.pop(0)):
                 raise error
+        else:
+            self.looked_up.append(run_id)
         if run_id not in self.apps:
             return None
         return replace(PENDING, run_id=run_id, fab_id=self.apps[run_id])

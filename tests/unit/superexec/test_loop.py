@@ -20,11 +20,12 @@ def made(
     max_apps: int = 8,
     tell: Callable[[bool], None] = lambda _: None,
     only_apps: AppChoice = EVERY_APP,
+    kind: AppKind = AppKind.CLIENTAPP,
 ) -> LaunchLoop:
     return LaunchLoop(
         launches,
         launcher,
-        kind=AppKind.CLIENTAPP,
+        kind=kind,
         max_apps=max_apps,
         clock=SystemClock(),
         tell=tell,
@@ -62,6 +63,17 @@ def test_every_waiting_run_gets_one_runner_and_its_own_token() -> None:
                 "token-2",
                 "token-3",
             ]
+
+    scenario(body)
+
+
+@pytest.mark.parametrize("kind", AppKind)
+def test_no_run_is_looked_up_where_every_app_is_ours(kind: AppKind) -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1), FakeLauncher()
+        async with running(made(launches, launcher, kind=kind)):
+            await launcher.until_started(1)
+        assert launches.looked_up == []  # a call less between a submission and its ServerApp
 
     scenario(body)
 
