@@ -1,12 +1,18 @@
-"""How much memory this process' container grants, and whether it is running short.
+"""How much memory this process' container grants, whether it runs short, what is kept for reuse.
 
 Only control groups of version 2 are read; elsewhere there is no limit that we know of.
 """
 
+import ctypes
+import sys
 from pathlib import Path
 from typing import Final
 
 CGROUP: Final = Path("/sys/fs/cgroup")
+_TRIM_THRESHOLD: Final = -1  # mallopt(3)
+_MMAP_THRESHOLD: Final = -3
+_MMAP_FROM: Final = 32 * 1024 * 1024  # bytes; the most that glibc takes
+_KEPT: Final = 128 * 1024 * 1024
 _SHORT: Final = 0.5  # of the limit in use, without what the kernel can take back at once
 
 
@@ -30,3 +36,14 @@ def is_memory_short(cgroup: Path = CGROUP) -> bool:
         return False
     counts = dict(line.split(" ", 1) for line in lines if " " in line)
     return used - int(counts.get("inactive_file", 0)) > limit * _SHORT
+
+
+def reuse_freed_memory() -> None:
+    """Keep what this process frees for its next arrays, up to a bound; where glibc is used.
+
+    Else each array of some megabytes is taken from the kernel anew, page by page, and cleared:
+    that costs more than to compute with it.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_MMAP_THRESHOLD, _MMAP_FROM)
+        libc.mallopt(_TRIM_THRESHOLD, _KEPT)

@@ -13,9 +13,8 @@ import tempfile
 import weakref
 from bisect import insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -28,8 +27,7 @@ _WRITTEN_AT_ONCE: Final = 512  # buffers; the kernel takes 1024
 _PUNCH_HOLE: Final = 0x03  # with FALLOC_FL_KEEP_SIZE, fallocate(2)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where buffers lie in an arena, one after the other."""
 
     offset: int

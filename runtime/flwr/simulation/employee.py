@@ -12,6 +12,7 @@ from flwr.clientapp.answering import answer, answer_unloaded
 from flwr.core.errors import FlwrError
 from flwr.fab.entry import EntryReference
 from flwr.fab.load import load
+from flwr.shell.memory import reuse_freed_memory
 from flwr.simulation.backend import WorkerSetup
 from flwr.simulation.packing import Packed, pack, unpack
 from flwr.simulation.partitions import node_config
@@ -25,6 +26,7 @@ class Employee:
     """Imports the ClientApp, or finds out why it cannot be, and answers message after message."""
 
     def __init__(self, setup: WorkerSetup) -> None:
+        reuse_freed_memory()
         self._setup = setup
         self._app = _load(setup.app)
 

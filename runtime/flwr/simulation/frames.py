@@ -6,8 +6,7 @@ Large arrays do not go through the pipes: they lie in shared memory, and a frame
 import pickle
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flwr.app.metadata import Metadata
 from flwr.simulation.arena import ArenaReader, ArenaWriter, Place
@@ -18,8 +17,7 @@ _PROTOCOL: Final = pickle.HIGHEST_PROTOCOL
 _PIPED_BELOW: Final = 65_536  # bytes; what is smaller is sooner copied than placed and read
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """A ``Packed`` on its way: its buffers, or their place in an arena the other end reads."""
 
     pickle: bytes
@@ -32,8 +30,7 @@ class Sent:
         return Packed(self.pickle, buffers)
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """A job as a worker sees it."""
 
     metadata: Metadata
@@ -42,8 +39,7 @@ class Task:
     state: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Tasks to be executed one after the other, each answered by one frame."""
 
     contents: tuple[Sent, ...]
@@ -51,8 +47,7 @@ class Batch:
     finished: tuple[int, ...]  # places of replies that the run reads no more
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerFrame:
+class AnswerFrame(NamedTuple):
     """What an ``Employee`` answered to one task."""
 
     answer: Sent

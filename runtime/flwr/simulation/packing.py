@@ -5,6 +5,7 @@ The data of an array is never copied into the pickle: it stays where it is until
 and arrays that are unpacked read it where it then lies.
 """
 
+import copyreg
 import io
 import pickle
 from collections.abc import Sequence
@@ -34,7 +35,13 @@ class Packed:
 def pack(value: Any) -> Packed:
     """Return ``value`` as bytes; large arrays of it are shared, not copied."""
     output, buffers = io.BytesIO(), list[Buffer]()
-    _Pickler(output, buffers).dump(value)
+
+    def set_aside(buffer: pickle.PickleBuffer) -> None:
+        buffers.append(buffer.raw())
+
+    pickler = pickle.Pickler(output, _PROTOCOL, buffer_callback=set_aside)
+    pickler.dispatch_table = {**copyreg.dispatch_table, Array: _reduce_array}
+    pickler.dump(value)
     return Packed(output.getvalue(), tuple(buffers))
 
 
@@ -43,14 +50,8 @@ def unpack(packed: Packed) -> Any:
     return pickle.loads(packed.pickle, buffers=packed.buffers)  # noqa: S301  # ours, see above
 
 
-class _Pickler(pickle.Pickler):
-    def __init__(self, output: io.BytesIO, buffers: list[Buffer]) -> None:
-        def set_aside(buffer: pickle.PickleBuffer) -> None:
-            buffers.append(buffer.raw())
-
-        super().__init__(output, _PROTOCOL, buffer_callback=set_aside)
-
-    def reducer_override(self, obj: Any) -> Any:
-        if type(obj) is not Array or len(data := raw(obj)) < ALONGSIDE_FROM:
-            return NotImplemented
-        return lend, (obj.dtype, obj.shape, obj.stype, pickle.PickleBuffer(data))
+def _reduce_array(array: Array) -> tuple[Any, ...]:
+    data = raw(array)
+    if len(data) < ALONGSIDE_FROM:
+        return Array, (array.dtype, array.shape, array.stype, bytes(data))
+    return lend, (array.dtype, array.shape, array.stype, pickle.PickleBuffer(data))

@@ -1,6 +1,7 @@
 """One worker as the run sees it: a process, a pipe to it, a pipe from it."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -32,6 +33,8 @@ class WorkerProcess:
         ours_in, theirs_out = os.pipe()
         self._jobs = Connection(ours_out, readable=False)
         self._answers = Connection(ours_in, writable=False)
+        self._arrivals = select.poll()
+        self._arrivals.register(ours_in, select.POLLIN)
         self._arena = open_arena()
         self._replies = ArenaReader(self._arena.fileno())
         self._contents, self._setup = contents, setup
@@ -96,7 +99,7 @@ class WorkerProcess:
             ValueError: the answer cannot be read.
         """
         try:
-            if not self._answers.poll(timeout):
+            if not self._arrivals.poll(timeout * 1000):
                 return None
             frame: AnswerFrame = decode(self._answers.recv_bytes())
         except (EOFError, OSError) as cause:
