@@ -25,6 +25,7 @@ from flwr.core.message import SYSTEM_MESSAGE, ErrorCode
 from flwr.simulation.backend import Answer, Backend, Job, Lost
 from flwr.simulation.packing import Packed, pack
 from flwr.simulation.partitions import VirtualNodes
+from flwr.simulation.states import NodeStates, StateRefusedError
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Exchange:
         self._replies: dict[MessageId, Message] = {}
         self._expiries: list[tuple[float, MessageId]] = []  # a heap; answered ones linger
         self._busy: dict[NodeId, deque[Job]] = {}  # a working node, and what waits for it
-        self._states: dict[NodeId, bytes] = {}
+        self._states = NodeStates()
         self._retried: set[MessageId] = set()
         self.answered = 0
         """How many instructions were answered, by whom or what ever."""
@@ -85,8 +86,7 @@ class Exchange:
             return
         with self._changed:
             self._retried.discard(message_id)
-            if answer.state is not None:
-                self._states[node_id] = answer.state
+            answer = self._with_state_kept(job, answer)
             if self._open.pop(message_id, None) is not None:
                 self._keep(message_id, self._reply(job, answer))
             waiting = self._busy[node_id]
@@ -124,6 +124,11 @@ class Exchange:
                     patience = min(patience, left)
                 self._changed.wait(min(patience, _FOREVER_S))
 
+    def close(self) -> None:
+        """Forget what nodes keep; nothing can be put or delivered any more."""
+        with self._changed:
+            self._states.close()
+
     def _may_retry(self, job: Job) -> bool:
         """Tell whether a job whose worker was lost gets its second chance, and note it."""
         message_id = MessageId(job.metadata.message_id)
@@ -148,8 +153,19 @@ class Exchange:
         )
 
     def _with_state(self, job: Job) -> Job:
-        state = self._states.get(NodeId(job.metadata.dst_node_id))
+        state = self._states.get(job.partition)
         return job if state is None else replace(job, state=state)
+
+    def _with_state_kept(self, job: Job, answer: Answer) -> Answer:
+        """Keep what a node wants kept; without that, its reply must not count."""
+        if answer.state is None:
+            return answer
+        try:
+            self._states.put(job.partition, answer.state)
+        except StateRefusedError as why:
+            text = f"the state of the node cannot be kept: {why}"
+            return Answer(Error(ErrorCode.CLIENT_APP_CRASHED, text))
+        return answer
 
     def _reply(self, job: Job, answer: Answer) -> Message:
         reply = answer.reply

@@ -73,7 +73,7 @@ class InMemoryGrid(Grid):
 
     def get_node_ids(self) -> Iterable[int]:
         """Return the ids of all nodes."""
-        return list(self._nodes.ids)
+        return self._nodes.ids
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send instructions; the id of one to an unknown node is empty.
@@ -131,6 +131,7 @@ class InMemoryGrid(Grid):
     def close(self) -> None:
         """End the workers; the grid cannot be used any more."""
         self._backend.close()
+        self._exchange.close()
 
     def _prepare(self, messages: Sequence[Message]) -> list[Job]:
         """Give messages their ids; return those to known nodes as jobs."""

@@ -1,16 +1,24 @@
-"""The virtual nodes of a simulation: their ids, and which partition of the data each has."""
+"""The virtual nodes of a simulation: their ids, and which partition of the data each has.
 
-import hashlib
-from collections.abc import Sequence
+Nothing here is kept per node: an id is computed from its partition, and the partition from the id.
+"""
+
 from typing import Final
+
+import numpy as np
 
 from flwr.app.user_config import UserConfig
 from flwr.core.errors import InvalidError
 from flwr.core.ids import NodeId
 
 MAX_NODES: Final = 10_000_000
-_ID_BYTES: Final = 8
-_SALT: Final = b"flwr virtual node "
+_MASK: Final = 2**64 - 1
+_SALT: Final = 0x9E3779B97F4A7C15
+# Mixing bits as splitmix64 does it (Steele et al., OOPSLA 2014): each step can be undone.
+_SHIFTS: Final = (30, 27, 31)
+_FACTORS: Final = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+_INVERSE_SALT: Final = pow(_SALT, -1, 2**64)
+_INVERSES: Final = tuple(pow(factor, -1, 2**64) for factor in _FACTORS)
 
 
 class VirtualNodes:
@@ -28,23 +36,28 @@ class VirtualNodes:
                 f"a simulation of {count} nodes is impossible",
                 hint=f"give a number between 1 and {MAX_NODES}",
             )
-        self._ids = [_node_id(partition) for partition in range(count)]
-        self._partitions = {node_id: partition for partition, node_id in enumerate(self._ids)}
+        self._count = count
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return self._count
 
     def __contains__(self, node_id: object) -> bool:
-        return node_id in self._partitions
+        return isinstance(node_id, int) and _partition(node_id) < self._count
 
     @property
-    def ids(self) -> Sequence[NodeId]:
-        """The nodes, by partition."""
-        return self._ids
+    def ids(self) -> list[NodeId]:
+        """The nodes, by partition; made anew each time."""
+        mixed = np.arange(1, self._count + 1, dtype=np.uint64) * np.uint64(_SALT)
+        mixed ^= mixed >> np.uint64(_SHIFTS[0])
+        for factor, shift in zip(_FACTORS, _SHIFTS[1:], strict=True):
+            mixed *= np.uint64(factor)
+            mixed ^= mixed >> np.uint64(shift)
+        ids: list[NodeId] = mixed.tolist()
+        return ids
 
     def partition_of(self, node_id: NodeId) -> int:
         """Return the partition id of a node."""
-        return self._partitions[node_id]
+        return _partition(node_id)
 
 
 def node_config(partition: int, count: int) -> UserConfig:
@@ -52,6 +65,19 @@ def node_config(partition: int, count: int) -> UserConfig:
     return {"partition-id": partition, "num-partitions": count}
 
 
-def _node_id(partition: int) -> NodeId:
-    digest = hashlib.blake2b(_SALT + str(partition).encode(), digest_size=_ID_BYTES).digest()
-    return NodeId(int.from_bytes(digest) | 2)  # never 0 or 1, which are reserved
+def _partition(node_id: int) -> int:
+    """Undo what makes an id; of any other number, make one that is no partition."""
+    if not 1 < node_id <= _MASK:
+        return MAX_NODES
+    mixed = _unshifted(node_id, _SHIFTS[2])
+    for inverse, shift in zip(reversed(_INVERSES), reversed(_SHIFTS[:2]), strict=True):
+        mixed = _unshifted(mixed * inverse & _MASK, shift)
+    return (mixed * _INVERSE_SALT & _MASK) - 1 & _MASK
+
+
+def _unshifted(mixed: int, shift: int) -> int:
+    """Return the number that, XORed with itself shifted right, gives ``mixed``."""
+    number = mixed
+    for _ in range(64 // shift):
+        number = mixed ^ number >> shift
+    return number

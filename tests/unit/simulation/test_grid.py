@@ -116,6 +116,18 @@ def test_a_message_lost_after_its_life_is_not_tried_again(simulated: Simulated) 
     assert simulated.backend.jobs == []
 
 
+def test_a_reply_whose_state_cannot_be_kept_is_an_error(
+    simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flwr.simulation.states.MAX_STATE_BYTES", 10)
+    grid, backend = simulated.grid, simulated.backend
+    (message_id, _) = grid.push_messages([simulated.message(), simulated.message()])
+    backend.answer(backend.jobs[0], state=RecordDict({"a": ConfigRecord()}))
+    (reply,) = grid.pull_messages([message_id])
+    assert "cannot be kept" in str(reply.error.reason)
+    assert backend.jobs[0].state is None
+
+
 def test_a_content_many_messages_share_is_encoded_once(simulated: Simulated) -> None:
     config = ConfigRecord({"round": 1})
     content = RecordDict({"config": config})
