@@ -1,4 +1,4 @@
-"""Who a SuperNode is: its P-384 key, the line that travels, and the SuperLink's list of those."""
+"""Who a SuperNode is: its P-256 key, the line that travels, and the SuperLink's list of those."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ from certs.errors import PkiError
 CURVES: Final = frozenset({"secp256r1", "secp384r1"})
 LIST_HEADER: Final = "# One OpenSSH public key a line: the SuperNodes this SuperLink admits."
 _MAX_LINE_CHARS: Final = 1000  # a P-384 line has 220 and a comment
-_HOW: Final = "give the one line of the site's node.pub: ecdsa-sha2-nistp384 AAAA... name"
+_HOW: Final = "give the one line of the site's node.pub: ecdsa-sha2-nistp256 AAAA... name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class PublicLine:
 
 def new_node_key() -> bytes:
     """Return a fresh private key, in OpenSSH form."""
-    key = ec.generate_private_key(ec.SECP384R1())
+    key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.OpenSSH, ser.NoEncryption())
 
 
@@ -136,8 +136,8 @@ def _line(key: object, comment: str, origin: str) -> PublicLine:
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in CURVES:
         kind = key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else type(key).__name__
         raise PkiError(
-            f"{origin}: a node's key is on P-384 (or P-256), this is {kind}",
-            "make one with: pki.py site, or ssh-keygen -t ecdsa -b 384 -N '' -f node.key",
+            f"{origin}: a node's key is on P-256 (or P-384), this is {kind}",
+            "make one with: pki.py site, or ssh-keygen -t ecdsa -b 256 -N '' -f node.key",
         )
     text = key.public_bytes(ser.Encoding.OpenSSH, ser.PublicFormat.OpenSSH).decode("ascii")
     kind, blob = text.split()

@@ -2,14 +2,13 @@
 
 ``python -m tests.bench.light_nodes ADDRESS COUNT`` joins them to a SuperLink without TLS, prints
 ``ready SECONDS`` once all are online, keeps them so until SIGTERM, and ends with one line of JSON.
-A node is a key, a heartbeat every 30 s and a held pull, all as a SuperNode does them, signatures
-included; what it lacks is an executor.  Hundreds of nodes share one connection.
+A node is a key, a held pull and the heartbeats it needs beside it, all as a SuperNode does them,
+signatures included; what it lacks is an executor.  Hundreds of nodes share one connection.
 """
 
 import argparse
 import asyncio
 import json
-import random
 import signal
 import sys
 import time
@@ -24,6 +23,7 @@ from flwr.auth.node_keys import new_node_key
 from flwr.core.clock import SystemClock
 from flwr.core.errors import FlwrError
 from flwr.core.limits import NODE_HEARTBEAT
+from flwr.supernode.pulse import Pulse
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.clients.fleet import FleetClient
 
@@ -66,25 +66,23 @@ class LightNodes:
         self._online += 1
         if self._online == self._count:
             self.all_online.set()
+        pulse = Pulse(SystemClock(), self._interval)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._beat(node))
-            group.create_task(self._pull(node))
+            group.create_task(self._beat(node, pulse))
+            group.create_task(self._pull(node, pulse))
 
-    async def _beat(self, node: FleetClient) -> None:
-        period = self._interval.total_seconds()
-        await asyncio.sleep(period * random.random())  # noqa: S311  # nodes are not in step
+    async def _beat(self, node: FleetClient, pulse: Pulse) -> None:
         while True:
-            begun = time.monotonic()
+            await pulse.until_due()
             try:
                 self.calls["heartbeat" if await node.heartbeat(self._interval) else "unknown"] += 1
             except FlwrError:
                 self.calls["failed"] += 1
-            await asyncio.sleep(max(0.0, begun + period - time.monotonic()))
 
-    async def _pull(self, node: FleetClient) -> None:
+    async def _pull(self, node: FleetClient, pulse: Pulse) -> None:
         while True:
             try:
-                pulled = await node.pull_messages()
+                pulled = await pulse.during(node.pull_messages)
                 self.calls["message" if pulled.deliveries else "pull"] += 1
             except FlwrError:
                 self.calls["failed"] += 1

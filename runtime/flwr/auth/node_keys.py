@@ -111,8 +111,8 @@ class NodeProof(NodeClaim):
 
 
 def new_node_key() -> NodeKey:
-    """Return a fresh P-384 pair for a node that was given none."""
-    return _node_key(ecdsa.new_private_key())
+    """Return a fresh P-256 pair for a node that was given none."""
+    return _node_key(ecdsa.new_signing_key())
 
 
 def load_node_key(path: Path) -> NodeKey:
@@ -121,7 +121,7 @@ def load_node_key(path: Path) -> NodeKey:
     Raises:
         KeyFileError: naming the file and what is wrong.
     """
-    hint = "give an elliptic-curve private key: ssh-keygen -t ecdsa -b 384 -N '' -f FILE"
+    hint = "give an elliptic-curve private key: ssh-keygen -t ecdsa -b 256 -N '' -f FILE"
     try:
         return _node_key(ecdsa.parse_private_key(path.read_bytes()))
     except OSError as cause:

@@ -88,9 +88,18 @@ def require_interval(interval_s: float) -> timedelta:
     return timedelta(seconds=interval_s)
 
 
+def missed_at(heard_at: datetime, interval_s: float) -> datetime:
+    """Return until when the silence of a node is forgiven that announced this interval.
+
+    Raises:
+        InvalidError: the interval is out of range.
+    """
+    return heard_at + NODE_PATIENCE * require_interval(interval_s)
+
+
 def heard(node: Node, *, at: datetime, interval_s: float) -> Node:
     """Return ``node`` online until ``at`` plus the patience; it activated or sent a heartbeat."""
-    until = at + NODE_PATIENCE * require_interval(interval_s)
+    until = missed_at(at, interval_s)
     moved = _move(node, NodeStatus.ONLINE)
     activated = node.activated_at if node.status is NodeStatus.ONLINE else at
     return replace(

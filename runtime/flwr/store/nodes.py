@@ -1,9 +1,9 @@
 """Statements about SuperNodes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
@@ -13,6 +13,19 @@ from flwr.core.node import Node, NodeNotFoundError, NodeStatus
 from flwr.core.topics import node_gone
 from flwr.store.dialect import MAX_IDS, insert_new
 from flwr.store.schema import node as table
+
+_STATUSES: Final = select(table.c.node_id, table.c.status).where(
+    table.c.node_id.in_(bindparam("ids", expanding=True))
+)
+_PROLONG: Final = (
+    update(table)
+    .where(table.c.node_id == bindparam("of", type_=table.c.node_id.type))
+    .where(table.c.status == NodeStatus.ONLINE.value)
+    .values(
+        online_until=bindparam("until", type_=table.c.online_until.type),
+        heartbeat_interval_s=bindparam("interval_s"),
+    )
+)
 
 NodeList = list[Node]
 NodeIdList = list[NodeId]
@@ -86,6 +99,23 @@ class Nodes:
             raise ConflictError(f"node {node.node_id} is no longer {was}")
         if node.status is NodeStatus.UNREGISTERED:
             self._notify(node_gone(node.public_key))
+
+    def statuses(self, node_ids: Sequence[NodeId]) -> dict[NodeId, NodeStatus]:
+        """Return where those of the nodes stand that exist."""
+        found: dict[NodeId, NodeStatus] = {}
+        for start in range(0, len(node_ids), MAX_IDS):
+            rows = self._connection.execute(_STATUSES, {"ids": node_ids[start : start + MAX_IDS]})
+            found.update((NodeId(row.node_id), NodeStatus(row.status)) for row in rows)
+        return found
+
+    def prolong(self, terms: Mapping[NodeId, tuple[datetime, float]]) -> None:
+        """Note until when silence of nodes that are online is forgiven, and their interval."""
+        rows = [
+            {"of": node_id, "until": until, "interval_s": interval_s}
+            for node_id, (until, interval_s) in terms.items()
+        ]
+        if rows:
+            self._connection.execute(_PROLONG, rows)
 
     def online(self, now: datetime) -> NodeIdList:
         """Return the ids of nodes that are online and not yet missed, oldest first."""

@@ -27,26 +27,18 @@ class Ticket:
     topic: str
 
 
-class Remembered(Generic[K, V]):
-    """One kind of look into the store, remembered; thread-safe."""
+class Memory(Generic[K, V]):
+    """Answers of one kind; thread-safe.  Whoever looks announces it and brings the answer."""
 
-    def __init__(
-        self,
-        store: Store,
-        topic: Callable[[K], str],
-        look: Callable[[K], V | None],
-        *,
-        most: int = MOST,
-    ) -> None:
+    def __init__(self, store: Store, topic: Callable[[K], str], *, most: int = MOST) -> None:
         """Remember nothing yet.
 
         Args:
             store: tells of commits.
             topic: what is notified when the answer for a key no longer holds.
-            look: asks the store; None is an answer that is not remembered.
             most: answers kept.
         """
-        self._store, self._topic, self._look, self._most = store, topic, look, most
+        self._store, self._topic, self._most = store, topic, most
         self._known: dict[str, V] = {}
         self._looking: dict[str, Ticket] = {}
         self._lock = threading.Lock()
@@ -56,19 +48,8 @@ class Remembered(Generic[K, V]):
         """Return what is remembered, None when nothing is; never asks the store."""
         return self._known.get(self._topic(key)) if self._store.hears_all else None
 
-    def find(self, key: K) -> V | None:
-        """Return what is remembered, or what a look finds."""
-        known = self.recall(key)
-        if known is not None:
-            return known
-        ticket = self.begin(key)
-        found = self._look(key)
-        if found is not None:
-            self.keep(ticket, found)
-        return found
-
     def begin(self, key: K) -> Ticket:
-        """Announce a look of the caller's own; call it before the transaction that looks."""
+        """Announce a look; call it before the transaction that looks."""
         ticket = Ticket(self._topic(key))
         with self._lock:
             if len(self._looking) >= self._most:  # of callers that never came back with an answer
@@ -96,3 +77,37 @@ class Remembered(Generic[K, V]):
             for topic in topics:
                 self._known.pop(topic, None)
                 self._looking.pop(topic, None)
+
+
+class Remembered(Memory[K, V]):
+    """One kind of look into the store, remembered."""
+
+    def __init__(
+        self,
+        store: Store,
+        topic: Callable[[K], str],
+        look: Callable[[K], V | None],
+        *,
+        most: int = MOST,
+    ) -> None:
+        """Remember nothing yet.
+
+        Args:
+            store: tells of commits.
+            topic: what is notified when the answer for a key no longer holds.
+            look: asks the store; None is an answer that is not remembered.
+            most: answers kept.
+        """
+        super().__init__(store, topic, most=most)
+        self._look = look
+
+    def find(self, key: K) -> V | None:
+        """Return what is remembered, or what a look finds."""
+        known = self.recall(key)
+        if known is not None:
+            return known
+        ticket = self.begin(key)
+        found = self._look(key)
+        if found is not None:
+            self.keep(ticket, found)
+        return found

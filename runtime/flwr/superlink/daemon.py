@@ -43,6 +43,7 @@ from flwr.superlink.messages import MessageExchange
 from flwr.superlink.nodes import Nodes
 from flwr.superlink.objects import Objects
 from flwr.superlink.ports import Operations, make_appio, make_control, make_fleet
+from flwr.superlink.presence import Presence
 from flwr.superlink.reaper import Reaper
 from flwr.superlink.runs import Runs
 from flwr.superlink.traffic import Traffic
@@ -114,12 +115,14 @@ def _build_operations(
     store: Store, clock: Clock, config: SuperLinkConfig, wakeups: Wakeups
 ) -> Operations:
     traffic, uploads, absences = Traffic(), Uploads(), Absences()
+    nodes = Nodes(store, clock, absences, is_open=not config.requires_node_auth)
     run_type = RunType.SIMULATION if config.is_simulation else RunType.SERVERAPP
     return Operations(
         runs=Runs(store, clock, run_type=run_type),
         launches=Launches(store, clock),
         executors=Executors(clock),
-        nodes=Nodes(store, clock, absences, is_open=not config.requires_node_auth),
+        nodes=nodes,
+        presence=Presence(nodes, clock),
         messages=MessageExchange(store, clock, traffic=traffic, uploads=uploads, absences=absences),
         objects=Objects(store, traffic, uploads),
         logs=Logs(store, clock),

@@ -16,6 +16,7 @@ from flwr.core.message import Delivery, ErrorCode, check_instruction
 from flwr.core.node import NodeStatus
 from flwr.core.run import Run, RunNotRunningError, RunStatus, require_running
 from flwr.store.message_rows import Asked, Instruction
+from flwr.store.remembered import Memory
 from flwr.store.store import Store, Tx
 from flwr.superlink import topics
 from flwr.superlink.absences import Absences
@@ -65,6 +66,8 @@ class MessageExchange:
         self._store, self._clock = store, clock
         self._traffic, self._uploads, self._absences = traffic, uploads, absences
         self._handouts = Handouts()
+        # Nodes for which nothing waits, nor may be handed out again.
+        self.idle: Memory[NodeId, bool] = Memory(store, topics.node)
 
     def enqueue(self, run_id: RunId, messages: Sequence[Delivery]) -> Enqueued:
         """Accept instructions of a running run, with what they bring along (wire contract §9.1).
@@ -102,13 +105,15 @@ class MessageExchange:
         Raises:
             NodeIdError: the node is not registered (any more).
         """
-        now = self._clock.now()
+        now, look = self._clock.now(), self.idle.begin(node_id)
         with self._store.reading() as tx:
             node = tx.nodes.find(node_id)
             if node is None or node.status is NodeStatus.UNREGISTERED:
                 raise NodeIdError
             queued = [i for i in tx.messages.queued(node_id, now) if i.message_id not in received]
             if all(one.claimed_at is not None for one in queued):
+                if not received and all(one.confirmed_at is not None for one in queued):
+                    self.idle.keep(look, True)
                 lost = self._handouts.repeat(queued, now=now)
                 return None if lost is None else self._hand_out(tx, lost, whole=whole)
         with self._store.transaction() as tx:

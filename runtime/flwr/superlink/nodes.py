@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -18,6 +19,8 @@ from flwr.core.node import (
     NodeStatus,
     NodeTransitionError,
     heard,
+    missed_at,
+    require_interval,
     unregister,
     went_offline,
 )
@@ -66,6 +69,20 @@ class RegistrationClosedError(FailedPreconditionError):
 
 
 NodeIdList = list[NodeId]
+
+
+@dataclass(slots=True)
+class Beat:
+    """One sign of life of a node that is registered."""
+
+    node_id: NodeId
+    at: datetime
+    interval_s: float  # it will be heard again within
+    is_void: bool = False  # the node has said goodbye since
+
+    def __post_init__(self) -> None:
+        """Refuse an interval the contract does not allow."""
+        require_interval(self.interval_s)
 
 
 class Nodes:
@@ -131,31 +148,27 @@ class Nodes:
             renewed = node.status is NodeStatus.ONLINE
             _record(tx, online, "node.renewed" if renewed else "node.online", at=now)
             requeue(tx, node.node_id, now=now, confirmed_too=not is_durable)
-            tx.notify(topics.NODES)
             tx.notify(topics.node(node.node_id))
-            tx.notify(topics.REAPER)
         self._absences.present(node.node_id, is_durable=is_durable)
         logger.info("Node online", extra={"event": "node-online", "node_id": node.node_id})
         return online
 
-    def heartbeat(self, node_id: NodeId, interval_s: float) -> bool:
-        """Renew a node's presence; False when it may not be present.
-
-        Raises:
-            InvalidError: the interval is out of range.
-        """
-        now = self._clock.now()
+    def renew(self, beats: Sequence["Beat"]) -> frozenset[NodeId]:
+        """Renew the presence of every node that was heard; return those that may be present."""
         with self._store.transaction() as tx:
-            node = tx.nodes.find(node_id)
-            if node is None or node.status is NodeStatus.UNREGISTERED:
-                return False
-            online = heard(node, at=now, interval_s=interval_s)
-            tx.nodes.save(online, was=node.status)
-            if node.status is not NodeStatus.ONLINE:
-                _record(tx, online, "node.online", at=now)
-                tx.notify(topics.NODES)
-                tx.notify(topics.REAPER)
-            return True
+            statuses = tx.nodes.statuses([beat.node_id for beat in beats])
+            terms: dict[NodeId, tuple[datetime, float]] = {}
+            for beat in beats:
+                status = statuses.get(beat.node_id, NodeStatus.UNREGISTERED)
+                if beat.is_void or status is NodeStatus.UNREGISTERED:
+                    continue
+                if status is NodeStatus.ONLINE:
+                    terms[beat.node_id] = (missed_at(beat.at, beat.interval_s), beat.interval_s)
+                else:
+                    self._come_online(tx, beat)
+            tx.nodes.prolong(terms)
+        is_gone = NodeStatus.UNREGISTERED
+        return frozenset(node_id for node_id, status in statuses.items() if status is not is_gone)
 
     def note_durable(self, node_id: NodeId) -> None:
         """Note that a node keeps what it confirmed over a restart of its own."""
@@ -257,6 +270,12 @@ class Nodes:
                 extra={"event": "node-key-retired", "fingerprint": fingerprint(key)},
             )
 
+    def _come_online(self, tx: Tx, beat: "Beat") -> None:
+        node = tx.nodes.require(beat.node_id)
+        online = heard(node, at=beat.at, interval_s=beat.interval_s)
+        tx.nodes.save(online, was=node.status)
+        _record(tx, online, "node.online", at=beat.at)
+
     def _add(self, tx: Tx, owner: Account, public_key: bytes) -> Node:
         if tx.nodes.find_by_key(public_key) is not None:
             raise KeyInUseError
@@ -283,7 +302,6 @@ class Nodes:
         _record(tx, gone, "node.unregistered", at=now, actor=actor)
         _wake_askers(tx, node.node_id)
         tx.notify(topics.node(node.node_id))
-        tx.notify(topics.NODES)
         return gone
 
     def _take_offline(self, tx: Tx, node: Node, *, at: datetime, actor: str) -> Node:
@@ -293,7 +311,6 @@ class Nodes:
         tx.nodes.save(offline, was=node.status)
         _record(tx, offline, "node.offline", at=at, actor=actor)
         _wake_askers(tx, node.node_id)
-        tx.notify(topics.NODES)
         logger.info("Node offline", extra={"event": "node-offline", "node_id": node.node_id})
         return offline
 

@@ -14,6 +14,7 @@ from flwr.superlink.logs import Logs
 from flwr.superlink.messages import MessageExchange
 from flwr.superlink.nodes import Nodes
 from flwr.superlink.objects import Objects
+from flwr.superlink.presence import Presence
 from flwr.superlink.rpc.control import ControlServicer, add_control
 from flwr.superlink.rpc.fleet import FleetServicer, NodeLogsServicer, add_fleet
 from flwr.superlink.rpc.serverappio import LaunchesServicer, ServerAppIoServicer, add_appio
@@ -35,6 +36,7 @@ class Operations:
     messages: MessageExchange
     objects: Objects
     logs: Logs
+    presence: Presence
     wakeups: Wakeups
     clock: Clock
 
@@ -99,6 +101,7 @@ def make_fleet(
         runs=operations.runs,
         messages=operations.messages,
         objects=operations.objects,
+        presence=operations.presence,
         wakeups=operations.wakeups,
     )
     ids = operations.nodes.ids

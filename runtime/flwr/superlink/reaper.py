@@ -13,6 +13,7 @@ from typing import Final
 
 from flwr.core.clock import Clock
 from flwr.core.errors import UnavailableError
+from flwr.core.limits import NODE_HEARTBEAT_MIN, NODE_PATIENCE
 from flwr.shell.in_thread import in_thread
 from flwr.shell.wakeups import Wakeups
 from flwr.store.store import Store
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 _OVERSLEPT: Final = timedelta(seconds=5)  # later than this: we were not running
 _MARGIN: Final = timedelta(milliseconds=20)  # so that the deadline has passed when we look
-_LONGEST_SLEEP: Final = timedelta(minutes=5)
+_LONGEST_SLEEP: Final = NODE_PATIENCE * NODE_HEARTBEAT_MIN  # so no node that is heard need wake it
 _BATCH: Final = 500  # expired instructions per transaction
 _RETRY: Final = timedelta(seconds=1)  # after a failed sweep: disk full, database away
 

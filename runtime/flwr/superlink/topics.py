@@ -5,8 +5,7 @@ from typing import Final
 from flwr.core.ids import NodeId, ObjectId, RunId
 
 APPS: Final = "apps"  # a run is pending: SuperExecs listen
-NODES: Final = "nodes"  # a node came or went
-REAPER: Final = "reaper"  # a deadline was set that may be the earliest
+REAPER: Final = "reaper"  # a deadline was set that may come before the reaper looks by itself
 
 
 def node(node_id: NodeId) -> str:

@@ -35,6 +35,7 @@ from flwr.core.message import Delivery
 from flwr.core.run import Run
 from flwr.shell.in_thread import in_thread
 from flwr.supernode.identity import NodeIdentity
+from flwr.supernode.pulse import Pulse
 from flwr.wire.clients.fleet import FetchedFab, Pulled, PulledObject
 from flwr.wire.diagnose import TlsMismatchError
 
@@ -43,7 +44,7 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_HEARTBEAT_LEAD: Final = timedelta(seconds=5)  # before the announced interval is over (§10)
+_ASK_AGAIN: Final = timedelta(seconds=5)  # at most, while a node of our key counts as online
 _STILL_ONLINE: Final = NODE_PATIENCE * NODE_HEARTBEAT + timedelta(seconds=15)
 _LEAVE_DEADLINE: Final = timedelta(seconds=2)  # each of two last calls
 _REJOINS: Final = 3  # in a row without one successful call between
@@ -187,6 +188,7 @@ class FleetSession:
         self._remembers, self._adopt = remembers, adopt
         self._explain, self._patience = explain, patience
         self._interval = heartbeat
+        self.pulse = Pulse(clock, heartbeat)
         self._joined = 0  # successful activations
         self._rejoins = 0  # without one successful call since
         self._lost_because = ""  # empty: connected as far as we know
@@ -239,9 +241,7 @@ class FleetSession:
     async def heartbeats(self) -> None:
         """Stay online until cancelled."""
         while True:
-            period = max(self._interval - _HEARTBEAT_LEAD, _HEARTBEAT_LEAD)
-            pause = period * random.uniform(0.7, 0.9)  # noqa: S311 - spreads load, hides nothing
-            await asyncio.sleep(pause.total_seconds())
+            await self.pulse.until_due()
             joined = self._joined
             try:
                 if not await self.attempt(self._beat):
@@ -305,7 +305,8 @@ class FleetSession:
                     extra={"event": "activation-refused", "cause": refusal.message},
                 )
             await asyncio.sleep(pause.total_seconds())
-            pause = min(pause * 2, _HEARTBEAT_LEAD)
+            pause = min(pause * 2, _ASK_AGAIN)
+        self.pulse.restart()
         await in_thread(self._adopt, node_id)
         self._identity.become(node_id)
         self._joined += 1

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from flwr.core.clock import Clock
@@ -71,11 +72,12 @@ class Inbox:
         """Ask once; True when something came."""
         received, self._unconfirmed = self._unconfirmed, []
         try:
-            pulled = await self._session.attempt(
+            pull = partial(
                 self._session.fleet.pull_messages,
                 self._runs.live(),
                 [envelope.message_id for envelope in received],
             )
+            pulled = await self._session.attempt(self._session.pulse.during, pull)
         except FATAL:
             raise
         except FlwrError as error:  # what we received is handed out again, and confirmed then

@@ -28,7 +28,11 @@ ENDED_RUNS: Final = "flwr-compose-ended-runs"
 """Trailer of the same call: which of them have ended."""
 
 HEARTBEAT_S: Final = "flwr-compose-heartbeat-s"
-"""SendAppHeartbeat: seconds until the next heartbeat."""
+"""SendAppHeartbeat: seconds until the next heartbeat.  Fleet.PullMessages: this pull is a heartbeat
+of its node too, which announces this interval; the call is held nearly as long."""
+
+HEARD: Final = "flwr-compose-heard"
+"""Trailer of such a pull: ``1``, it was a heartbeat."""
 
 ENCLOSE: Final = "flwr-compose-enclose"
 """PullMessages, PullMessage: ``1`` if the caller reads objects that small messages bring along."""

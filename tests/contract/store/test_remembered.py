@@ -79,10 +79,10 @@ def test_of_two_looks_at_once_the_later_one_counts(looks: Looks) -> None:
 
 def test_who_is_woken_finds_it_forgotten(store: Store) -> None:
     found: list[int | None] = []
-    store.subscribe(lambda _topics: found.append(looks.memory.recall("a")))
-    looks = Looks(store)
-    looks.memory.find("a")
-    looks.tell("topic:a")
+    store.subscribe(lambda _topics: found.append(known.memory.recall("a")))
+    known = Looks(store)
+    known.memory.find("a")
+    known.tell("topic:a")
     assert found == [None]
 
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flwr.auth import node_keys
+from flwr.auth.headers import Headers
 from flwr.auth.node_binding import ReplayGuard, is_bound, sign_bound_call, verify_bound_call
 from flwr.auth.node_keys import (
-    Headers,
     NodeProof,
     NodeSignatureError,
     read_claim,

@@ -83,7 +83,7 @@ def test_the_superlink_reads_the_list_and_a_node_its_key(make: Make, root: Path)
     listed = load_public_keys(root / "superlink" / "node-keys.pub")
     own = [load_node_key(root / f"supernode-{n}" / "node.key") for n in (1, 2)]
     assert listed == [key.public_pem for key in own]
-    assert [key.private.curve.name for key in own] == ["secp384r1", "secp384r1"]
+    assert [key.private.curve.name for key in own] == ["secp256r1", "secp256r1"]
     assert deployment.node_line(2).fingerprint == fingerprint(listed[1]) == own[1].fingerprint
     assert deployment.node_line(2).comment == "hospital-b"
 

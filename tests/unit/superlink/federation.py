@@ -14,7 +14,7 @@ from flwr.superlink.absences import Absences
 from flwr.superlink.launches import Launches
 from flwr.superlink.logs import Logs
 from flwr.superlink.messages import MessageExchange
-from flwr.superlink.nodes import Nodes
+from flwr.superlink.nodes import Beat, Nodes
 from flwr.superlink.objects import Objects
 from flwr.superlink.reaper import Reaper
 from flwr.superlink.runs import Runs, Submission
@@ -96,6 +96,10 @@ class Link:
         if self.nodes.ids.find(public) is None:
             self.nodes.register(NO_LOGIN, public)
         return self.nodes.activate(public, INTERVAL_S, is_durable=is_durable)
+
+    def beat(self, node_id: NodeId, interval_s: float = INTERVAL_S) -> bool:
+        """Hear a heartbeat; tell whether the node may be present."""
+        return node_id in self.nodes.renew([Beat(node_id, self.clock.now(), interval_s)])
 
     def instruction(self, run: Run, node_id: NodeId, **fields: object) -> Sent:
         return message(

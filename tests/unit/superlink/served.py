@@ -17,6 +17,7 @@ from flwr.shell.executors import Executors
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink.objects import Objects
 from flwr.superlink.ports import Operations, make_appio, make_control, make_fleet
+from flwr.superlink.presence import Presence
 from tests.unit.superlink.federation import INTERVAL_S, Link
 
 SOON_S = 5.0  # far below the hold of 20 s
@@ -28,6 +29,7 @@ class Served:
 
     link: Link
     wakeups: Wakeups
+    presence: Presence
     fleet: "fleet_pb2_grpc.FleetAsyncStub"
     node_logs: "logs_pb2_grpc.NodeLogsAsyncStub"
     appio: "serverappio_pb2_grpc.ServerAppIoAsyncStub"
@@ -85,6 +87,7 @@ async def serving(link: Link) -> AsyncIterator[Served]:
         messages=link.messages,
         objects=objects,
         logs=link.logs,
+        presence=Presence(link.nodes, link.clock),
         wakeups=wakeups,
         clock=link.clock,
     )
@@ -101,6 +104,7 @@ async def serving(link: Link) -> AsyncIterator[Served]:
         yield Served(
             link,
             wakeups,
+            operations.presence,
             fleet=fleet_pb2_grpc.FleetStub(channels[1]),
             node_logs=logs_pb2_grpc.NodeLogsStub(channels[1]),
             appio=serverappio_pb2_grpc.ServerAppIoStub(channels[0]),

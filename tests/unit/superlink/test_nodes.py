@@ -27,7 +27,7 @@ def test_a_node_registers_activates_and_leaves(link: Link) -> None:
         link.nodes.deactivate(node.node_id)
     link.nodes.unregister_self(node.node_id)
     assert status(link, node.node_id) is NodeStatus.UNREGISTERED
-    assert not link.nodes.heartbeat(node.node_id, INTERVAL_S)
+    assert not link.beat(node.node_id)
 
 
 def test_a_key_is_taken_for_ever(link: Link) -> None:
@@ -70,7 +70,7 @@ def test_a_node_that_crashed_comes_back_at_once_as_itself(link: Link) -> None:
 def test_an_interval_outside_the_contract_is_refused(link: Link, interval_s: float) -> None:
     node = link.online()
     with pytest.raises(InvalidError):
-        link.nodes.heartbeat(node.node_id, interval_s)
+        link.beat(node.node_id, interval_s)
 
 
 def test_a_silent_node_is_offline_after_two_intervals_and_back_with_a_heartbeat(
@@ -84,7 +84,7 @@ def test_a_silent_node_is_offline_after_two_intervals_and_back_with_a_heartbeat(
     link.reaper.sweep()
 
     assert status(link, node.node_id) is NodeStatus.OFFLINE
-    assert link.nodes.heartbeat(node.node_id, INTERVAL_S)
+    assert link.beat(node.node_id)
     assert status(link, node.node_id) is NodeStatus.ONLINE
 
 

@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import pytest
 
+from flwr.core.clock import SystemClock
 from flwr.core.errors import (
     FailedPreconditionError,
     FlwrError,
@@ -14,6 +15,7 @@ from flwr.core.limits import NODE_HEARTBEAT
 from flwr.shell.exits import ExitCode, exit_code_of
 from flwr.supernode.fleet import FleetSession, GaveUpError, NodeRejectedError, Patience
 from flwr.supernode.identity import NodeIdentity
+from flwr.supernode.pulse import Pulse
 from flwr.wire.diagnose import ConnectionRefusedByPeerError, WrongCaError
 from tests.fakes.clock import FakeClock
 from tests.unit.supernode.fakes import FakeFleet, unreachable
@@ -92,13 +94,10 @@ def test_a_crashed_node_waits_until_it_is_no_longer_taken_for_online() -> None:
     scenario(body)
 
 
-def test_a_superlink_that_stumbles_over_heartbeats_does_not_end_the_node(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_superlink_that_stumbles_over_heartbeats_does_not_end_the_node() -> None:
     async def body() -> None:
-        monkeypatch.setattr("flwr.supernode.fleet._HEARTBEAT_LEAD", timedelta(milliseconds=10))
         node = Joining()
-        node.session._interval = timedelta(milliseconds=20)
+        node.session.pulse = Pulse(SystemClock(), timedelta(milliseconds=20))
         await node.session.connect()
         node.fleet.failures["heartbeat"] = [FlwrError("the server failed") for _ in range(6)]
         beating = asyncio.create_task(node.session.heartbeats())

@@ -3,19 +3,20 @@ from datetime import timedelta
 
 import pytest
 
+from flwr.core.clock import SystemClock
+from flwr.supernode.pulse import Pulse
 from flwr.supernode.upkeep import EndedRuns, Reaper
 from tests.unit.supernode.given import Site, scenario
 
 
 @pytest.mark.row("S3", "S17")
-def test_an_idle_node_keeps_polling_and_heartbeating(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_node_keeps_polling_and_heartbeating() -> None:
     """Only calls of its own keep it reachable: nobody can call a node behind NAT."""
-    monkeypatch.setattr("flwr.supernode.fleet._HEARTBEAT_LEAD", timedelta(milliseconds=50))
 
     async def body() -> None:
         site = Site()
         site.connect()
-        site.session._interval = timedelta(milliseconds=100)
+        site.session.pulse = Pulse(SystemClock(), timedelta(milliseconds=100))
         working = [
             asyncio.create_task(work)
             for work in (

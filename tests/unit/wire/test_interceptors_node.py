@@ -258,7 +258,9 @@ def test_a_method_nobody_wrote_is_unimplemented() -> None:
 
 
 @pytest.mark.row("F24")
-@pytest.mark.parametrize("forged", [b"x" * 104, sign_call(OTHERS, at=CLOCK.now())[2][1]])
+@pytest.mark.parametrize(
+    "forged", [b"x" * 104, sign_call(OTHERS, at=CLOCK.now())[2][1]], ids=["junk", "others"]
+)
 def test_a_bound_call_is_proven_by_its_second_signature_alone(forged: bytes) -> None:
     body = pull(OUR_ID).SerializeToString()
     bound = sign_bound_call(OURS, PULL, body, at=CLOCK.now())

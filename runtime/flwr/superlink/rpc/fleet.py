@@ -8,7 +8,7 @@ from typing import Final
 import grpc
 
 from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
-from flwr.core.limits import LONG_POLL
+from flwr.core.limits import LONG_POLL, PULL_AGAIN_BEFORE
 from flwr.core.message import Delivery
 from flwr.proto import fab_pb2, fleet_pb2, fleet_pb2_grpc, heartbeat_pb2, message_pb2, run_pb2
 from flwr.proto.compose.v1 import logs_pb2, logs_pb2_grpc
@@ -20,6 +20,7 @@ from flwr.superlink.logs import Logs
 from flwr.superlink.messages import MessageExchange
 from flwr.superlink.nodes import Nodes
 from flwr.superlink.objects import Objects
+from flwr.superlink.presence import Presence
 from flwr.superlink.rpc.objects import encode_pulled, pull_held
 from flwr.superlink.runs import Runs
 from flwr.wire import metadata
@@ -57,9 +58,10 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         runs: Runs,
         messages: MessageExchange,
         objects: Objects,
+        presence: Presence,
         wakeups: Wakeups,
     ) -> None:
-        self._nodes, self._runs = nodes, runs
+        self._nodes, self._runs, self._presence = nodes, runs, presence
         self._messages, self._objects = messages, objects
         self._wakeups = wakeups
         self._returning = Returning()
@@ -87,6 +89,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         self, _request: fleet_pb2.DeactivateNodeRequest, _rpc: Rpc
     ) -> fleet_pb2.DeactivateNodeResponse:
         """Take the calling node offline."""
+        self._presence.left(calling_node())
         await in_thread(self._nodes.deactivate, calling_node())
         return fleet_pb2.DeactivateNodeResponse()
 
@@ -101,8 +104,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         self, request: heartbeat_pb2.SendNodeHeartbeatRequest, _rpc: Rpc
     ) -> heartbeat_pb2.SendNodeHeartbeatResponse:
         """Renew the calling node's presence."""
-        node_id, interval_s = calling_node(), request.heartbeat_interval
-        is_known = await in_thread(self._nodes.heartbeat, node_id, interval_s)
+        is_known = await self._presence.heard(calling_node(), request.heartbeat_interval)
         return heartbeat_pb2.SendNodeHeartbeatResponse(success=is_known)
 
     async def PullMessages(
@@ -113,15 +115,20 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         active = metadata.read_runs(header(rpc, metadata.ACTIVE_RUNS))
         if header(rpc, metadata.DURABLE) == "1":
             self._nodes.note_durable(node_id)
+        interval = metadata.read_heartbeat(header(rpc, metadata.HEARTBEAT_S))
+        if interval is not None:
+            self._presence.note(node_id, interval.total_seconds())
+        hold = LONG_POLL if interval is None else interval - PULL_AGAIN_BEFORE
         received = read_received(request)
         pull = _Pull(node_id, active, received, whole=header(rpc, metadata.ENCLOSE) == "1")
-        found = await self._wait_for(pull, _ANSWERED_WITHIN if received else LONG_POLL)
+        found = await self._wait_for(pull, _ANSWERED_WITHIN if received else hold)
         if received and found is None:
             await in_thread(self._messages.confirm_received, node_id, received)
-            found = await self._wait_for(replace(pull, received=()), LONG_POLL - _ANSWERED_WITHIN)
+            found = await self._wait_for(replace(pull, received=()), hold - _ANSWERED_WITHIN)
         delivery, ended = found or (None, ())
-        if active:
-            rpc.set_trailing_metadata(((metadata.ENDED_RUNS, metadata.write_runs(ended)),))
+        told = [(metadata.ENDED_RUNS, metadata.write_runs(ended))] if active else []
+        heard = [(metadata.HEARD, "1")] if interval is not None else []
+        rpc.set_trailing_metadata((*told, *heard))
         response = fleet_pb2.PullMessagesResponse()
         write_deliveries(response, [delivery] if delivery else [])
         return response
@@ -189,6 +196,8 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         bells = [topics.node(pull.node_id), *map(topics.ended, pull.active)]
 
         async def attempt() -> _Found | None:
+            if not pull.active and self._messages.idle.recall(pull.node_id):
+                return None
             return await self._returning.take(in_thread(self._look, pull), self._put_back)
 
         return await self._wakeups.until(bells, attempt, timeout=hold)

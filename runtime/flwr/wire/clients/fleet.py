@@ -49,6 +49,7 @@ class Pulled:
 
     deliveries: tuple[Delivery, ...]
     ended_runs: tuple[RunId, ...] | None  # None: the server does not tell
+    is_heartbeat: bool = False  # the server took the call for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class FleetClient:
         self._clock = clock
         self._traits: Headers = ((metadata.DURABLE, "1"),) if is_durable else ()
         self._node_id: NodeId | None = None
+        self._interval: timedelta | None = None
 
     async def register(self) -> NodeId:
         """Register our own key; the answer is the node's id."""
@@ -111,7 +113,7 @@ class FleetClient:
             fleet_pb2.ActivateNodeResponse.FromString,
             headers=self._traits if remembers else (),
         )
-        self._node_id = NodeId(response.node_id)
+        self._node_id, self._interval = NodeId(response.node_id), interval
         return self._node_id
 
     async def heartbeat(self, interval: timedelta) -> bool:
@@ -147,6 +149,8 @@ class FleetClient:
     ) -> Pulled:
         """Wait for an instruction as long as the server holds the call.
 
+        Where the server knows that, the call is a heartbeat too, at the interval of the activation.
+
         Args:
             active_runs: runs this node holds something of; the answer names those that ended.
             received: what earlier answers brought whole and is durable here.  Only a server that
@@ -154,6 +158,8 @@ class FleetClient:
         """
         listed = metadata.write_runs(active_runs)
         headers: Headers = ((metadata.ACTIVE_RUNS, listed),) if listed else ()
+        if self._interval is not None:
+            headers += ((metadata.HEARTBEAT_S, f"{seconds(self._interval):g}"),)
         request = fleet_pb2.PullMessagesRequest(node=self._node())
         write_received(request, received)
         call = self._start(
@@ -164,8 +170,9 @@ class FleetClient:
             timeout_s=HELD_S,
         )
         response = await _answer(call, f"{_FLEET}PullMessages")
-        ended = _ended_runs(await call.trailing_metadata())
-        return Pulled(tuple(read_deliveries(response)), ended)
+        trailers = await call.trailing_metadata()
+        is_heartbeat = trailers.get(metadata.HEARD) == "1"
+        return Pulled(tuple(read_deliveries(response)), _ended_runs(trailers), is_heartbeat)
 
     async def push_reply(self, reply: Delivery, runtime_s: float) -> list[ObjectId]:
         """Announce a reply; the answer names the objects whose content is wanted.
