@@ -5,7 +5,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Table, func, select
-from sqlalchemy.sql.dml import ReturningInsert
+
+from flwr.store.prepared import Prepared
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -30,13 +31,14 @@ def insert(connection: Connection, table: Table) -> "Insert":
 
 def insert_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     """Insert ``row``; tell whether it is new, that is, whether no unique key was taken."""
-    return connection.execute(_new_row(connection.dialect.name, table), row).first() is not None
+    new = _new_row(connection.dialect.name, table, tuple(row))
+    return new.first(connection, row) is not None
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert those of ``rows`` whose keys are not taken."""
     if rows:
-        connection.execute(_missing_rows(connection.dialect.name, table), rows)
+        _missing_rows(connection.dialect.name, table, tuple(rows[0])).change_each(connection, rows)
 
 
 def insert_or_fill(
@@ -44,27 +46,30 @@ def insert_or_fill(
 ) -> None:
     """Insert ``rows``; one whose key is taken fills the row there is if its ``empty`` is NULL."""
     if rows:
-        connection.execute(_filling_rows(connection.dialect.name, table, empty), rows)
+        filling = _filling_rows(connection.dialect.name, table, tuple(rows[0]), empty)
+        filling.change_each(connection, rows)
 
 
 @cache  # building a statement costs more than running it
-def _new_row(dialect: str, table: Table) -> ReturningInsert[Any]:
-    return _missing_rows(dialect, table).returning(next(iter(table.primary_key)))
+def _new_row(dialect: str, table: Table, columns: tuple[str, ...]) -> Prepared:
+    new = _insert(dialect, table).on_conflict_do_nothing()
+    return Prepared(new.returning(next(iter(table.primary_key))), is_insert_of=columns)
 
 
 @cache
-def _missing_rows(dialect: str, table: Table) -> "Insert":
-    return _insert(dialect, table).on_conflict_do_nothing()
+def _missing_rows(dialect: str, table: Table, columns: tuple[str, ...]) -> Prepared:
+    return Prepared(_insert(dialect, table).on_conflict_do_nothing(), is_insert_of=columns)
 
 
 @cache
-def _filling_rows(dialect: str, table: Table, empty: str) -> "Insert":
+def _filling_rows(dialect: str, table: Table, columns: tuple[str, ...], empty: str) -> Prepared:
     new = _insert(dialect, table)
-    return new.on_conflict_do_update(
+    filling = new.on_conflict_do_update(
         index_elements=list(table.primary_key),
         set_={c.name: new.excluded[c.name] for c in table.columns if not c.primary_key},
         where=table.c[empty].is_(None),
     )
+    return Prepared(filling, is_insert_of=columns)
 
 
 def _insert(dialect: str, table: Table) -> "Insert":

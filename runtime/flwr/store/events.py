@@ -11,12 +11,13 @@ from sqlalchemy import Connection, Row, insert, select
 from flwr.core.ids import MessageId, NodeId, RunId
 from flwr.core.limits import LIST_PAGE
 from flwr.store.errors import EventChainError
+from flwr.store.prepared import Prepared
 from flwr.store.schema import event as table
 from flwr.store.types import canonical_json, to_micros
 
 _GENESIS: Final = "0" * 64
-_NEWEST: Final = select(table.c.seq, table.c.hash).order_by(table.c.seq.desc()).limit(1)
-_ADD: Final = insert(table)
+_NEWEST: Final = Prepared(select(table.c.seq, table.c.hash).order_by(table.c.seq.desc()).limit(1))
+_ADD: Final = Prepared(insert(table), is_insert_of=table.c.keys())
 _NO_DETAILS: Final[Mapping[str, Any]] = {}
 _HASHED: Final = tuple(name for name in table.c.keys() if name not in {"at", "hash"})  # noqa: SIM118  no dict
 
@@ -82,8 +83,7 @@ class Events:
     def write(self) -> None:
         """Write what was appended; called at the transaction's end."""
         rows, self._unwritten = self._unwritten, []
-        if rows:
-            self._connection.execute(_ADD, rows)
+        _ADD.change_each(self._connection, rows)
 
     def verify(self) -> None:
         """Recompute the whole chain.
@@ -121,7 +121,7 @@ class Events:
         return [_decode(row) for row in self._connection.execute(oldest_first)]
 
     def _newest(self) -> tuple[int, str]:
-        row = self._connection.execute(_NEWEST).first()
+        row = _NEWEST.first(self._connection)
         return (0, _GENESIS) if row is None else (row.seq, row.hash)
 
 

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row
-
 from flwr.core.ids import MessageId, NodeId, RunId
 from flwr.core.message import Delivery, Envelope, MessageError, ObjectTree
 from flwr.core.node import NodeStatus
+from flwr.store.prepared import Row
 from flwr.store.trees import pack_tree, unpack_tree
 
 
@@ -130,7 +129,20 @@ def encode_message(envelope: Envelope, tree: ObjectTree) -> dict[str, Any]:
     }
 
 
-def decode_instruction(row: Row[Any]) -> Instruction:
+def encode_instruction(
+    envelope: Envelope, tree: ObjectTree, *, now: datetime, expires_at: datetime, ready: bool
+) -> dict[str, Any]:
+    """Return the columns of an instruction nobody has taken yet."""
+    return {
+        **encode_message(envelope, tree),
+        "added_at": now,
+        "expires_at": expires_at,
+        "ready": ready,
+        "attempts": 0,
+    }
+
+
+def decode_instruction(row: Row) -> Instruction:
     """Return the instruction in a row."""
     return Instruction(
         envelope=_decode_envelope(row),
@@ -145,7 +157,7 @@ def decode_instruction(row: Row[Any]) -> Instruction:
     )
 
 
-def decode_asked(row: Row[Any]) -> Asked:
+def decode_asked(row: Row) -> Asked:
     """Return what a row says of an instruction and its reply."""
     is_whole = row.reply_id is not None and not row.awaited
     return Asked(
@@ -160,7 +172,7 @@ def decode_asked(row: Row[Any]) -> Asked:
     )
 
 
-def decode_reply(row: Row[Any]) -> Reply:
+def decode_reply(row: Row) -> Reply:
     """Return the reply in a row."""
     return Reply(
         envelope=_decode_envelope(row),
@@ -170,7 +182,7 @@ def decode_reply(row: Row[Any]) -> Reply:
     )
 
 
-def _decode_envelope(row: Row[Any]) -> Envelope:
+def _decode_envelope(row: Row) -> Envelope:
     return Envelope(
         message_id=MessageId(row.message_id),
         run_id=RunId(row.run_id),

@@ -12,8 +12,6 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
-    Executable,
-    Row,
     ScalarSelect,
     bindparam,
     delete,
@@ -37,9 +35,11 @@ from flwr.store.message_rows import (
     decode_asked,
     decode_instruction,
     decode_reply,
+    encode_instruction,
     encode_message,
 )
 from flwr.store.objects import Objects
+from flwr.store.prepared import Prepared, Row
 from flwr.store.schema import instruction, message_object, node, object_, reply
 
 _UNANSWERED: Final = instruction.c.replied_at.is_(None)
@@ -73,18 +73,22 @@ _WAITING: Final = (
     instruction.c.ready.is_(True),
     instruction.c.expires_at > _time("now"),
 )
-_FIND: Final = select(instruction).where(instruction.c.message_id == bindparam("message_id"))
-_CLAIM: Final = _claim()
-_CLAIM_OF_RUN: Final = _claim(
-    instruction.c.run_id == bindparam("of_run", type_=instruction.c.run_id.type),
+_FIND: Final = Prepared(
+    select(instruction).where(instruction.c.message_id == bindparam("message_id"))
 )
-_WAITING_RUNS: Final = (
+_CLAIM: Final = Prepared(_claim())
+_CLAIM_OF_RUN: Final = Prepared(
+    _claim(
+        instruction.c.run_id == bindparam("of_run", type_=instruction.c.run_id.type),
+    )
+)
+_WAITING_RUNS: Final = Prepared(
     select(instruction.c.run_id)
     .where(*_WAITING)
     .group_by(instruction.c.run_id)
     .order_by(func.min(instruction.c.seq))
 )
-_MARK_REPLIED: Final = (  # unless the reply's id is that of another one
+_MARK_REPLIED: Final = Prepared(  # unless the reply's id is that of another one
     update(instruction)
     .where(
         instruction.c.message_id == bindparam("asked"),
@@ -92,12 +96,16 @@ _MARK_REPLIED: Final = (  # unless the reply's id is that of another one
     )
     .values(replied_at=func.coalesce(instruction.c.replied_at, _time("now")))
 )
-_EXISTS: Final = select(instruction.c.seq).where(instruction.c.message_id == bindparam("asked"))
-_FIND_REPLY: Final = select(reply).where(reply.c.reply_to == bindparam("asked"))
+_EXISTS: Final = Prepared(
+    select(instruction.c.seq).where(instruction.c.message_id == bindparam("asked"))
+)
+_FIND_REPLY: Final = Prepared(select(reply).where(reply.c.reply_to == bindparam("asked")))
 _THESE: Final = instruction.c.message_id.in_(bindparam("ids", expanding=True))
-_FIND_THESE: Final = select(instruction).where(_THESE)
-_REPLIES: Final = select(reply).where(reply.c.message_id.in_(bindparam("ids", expanding=True)))
-_QUEUED: Final = (
+_FIND_THESE: Final = Prepared(select(instruction).where(_THESE))
+_REPLIES: Final = Prepared(
+    select(reply).where(reply.c.message_id.in_(bindparam("ids", expanding=True)))
+)
+_QUEUED: Final = Prepared(
     select(instruction.c.message_id, instruction.c.claimed_at, instruction.c.confirmed_at)
     .where(
         instruction.c.dst_node_id == bindparam("dst", type_=instruction.c.dst_node_id.type),
@@ -107,7 +115,7 @@ _QUEUED: Final = (
     )
     .order_by(instruction.c.seq)
 )
-_CONFIRM_THESE: Final = (
+_CONFIRM_THESE: Final = Prepared(
     update(instruction)
     .where(
         _THESE,
@@ -127,7 +135,7 @@ def _of_reply(figure: ColumnElement[Any]) -> ScalarSelect[Any]:
     return select(figure).select_from(parts).where(mine).correlate(reply).scalar_subquery()
 
 
-_ASKED: Final = (
+_ASKED: Final = Prepared(
     select(
         instruction.c.message_id,
         instruction.c.run_id,
@@ -143,11 +151,13 @@ _ASKED: Final = (
     .outerjoin(node, node.c.node_id == instruction.c.dst_node_id)
     .where(_THESE)
 )
-_OWNERS: Final = union_all(
-    select(instruction.c.message_id).where(_THESE),
-    select(reply.c.message_id).where(reply.c.reply_to.in_(bindparam("ids", expanding=True))),
+_OWNERS: Final = Prepared(
+    union_all(
+        select(instruction.c.message_id).where(_THESE),
+        select(reply.c.message_id).where(reply.c.reply_to.in_(bindparam("ids", expanding=True))),
+    )
 )
-_DELETE: Final = delete(instruction).where(_THESE)  # replies go with them
+_DELETE: Final = Prepared(delete(instruction).where(_THESE))  # replies go with them
 
 
 class Messages:
@@ -172,14 +182,14 @@ class Messages:
         Raises:
             AlreadyExistsError: it was queued before.
         """
-        row = _new_row(envelope, tree, now=now, expires_at=expires_at, ready=ready)
+        row = encode_instruction(envelope, tree, now=now, expires_at=expires_at, ready=ready)
         if not insert_new(self._connection, instruction, row):
             raise AlreadyExistsError(f"instruction {envelope.message_id} exists")
 
     def add_instructions(self, new: Iterable[tuple[Delivery, datetime]], *, now: datetime) -> None:
         """Queue instructions, each with the instant it expires; those queued before stay."""
         rows = [
-            _new_row(one.envelope, one.tree, now=now, expires_at=expires_at, ready=True)
+            encode_instruction(one.envelope, one.tree, now=now, expires_at=expires_at, ready=True)
             for one, expires_at in new
         ]
         insert_missing(self._connection, instruction, rows)
@@ -190,7 +200,7 @@ class Messages:
 
     def find_instruction(self, message_id: MessageId) -> Instruction | None:
         """Return the instruction, None if there is none such."""
-        row = self._connection.execute(_FIND, {"message_id": message_id}).first()
+        row = _FIND.first(self._connection, {"message_id": message_id})
         return None if row is None else decode_instruction(row)
 
     def find_instructions(self, message_ids: Sequence[MessageId]) -> dict[MessageId, Instruction]:
@@ -213,9 +223,9 @@ class Messages:
         """
         asked = {"dst": dst, "limit": limit, "now": now}
         if run_id is None:
-            rows = self._connection.execute(_CLAIM, asked)
+            rows = _CLAIM.rows(self._connection, asked)
         else:
-            rows = self._connection.execute(_CLAIM_OF_RUN, {**asked, "of_run": run_id})
+            rows = _CLAIM_OF_RUN.rows(self._connection, {**asked, "of_run": run_id})
         return [MessageId(row.message_id) for row in sorted(rows)]
 
     def release(self, message_ids: Iterable[MessageId], *, counts: bool = True) -> None:
@@ -255,12 +265,12 @@ class Messages:
 
     def queued(self, dst: NodeId, now: datetime) -> list[Queued]:
         """Return what waits for ``dst`` or was taken by it without an answer, oldest first."""
-        rows = self._connection.execute(_QUEUED, {"dst": dst, "now": now})
-        return [Queued(**row._mapping) for row in rows]  # noqa: SLF001  public, see its docs
+        rows = _QUEUED.rows(self._connection, {"dst": dst, "now": now})
+        return [Queued(**row._asdict()) for row in rows]
 
     def waiting_runs(self, dst: NodeId, now: datetime) -> list[RunId]:
         """Return the runs with an instruction waiting for ``dst``, longest waiting first."""
-        rows = self._connection.execute(_WAITING_RUNS, {"dst": dst, "now": now})
+        rows = _WAITING_RUNS.rows(self._connection, {"dst": dst, "now": now})
         return [RunId(row.run_id) for row in rows]
 
     def unanswered(self, dst: NodeId) -> list[Instruction]:
@@ -291,8 +301,8 @@ class Messages:
             NotFoundError: there is no such instruction.
         """
         marked = {"asked": envelope.reply_to, "answer": envelope.message_id, "now": now}
-        if self._connection.execute(_MARK_REPLIED, marked).rowcount == 0:
-            if self._connection.execute(_EXISTS, {"asked": envelope.reply_to}).first() is None:
+        if _MARK_REPLIED.change(self._connection, marked) == 0:
+            if _EXISTS.first(self._connection, {"asked": envelope.reply_to}) is None:
                 raise NotFoundError(f"no instruction {envelope.reply_to} to reply to")
             return False
         row = {**encode_message(envelope, tree), "arrived_at": now}
@@ -300,7 +310,7 @@ class Messages:
 
     def find_reply(self, instruction_id: MessageId) -> Reply | None:
         """Return the answer to an instruction, None while there is none."""
-        row = self._connection.execute(_FIND_REPLY, {"asked": instruction_id}).first()
+        row = _FIND_REPLY.first(self._connection, {"asked": instruction_id})
         return None if row is None else decode_reply(row)
 
     def find_replies(self, reply_ids: Sequence[MessageId]) -> dict[MessageId, Reply]:
@@ -318,9 +328,9 @@ class Messages:
         ids = list(instruction_ids)
         for start in range(0, len(ids), MAX_IDS):
             these = {"ids": ids[start : start + MAX_IDS]}
-            owners = self._connection.execute(_OWNERS, these).scalars().all()
-            self._connection.execute(_DELETE, these)
-            self._objects.release_all([MessageId(owner) for owner in owners])
+            owners = [row.message_id for row in _OWNERS.rows(self._connection, these)]
+            _DELETE.change(self._connection, these)
+            self._objects.release_all(owners)
 
     def delete_run(self, run_id: RunId) -> None:
         """Delete every message of a run, and the objects no other run owns."""
@@ -367,12 +377,12 @@ class Messages:
         self._connection.execute(update(reply).where(mine).values(sent_at=now))
 
     def _in_parts(
-        self, statement: Executable, ids: Sequence[MessageId], **further: Any
-    ) -> Iterator[Row[Any]]:
+        self, statement: Prepared, ids: Sequence[MessageId], **further: Any
+    ) -> Iterator[Row]:
         """Yield what ``statement`` finds for ``ids``, not too many of them at a time."""
         for start in range(0, len(ids), MAX_IDS):
             these = {"ids": ids[start : start + MAX_IDS], **further}
-            yield from self._connection.execute(statement, these)
+            yield from statement.rows(self._connection, these)
 
     def _instructions(self, which: ColumnElement[bool]) -> list[Instruction]:
         oldest_first = select(instruction).where(which).order_by(instruction.c.seq)
@@ -380,15 +390,3 @@ class Messages:
 
     def _update(self, which: ColumnElement[bool], **values: Any) -> None:
         self._connection.execute(update(instruction).where(which).values(values))
-
-
-def _new_row(
-    envelope: Envelope, tree: ObjectTree, *, now: datetime, expires_at: datetime, ready: bool
-) -> dict[str, Any]:
-    return {
-        **encode_message(envelope, tree),
-        "added_at": now,
-        "expires_at": expires_at,
-        "ready": ready,
-        "attempts": 0,
-    }

@@ -12,6 +12,7 @@ from flwr.core.ids import AccountId, NodeId
 from flwr.core.node import Node, NodeNotFoundError, NodeStatus
 from flwr.core.topics import node_gone
 from flwr.store.dialect import MAX_IDS, insert_new
+from flwr.store.prepared import Prepared
 from flwr.store.schema import node as table
 
 _STATUSES: Final = select(table.c.node_id, table.c.status).where(
@@ -33,8 +34,10 @@ _COLUMNS = tuple(field.name for field in fields(Node))  # the table has the fiel
 
 # Statements of the busy paths are built once: building one costs more than running it.
 _THESE = table.c.node_id.in_(bindparam("ids", expanding=True, type_=table.c.node_id.type))
-_FIND_THESE = select(table).where(_THESE)
-_FIND = select(table).where(table.c.node_id == bindparam("asked", type_=table.c.node_id.type))
+_FIND_THESE = Prepared(select(table).where(_THESE))
+_FIND = Prepared(
+    select(table).where(table.c.node_id == bindparam("asked", type_=table.c.node_id.type))
+)
 
 
 class Nodes:
@@ -55,7 +58,7 @@ class Nodes:
 
     def find(self, node_id: NodeId) -> Node | None:
         """Return the node, None if there is none such."""
-        row = self._connection.execute(_FIND, {"asked": node_id}).first()
+        row = _FIND.first(self._connection, {"asked": node_id})
         return None if row is None else _decode(row)
 
     def find_all(self, node_ids: Sequence[NodeId]) -> dict[NodeId, Node]:
@@ -64,7 +67,7 @@ class Nodes:
         for start in range(0, len(node_ids), MAX_IDS):
             these = {"ids": node_ids[start : start + MAX_IDS]}
             found |= {
-                row.node_id: _decode(row) for row in self._connection.execute(_FIND_THESE, these)
+                row.node_id: _decode(row) for row in _FIND_THESE.rows(self._connection, these)
             }
         return found
 

@@ -21,6 +21,7 @@ from flwr.store.errors import ObjectDamagedError
 from flwr.store.incoming import ArrivedObject, require_size
 from flwr.store.outgoing import InlineObject, OpenObject
 from flwr.store.payloads import PayloadChanges
+from flwr.store.prepared import Prepared, Row
 from flwr.store.schema import instruction, message_object, object_, reply
 
 Announced = tuple[MessageId, ObjectTree, Mapping[ObjectId, bytes]]
@@ -37,10 +38,10 @@ _OWNED: Final = (
 _NODE_ID: Final = bindparam("node_id", type_=instruction.c.dst_node_id.type)
 
 # Statements of the busy paths are built once: building one costs more than running it.
-_CONTENT: Final = select(object_).where(_ASKED)
-_SIZE: Final = select(object_.c.size_bytes).where(_ASKED)
+_CONTENT: Final = Prepared(select(object_).where(_ASKED))
+_SIZE: Final = Prepared(select(object_.c.size_bytes).where(_ASKED))
 _OF_THESE: Final = message_object.c.message_id.in_(bindparam("owners", expanding=True))
-_MISSING: Final = (
+_MISSING: Final = Prepared(
     select(message_object.c.message_id, message_object.c.object_id)
     .join(object_, object_.c.object_id == message_object.c.object_id)
     .where(_OF_THESE, object_.c.size_bytes.is_(None))
@@ -56,39 +57,41 @@ _SMALL: Final = (  # an awaited object counts more than any small message has
         <= ENCLOSED_MESSAGE_BYTES
     )
 )
-_CONTENTS: Final = (
+_CONTENTS: Final = Prepared(
     select(message_object.c.message_id, object_.c.object_id, object_.c.content)
     .join(object_, object_.c.object_id == message_object.c.object_id)
     .where(message_object.c.message_id.in_(_SMALL))
 )
-_BELONGS: Final = select(exists().where(*_OWNED))
-_BELONGS_TO_NODE: Final = select(
-    exists().where(
-        *_OWNED,
-        or_(
-            exists().where(
-                instruction.c.message_id == message_object.c.message_id,
-                instruction.c.dst_node_id == _NODE_ID,
-            ),
-            exists().where(
-                reply.c.message_id == message_object.c.message_id,
-                reply.c.src_node_id == _NODE_ID,
+_BELONGS: Final = Prepared(select(exists().where(*_OWNED)))
+_BELONGS_TO_NODE: Final = Prepared(
+    select(
+        exists().where(
+            *_OWNED,
+            or_(
+                exists().where(
+                    instruction.c.message_id == message_object.c.message_id,
+                    instruction.c.dst_node_id == _NODE_ID,
+                ),
+                exists().where(
+                    reply.c.message_id == message_object.c.message_id,
+                    reply.c.src_node_id == _NODE_ID,
+                ),
             ),
         ),
-    ),
+    )
 )
 
-_RELEASE: Final = (
+_RELEASE: Final = Prepared(
     delete(message_object)
     .where(message_object.c.message_id.in_(bindparam("ids", expanding=True)))
     .returning(message_object.c.object_id)
 )
-_RELEASE_RUN: Final = (
+_RELEASE_RUN: Final = Prepared(
     delete(message_object)
     .where(message_object.c.run_id == bindparam("of_run", type_=message_object.c.run_id.type))
     .returning(message_object.c.object_id)
 )
-_DELETE_UNOWNED: Final = (
+_DELETE_UNOWNED: Final = Prepared(
     delete(object_)
     .where(
         object_.c.object_id.in_(bindparam("ids", expanding=True)),
@@ -162,7 +165,7 @@ class Objects:
         found: dict[MessageId, dict[ObjectId, bytes]] = {}
         for start in range(0, len(owners), MAX_IDS):
             these = {"owners": owners[start : start + MAX_IDS]}
-            for owner, part, content in self._connection.execute(_CONTENTS, these):
+            for owner, part, content in _CONTENTS.rows(self._connection, these):
                 found.setdefault(MessageId(owner), {})[ObjectId(part)] = content
         return found
 
@@ -175,7 +178,7 @@ class Objects:
         found: dict[MessageId, list[ObjectId]] = {owner: [] for owner in owners}
         for start in range(0, len(owners), MAX_IDS):
             these = {"owners": owners[start : start + MAX_IDS]}
-            for owner, part in self._connection.execute(_MISSING, these):
+            for owner, part in _MISSING.rows(self._connection, these):
                 found[MessageId(owner)].append(ObjectId(part))
         return found
 
@@ -226,7 +229,7 @@ class Objects:
         Raises:
             ObjectDamagedError: the content is lost or altered; ``forget`` makes it awaited again.
         """
-        row = self._connection.execute(_CONTENT, {"object_id": object_id}).first()
+        row = _CONTENT.first(self._connection, {"object_id": object_id})
         if row is None or row.size_bytes is None:
             return None
         if row.file is None:
@@ -261,7 +264,7 @@ class Objects:
 
     def state(self, object_id: ObjectId) -> ObjectState:
         """Tell what the store has of an object."""
-        row = self._connection.execute(_SIZE, {"object_id": object_id}).first()
+        row = _SIZE.first(self._connection, {"object_id": object_id})
         if row is None:
             return ObjectState.UNKNOWN
         return ObjectState.AWAITED if row.size_bytes is None else ObjectState.PRESENT
@@ -269,12 +272,12 @@ class Objects:
     def belongs(self, object_id: ObjectId, *, run_id: RunId) -> bool:
         """Tell whether a message of this run owns the object."""
         asked = {"object_id": object_id, "run_id": run_id}
-        return self._connection.execute(_BELONGS, asked).scalar_one()
+        return bool(_BELONGS.rows(self._connection, asked)[0][0])
 
     def belongs_to_node(self, object_id: ObjectId, run_id: RunId, node_id: NodeId) -> bool:
         """Tell whether a message of this run, sent to or by this node, owns the object."""
         asked = {"object_id": object_id, "run_id": run_id, "node_id": node_id}
-        return self._connection.execute(_BELONGS_TO_NODE, asked).scalar_one()
+        return bool(_BELONGS_TO_NODE.rows(self._connection, asked)[0][0])
 
     def release(self, owner: MessageId) -> None:
         """End the ownership of one message; delete what nobody owns any more."""
@@ -284,18 +287,18 @@ class Objects:
         """End the ownership of many messages; delete what nobody owns any more."""
         for start in range(0, len(owners), MAX_IDS):
             these = {"ids": owners[start : start + MAX_IDS]}
-            self._delete_unowned(self._connection.execute(_RELEASE, these).scalars().all())
+            self._delete_unowned(_RELEASE.rows(self._connection, these))
 
     def release_run(self, run_id: RunId) -> None:
         """End the ownership of every message of a run; delete what nobody owns any more."""
         asked = {"of_run": run_id}
-        self._delete_unowned(self._connection.execute(_RELEASE_RUN, asked).scalars().all())
+        self._delete_unowned(_RELEASE_RUN.rows(self._connection, asked))
 
-    def _delete_unowned(self, freed: Sequence[str]) -> None:
-        ids = list(dict.fromkeys(freed))
+    def _delete_unowned(self, freed: Sequence[Row]) -> None:
+        ids = list(dict.fromkeys(row.object_id for row in freed))
         for start in range(0, len(ids), MAX_IDS):
             these = {"ids": ids[start : start + MAX_IDS]}
-            files = self._connection.execute(_DELETE_UNOWNED, these).scalars().all()
+            files = [row.file for row in _DELETE_UNOWNED.rows(self._connection, these)]
             self._payloads.remove([file for file in files if file is not None])
 
     def _add(self, contents: Mapping[ObjectId, bytes | None]) -> None:

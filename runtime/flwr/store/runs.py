@@ -13,6 +13,7 @@ from flwr.core.origin import Origin
 from flwr.core.run import FINAL, Run, RunNotFoundError, RunStatus, RunType
 from flwr.core.simulation import SimulationConfig
 from flwr.store.dialect import insert_new
+from flwr.store.prepared import Prepared
 from flwr.store.schema import run as table
 
 RunList = list[Run]
@@ -21,8 +22,8 @@ _NOT_FINAL = sorted(set(RunStatus) - FINAL)
 
 # Statements of the busy paths are built once: building one costs more than running it.
 _ASKED = table.c.run_id == bindparam("asked", type_=table.c.run_id.type)
-_FIND = select(table).where(_ASKED)
-_ADD_TRAFFIC = (
+_FIND = Prepared(select(table).where(_ASKED))
+_ADD_TRAFFIC = Prepared(
     update(table)
     .where(_ASKED)
     .values(
@@ -52,7 +53,7 @@ class Runs:
 
     def find(self, run_id: RunId) -> Run | None:
         """Return the run, None if there is none such."""
-        row = self._connection.execute(_FIND, {"asked": run_id}).first()
+        row = _FIND.first(self._connection, {"asked": run_id})
         return None if row is None else _decode(row)
 
     def require(self, run_id: RunId) -> Run:
@@ -109,7 +110,7 @@ class Runs:
     ) -> None:
         """Add bytes (SuperLink to nodes, nodes to SuperLink) and seconds to the run's counters."""
         more = {"sent": sent, "received": received, "runtime_s": clientapp_runtime_s}
-        self._connection.execute(_ADD_TRAFFIC, {"asked": run_id, **more})
+        _ADD_TRAFFIC.change(self._connection, {"asked": run_id, **more})
 
     def list(
         self,

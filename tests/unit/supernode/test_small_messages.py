@@ -322,7 +322,7 @@ def test_a_reply_sent_and_not_forgotten_is_sent_again_after_a_crash() -> None:
                 await until_kept(again)
         assert site.fleet.replies == {asked.message_id: reply.delivery.envelope}
         assert site.fleet.calls["push_object"] == 0
-        assert len([s for s in read.statements if "SELECT object.object_id" in s]) == 1
+        assert len([s for s in read.statements if "object.content" in s]) == 1
 
     scenario(body)
 
