@@ -1,10 +1,20 @@
 """Statements about the contexts of apps: what one app keeps per run and node; opaque bytes here."""
 
-from sqlalchemy import Connection, delete, select
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, delete, select
 
 from flwr.core.ids import NodeId, RunId
-from flwr.store.dialect import insert
+from flwr.store.dialect import replace_row
+from flwr.store.prepared import Prepared
 from flwr.store.schema import app_context as table
+
+_FIND: Final = Prepared(
+    select(table.c.content).where(
+        table.c.run_id == bindparam("of_run", type_=table.c.run_id.type),
+        table.c.node_id == bindparam("of_node", type_=table.c.node_id.type),
+    )
+)
 
 
 class Contexts:
@@ -16,20 +26,13 @@ class Contexts:
 
     def save(self, run_id: RunId, node_id: NodeId, content: bytes) -> None:
         """Store the context of one run on one node, replacing an earlier one."""
-        new = insert(self._connection, table).values(
-            run_id=run_id,
-            node_id=node_id,
-            content=content,
-        )
-        key = (table.c.run_id, table.c.node_id)
-        self._connection.execute(
-            new.on_conflict_do_update(index_elements=key, set_={"content": new.excluded.content}),
-        )
+        row = {"run_id": run_id, "node_id": node_id, "content": content}
+        replace_row(self._connection, table, row)
 
     def find(self, run_id: RunId, node_id: NodeId) -> bytes | None:
         """Return the context of one run on one node."""
-        mine = (table.c.run_id == run_id, table.c.node_id == node_id)
-        return self._connection.execute(select(table.c.content).where(*mine)).scalar_one_or_none()
+        row = _FIND.first(self._connection, {"of_run": run_id, "of_node": node_id})
+        return None if row is None else row.content
 
     def delete_run(self, run_id: RunId) -> None:
         """Delete every context of a run."""

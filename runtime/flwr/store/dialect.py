@@ -50,6 +50,11 @@ def insert_or_fill(
         filling.change_each(connection, rows)
 
 
+def replace_row(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
+    """Insert ``row``, or write it over the one that has its key."""
+    _filling_rows(connection.dialect.name, table, tuple(row)).change(connection, row)
+
+
 @cache  # building a statement costs more than running it
 def _new_row(dialect: str, table: Table, columns: tuple[str, ...]) -> Prepared:
     new = _insert(dialect, table).on_conflict_do_nothing()
@@ -62,12 +67,14 @@ def _missing_rows(dialect: str, table: Table, columns: tuple[str, ...]) -> Prepa
 
 
 @cache
-def _filling_rows(dialect: str, table: Table, columns: tuple[str, ...], empty: str) -> Prepared:
+def _filling_rows(
+    dialect: str, table: Table, columns: tuple[str, ...], empty: str | None = None
+) -> Prepared:
     new = _insert(dialect, table)
     filling = new.on_conflict_do_update(
         index_elements=list(table.primary_key),
         set_={c.name: new.excluded[c.name] for c in table.columns if not c.primary_key},
-        where=table.c[empty].is_(None),
+        where=None if empty is None else table.c[empty].is_(None),
     )
     return Prepared(filling, is_insert_of=columns)
 

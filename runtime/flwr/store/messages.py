@@ -176,6 +176,7 @@ class Messages:
         now: datetime,
         expires_at: datetime,
         ready: bool = True,
+        claimed: bool = False,
     ) -> None:
         """Queue an instruction for its node; not ``ready``: it waits for ``set_ready``.
 
@@ -183,7 +184,9 @@ class Messages:
             AlreadyExistsError: it was queued before.
         """
         row = encode_instruction(envelope, tree, now=now, expires_at=expires_at, ready=ready)
-        if not insert_new(self._connection, instruction, row):
+        if not insert_new(
+            self._connection, instruction, {**row, "claimed_at": now if claimed else None}
+        ):
             raise AlreadyExistsError(f"instruction {envelope.message_id} exists")
 
     def add_instructions(self, new: Iterable[tuple[Delivery, datetime]], *, now: datetime) -> None:

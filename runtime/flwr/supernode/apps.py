@@ -14,18 +14,20 @@ from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
 from flwr.core.lease import Lease
 from flwr.core.limits import INLINE_OBJECT_BYTES
 from flwr.core.message import Delivery, Envelope, check_reply, check_tree
-from flwr.core.run import Run, RunNotFoundError
+from flwr.core.run import Run
 from flwr.core.run_config import Config, ConfigValue, fuse
 from flwr.store.fabs import Fab
 from flwr.store.message_rows import Instruction
 from flwr.store.store import Store, Tx
 from flwr.supernode.identity import NodeIdentity
-from flwr.supernode.replies import ACTOR, end_lease
+from flwr.supernode.replies import ACTOR, end_answered_lease, end_lease
 from flwr.wire.object_format import check_object
 
 logger = logging.getLogger(__name__)
 
 _REMEMBERED: Final = 4096  # running times of messages whose reply has not left yet
+_SMALL_CONTEXT: Final = 65_536  # bytes
+_CONTEXTS_KEPT: Final = 64  # of runs, as they are in the store
 _CONFIGS_KEPT: Final = 32  # parsed default configurations, by FAB
 
 
@@ -124,6 +126,8 @@ class AppSessions:
         self._node_config, self._stopwatches = node_config, stopwatches
         self._read_defaults = read_defaults
         self._defaults: OrderedDict[FabHash, Config] = OrderedDict()
+        self._contexts: OrderedDict[RunId, bytes] = OrderedDict()
+        self._lock = Lock()
 
     def inputs(self, lease: Lease) -> AppInputs:
         """Return run, bundle and context; may be asked again.
@@ -133,33 +137,27 @@ class AppSessions:
             NotFoundError: the bundle is gone.
         """
         with self._store.reading() as tx:
-            return self.find_inputs(tx, lease.run_id)
+            return self.find_inputs(tx, tx.runs.require(lease.run_id))
 
-    def find_inputs(
-        self, tx: Tx, run_id: RunId, *, known_bundles: Collection[str] = ()
-    ) -> AppInputs:
+    def find_inputs(self, tx: Tx, run: Run, *, known_bundles: Collection[str] = ()) -> AppInputs:
         """Return the same within the caller's transaction, without a bundle that it has already.
 
         Raises:
-            RunNotFoundError: the run has ended meanwhile.
             NotFoundError: the bundle is gone.
         """
         node_id = self._identity.node_id
-        run = tx.runs.find(run_id)
-        if run is None:
-            raise RunNotFoundError(run_id)
         is_known, fab = run.fab_hash in known_bundles, None
         if not is_known or run.fab_hash not in self._defaults:
             fab = tx.fabs.find(run.fab_hash)
             if fab is None:
-                raise NotFoundError(f"the FAB of run {run_id} is not on this node")
+                raise NotFoundError(f"the FAB of run {run.run_id} is not on this node")
         return AppInputs(
             run=run,
             fab=None if is_known else fab,
             node_id=node_id,
             node_config=self._node_config,
             run_config=fuse(self._defaults_of(run.fab_hash, fab), run.override_config),
-            context=tx.contexts.find(run_id, node_id),
+            context=tx.contexts.find(run.run_id, node_id),
         )
 
     def find_run(self, run_id: RunId) -> Run | None:
@@ -282,17 +280,46 @@ class AppSessions:
         An app that finishes without a complete reply is answered for like one that crashed.
         """
         with self._store.transaction() as tx:
-            self.end(tx, lease, context, self._clock.now())
+            has_ended = self.end(tx, lease, context, self._clock.now())
+        if has_ended:
+            self.note_context(lease.run_id, context)
 
-    def end(self, tx: Tx, lease: Lease, context: bytes, now: datetime) -> None:
-        """Do the same within the caller's transaction."""
-        if tx.leases.find_by_hash(lease.token_hash) is None:
-            return
-        tx.contexts.save(lease.run_id, self._identity.node_id, context)
-        asked = _find_instruction(tx, lease)  # None: its reply has left already
-        has_replied = asked is None or asked.replied_at is not None
-        cause = "ClientApp finished" if has_replied else "ClientApp finished without a reply"
-        end_lease(tx, lease, cause=cause, now=now)
+    def end(
+        self, tx: Tx, lease: Lease, context: bytes, now: datetime, *, has_replied: bool = False
+    ) -> bool:
+        """Do the same within the caller's transaction; call ``note_context`` after the commit.
+
+        Args:
+            tx: the transaction.
+            lease: of the app.
+            context: what it keeps.
+            now: the present instant.
+            has_replied: it is known that the whole reply is here.
+
+        Returns:
+            False when the lease had ended before: nothing was kept.
+        """
+        if not has_replied:
+            if tx.leases.find_by_hash(lease.token_hash) is None:
+                return False
+            asked = _find_instruction(tx, lease)  # None: its reply has left already
+            is_open = asked is not None and asked.replied_at is None
+            cause = "ClientApp finished without a reply" if is_open else "ClientApp finished"
+            end_lease(tx, lease, cause=cause, now=now)
+        elif not end_answered_lease(tx, lease, cause="ClientApp finished", now=now):
+            return False
+        if self._contexts.get(lease.run_id) != context:
+            tx.contexts.save(lease.run_id, self._identity.node_id, context)
+        return True
+
+    def note_context(self, run_id: RunId, context: bytes) -> None:
+        """Remember what is in the store, so that the same is not written after each message."""
+        with self._lock:
+            self._contexts.pop(run_id, None)
+            if len(context) <= _SMALL_CONTEXT:
+                self._contexts[run_id] = context
+            if len(self._contexts) > _CONTEXTS_KEPT:
+                self._contexts.popitem(last=False)
 
     def start_watch(self, message_id: MessageId) -> None:
         """The app has its message now."""

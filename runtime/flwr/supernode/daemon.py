@@ -50,6 +50,7 @@ from flwr.supernode.app_logs import AppLogs
 from flwr.supernode.apps import AppSessions, Stopwatches
 from flwr.supernode.config import SuperNodeConfig
 from flwr.supernode.fleet import FleetSession, Patience
+from flwr.supernode.handover import Handover
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.inbox import Inbox
 from flwr.supernode.intake import Intake
@@ -200,7 +201,11 @@ async def _build(
     trust = _Trust(
         load_trusted_entities(config.trusted_entities) if config.trusted_entities else None
     )
-    intake = Intake(store, clock, identity, session, runs, sent, is_trusted=trust.objection)
+    launches = WholeLaunches(store, clock, leases, apps)
+    handover = Handover(launches, wakeups)
+    intake = Intake(
+        store, clock, identity, session, runs, sent, launches, is_trusted=trust.objection
+    )
     security = await in_thread(appio_security, config.appio, state_dir / "run", wall)
     await until_resolvable([config.appio.address])
     share = session.fleet.push_logs if config.shares_app_logs else None
@@ -208,7 +213,8 @@ async def _build(
         config.appio.address,
         leases=leases,
         apps=apps,
-        launches=WholeLaunches(store, clock, leases, apps),
+        launches=launches,
+        handover=handover,
         logs=AppLogs(state_dir / "app-logs", share=share),
         wakeups=wakeups,
         clock=wall,
@@ -222,7 +228,7 @@ async def _build(
         session=session,
         leases=leases,
         runs=runs,
-        inbox=Inbox(session, runs, intake, clock),
+        inbox=Inbox(session, runs, intake, handover, clock),
         outbox=outbox,
         wakeups=wakeups,
         clock=clock,

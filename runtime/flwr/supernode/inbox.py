@@ -20,7 +20,9 @@ from flwr.core.limits import POLL_FALLBACK
 from flwr.core.message import Delivery, Envelope, ErrorCode
 from flwr.shell.in_thread import in_thread
 from flwr.supernode.fleet import FATAL, FleetSession
+from flwr.supernode.handover import Handover, Waiter
 from flwr.supernode.intake import Intake, IntakeRefusedError
+from flwr.supernode.launches import WholeLaunch
 from flwr.supernode.runs import RUN_OVER, RunBook
 
 logger = logging.getLogger(__name__)
@@ -34,8 +36,16 @@ _SLOWEST_POLL: Final = timedelta(seconds=3)  # upstream's own pace (wire contrac
 class Inbox:
     """Pulls instructions from the SuperLink and makes them durable here."""
 
-    def __init__(self, session: FleetSession, runs: RunBook, intake: Intake, clock: Clock) -> None:
+    def __init__(
+        self,
+        session: FleetSession,
+        runs: RunBook,
+        intake: Intake,
+        handover: Handover,
+        clock: Clock,
+    ) -> None:
         self._session, self._runs, self._intake, self._clock = session, runs, intake, clock
+        self._handover = handover
         self._slots = asyncio.Semaphore(INTAKES_AT_ONCE)
         self._taking_in: set[MessageId] = set()
         self._unconfirmed: list[Envelope] = []  # to be confirmed with the next pull
@@ -102,11 +112,15 @@ class Inbox:
         at_hand = [d for d in deliveries if self._intake.is_at_hand(d)]
         if not at_hand:
             return ()
+        waiters = self._handover.lend()
+        launches: Mapping[Waiter, WholeLaunch] = {}
         try:
-            await in_thread(self._intake.store_at_hand, at_hand)
+            launches = await in_thread(self._intake.store_at_hand, at_hand, waiters)
         except Exception as error:  # noqa: BLE001 - the long way meets the cause again, and acts
             logger.debug("Taking the long way", extra={"event": "intake", "cause": str(error)})
             return ()
+        finally:
+            self._handover.settle(waiters, launches)
         stored = [delivery.envelope for delivery in at_hand]
         self._unconfirmed += stored
         for envelope in stored:

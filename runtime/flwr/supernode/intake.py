@@ -26,9 +26,11 @@ from flwr.store.fabs import Fab
 from flwr.store.objects import ObjectState
 from flwr.store.store import Store, Tx
 from flwr.supernode.fleet import FleetSession
+from flwr.supernode.handover import Waiter
 from flwr.supernode.identity import NodeIdentity
+from flwr.supernode.launches import WholeLaunch, WholeLaunches
 from flwr.supernode.parallel import all_of
-from flwr.supernode.replies import ACTOR, answer_with_error
+from flwr.supernode.replies import ACTOR, WAITING, answer_with_error
 from flwr.supernode.runs import RunBook
 from flwr.supernode.sent import SentReplies
 
@@ -62,6 +64,7 @@ class Intake:
         session: FleetSession,
         runs: RunBook,
         sent: SentReplies,
+        launches: WholeLaunches,
         *,
         is_trusted: Callable[[Fab], str | None],
     ) -> None:
@@ -74,11 +77,12 @@ class Intake:
             session: the connection to the SuperLink.
             runs: the runs known here.
             sent: replies to forget on the way.
+            launches: grants what may start at once.
             is_trusted: says why a bundle is not trusted, None when it is.
         """
         self._store, self._clock, self._identity = store, clock, identity
         self._session, self._runs, self._sent = session, runs, sent
-        self._is_trusted = is_trusted
+        self._launches, self._is_trusted = launches, is_trusted
         # Per run: a call for an object that is not there yet is held, and so are its run's others.
         self._transfers: defaultdict[RunId, asyncio.Semaphore] = defaultdict(
             partial(asyncio.Semaphore, TRANSFERS_IN_PARALLEL)
@@ -105,25 +109,53 @@ class Intake:
             and sum(map(len, delivery.contents.values())) <= ENCLOSED_MESSAGE_BYTES
         )
 
-    def store_at_hand(self, deliveries: Sequence[Delivery]) -> None:
+    def store_at_hand(
+        self, deliveries: Sequence[Delivery], waiters: Sequence[Waiter] = ()
+    ) -> Mapping[Waiter, WholeLaunch]:
         """Make instructions executable that are at hand, all of them or none.
 
+        Args:
+            deliveries: the instructions.
+            waiters: executors; who may start an instruction now gets it.
+
+        Returns:
+            What was granted, each to its executor.
+
         Raises:
-            AlreadyExistsError: one of them came before.
+            AlreadyExistsError: one of the instructions came before.
             FlwrError: one of them cannot be taken in this way.
         """
-        now = self._clock.now()
+        launches: dict[Waiter, WholeLaunch] = {}
         with self._sent.transaction() as tx:
             for delivery in deliveries:
-                envelope, tree = delivery.envelope, delivery.tree
-                self._require_live(envelope.run_id)
-                tx.messages.add_instruction(
-                    envelope, tree, now=now, expires_at=_expiry(envelope, now)
-                )
-                tx.objects.preregister(
-                    envelope.run_id, envelope.message_id, tree, delivery.contents
-                )
-                self._note_executable(tx, envelope, now)
+                self._keep_at_hand(tx, delivery, waiters, launches)
+        for launch in launches.values():
+            self._launches.note_taken(launch)
+        return launches
+
+    def _keep_at_hand(
+        self,
+        tx: Tx,
+        delivery: Delivery,
+        waiters: Sequence[Waiter],
+        launches: dict[Waiter, WholeLaunch],
+    ) -> None:
+        now, envelope, tree = self._clock.now(), delivery.envelope, delivery.tree
+        run = self._require_live(envelope.run_id)
+        free = (w for w in waiters if w not in launches and w.choice.admits(run.fab_id))
+        waiter = next(free, None)
+        launch = waiter and self._launches.take_arriving(tx, run, delivery, waiter.bundles)
+        if waiter and launch:
+            launches[waiter] = launch
+        tx.messages.add_instruction(
+            envelope,
+            tree,
+            now=now,
+            expires_at=_expiry(envelope, now),
+            claimed=launch is not None,
+        )
+        tx.objects.preregister(envelope.run_id, envelope.message_id, tree, delivery.contents)
+        self._note_executable(tx, envelope, now, waits=launch is None)
 
     async def store(self, delivery: Delivery) -> None:
         """Make one instruction executable; one that already is stays as it is.
@@ -240,11 +272,15 @@ class Intake:
                 self._note_executable(tx, envelope, arrived_at)
         return missing
 
-    def _require_live(self, run_id: RunId) -> None:
-        if self._runs.find_live(run_id) is None:
+    def _require_live(self, run_id: RunId) -> Run:
+        run = self._runs.find_live(run_id)
+        if run is None:
             raise RunNotRunningError(RunStatus.COMPLETED)
+        return run
 
-    def _note_executable(self, tx: Tx, envelope: Envelope, arrived_at: datetime) -> None:
+    def _note_executable(
+        self, tx: Tx, envelope: Envelope, arrived_at: datetime, *, waits: bool = True
+    ) -> None:
         now = self._clock.now()
         tx.events.append(
             at=now,
@@ -254,7 +290,9 @@ class Intake:
             node_id=envelope.dst_node_id,
             message_id=envelope.message_id,
         )
-        tx.notify("apps")
+        if waits:
+            tx.notify(WAITING)
+            tx.notify("apps")
         if _expiry(envelope, arrived_at) - now < NODE_REAPS_EVERY:  # else it is noticed in time
             tx.notify("reaper")
 

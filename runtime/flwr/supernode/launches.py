@@ -5,16 +5,19 @@ The contract's operations do the same in steps (``leases``, ``apps``); their rul
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.clock import Clock
 from flwr.core.errors import InvalidError, NotFoundError
 from flwr.core.lease import Lease
 from flwr.core.message import Delivery
-from flwr.store.store import Store
+from flwr.core.run import Run
+from flwr.store.remembered import Remembered
+from flwr.store.store import Store, Tx
 from flwr.supernode.apps import AppInputs, AppSessions
-from flwr.supernode.leases import AppLeases
+from flwr.supernode.leases import AppLeases, Granted
+from flwr.supernode.replies import WAITING
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +26,14 @@ logger = logging.getLogger(__name__)
 class WholeLaunch:
     """A granted launch with what it is for."""
 
-    token: str
+    granted: Granted
     inputs: AppInputs
-    delivery: Delivery
+    delivery: Delivery  # with its contents, if it is small
+
+    @property
+    def token(self) -> str:
+        """What lets the app act."""
+        return self.granted.token
 
 
 class WholeLaunches:
@@ -33,6 +41,14 @@ class WholeLaunches:
 
     def __init__(self, store: Store, clock: Clock, leases: AppLeases, apps: AppSessions) -> None:
         self._store, self._clock, self._leases, self._apps = store, clock, leases, apps
+        self._none_waits = Remembered[None, bool](store, lambda _: WAITING, self._find_none)
+
+    def knows_none_waits(self) -> bool:
+        """Tell, without a look into the store, that no instruction waits for an app."""
+        return self._none_waits.recall(None) is not None
+
+    def _find_none(self, _: None) -> bool | None:
+        return None if self._leases.anything_waits() else True
 
     def take(
         self, choice: AppChoice = EVERY_APP, bundles: Collection[str] = ()
@@ -46,22 +62,57 @@ class WholeLaunches:
             choice: only runs of these apps.
             bundles: hashes of those that the caller has.
         """
+        launch = self._take(choice, bundles)
+        if launch is None:
+            self._none_waits.find(None)
+            return None
+        self.note_taken(launch)
+        return launch
+
+    def _take(self, choice: AppChoice, bundles: Collection[str]) -> WholeLaunch | None:
         now = self._clock.now()
         with self._store.transaction() as tx:
             granted = self._leases.grant_next(tx, choice, now)
             if granted is None:
                 return None
-            run_id, message_id = granted.instruction.run_id, granted.instruction.message_id
+            asked = granted.delivery
             try:
-                inputs = self._apps.find_inputs(tx, run_id, known_bundles=bundles)
+                run = tx.runs.require(asked.envelope.run_id)
+                inputs = self._apps.find_inputs(tx, run, known_bundles=bundles)
             except NotFoundError as error:
                 self._leases.give_up(tx, granted, cause=error.message, now=now)
                 return None
-            contents = tx.objects.contents(message_id)
-        self._leases.note_granted(granted)
-        self._apps.start_watch(message_id)
-        envelope, tree = granted.instruction.envelope, granted.instruction.tree
-        return WholeLaunch(granted.token, inputs, Delivery(envelope, tree, contents))
+            contents = tx.objects.contents(asked.envelope.message_id)
+        return WholeLaunch(granted, inputs, replace(asked, contents=contents))
+
+    def take_arriving(
+        self, tx: Tx, run: Run, delivery: Delivery, bundles: Collection[str]
+    ) -> WholeLaunch | None:
+        """Grant the launch for an instruction that the caller's transaction stores as claimed.
+
+        Args:
+            tx: the transaction; call ``note_taken`` after its commit.
+            run: of the instruction.
+            delivery: the instruction.
+            bundles: hashes of those that the executor has.
+
+        Returns:
+            None when it must wait: the run has an app already, or the node is full.
+
+        Raises:
+            NotFoundError: the bundle is gone.
+        """
+        granted = self._leases.grant_arriving(tx, delivery, self._clock.now())
+        if granted is None:
+            return None
+        return WholeLaunch(
+            granted, self._apps.find_inputs(tx, run, known_bundles=bundles), delivery
+        )
+
+    def note_taken(self, launch: WholeLaunch) -> None:
+        """Log a launch, and start its watch."""
+        self._leases.note_granted(launch.granted)
+        self._apps.start_watch(launch.delivery.envelope.message_id)
 
     def take_back(self, taken: WholeLaunch | None) -> None:
         """Undo a launch that reached nobody; it does not count as an attempt."""
@@ -86,6 +137,9 @@ class WholeLaunches:
                 kept = self._apps.keep_reply(tx, lease, reply, now)
                 if kept is not None and kept.missing:
                     raise InvalidError("message refused: a launch ends with a whole reply")
-            self._apps.end(tx, lease, context, now)
+            has_replied = kept is not None
+            has_ended = self._apps.end(tx, lease, context, now, has_replied=has_replied)
+        if has_ended:
+            self._apps.note_context(lease.run_id, context)
         if kept is not None:
             self._apps.note_reply(kept)

@@ -17,8 +17,8 @@ from flwr.core.errors import UnauthenticatedError
 from flwr.core.ids import NodeId, RunId
 from flwr.core.lease import AppKind, Lease, heard, renewed
 from flwr.core.limits import LEASE_AFTER_HEARTBEAT, LEASE_BEFORE_HEARTBEAT
+from flwr.core.message import Delivery
 from flwr.core.topics import lease_ended
-from flwr.store.message_rows import Instruction
 from flwr.store.remembered import Remembered, Ticket
 from flwr.store.store import Store, Tx
 from flwr.supernode.identity import NodeIdentity
@@ -35,7 +35,7 @@ class Granted:
 
     token: str = field(repr=False)
     lease: Lease
-    instruction: Instruction
+    delivery: Delivery  # the instruction
     ticket: Ticket
     """To remember the lease by, once it is committed."""
 
@@ -78,11 +78,29 @@ class AppLeases:
         """End a lease just granted, for an app that cannot start; it was an attempt."""
         end_lease(tx, granted.lease, cause=f"ClientApp was not started: {cause}", now=now)
 
+    def grant_arriving(self, tx: Tx, delivery: Delivery, now: datetime) -> Granted | None:
+        """Grant the launch of an instruction that the caller's transaction stores as claimed.
+
+        Returns:
+            None when it may not start now; else call ``note_granted`` after the commit.
+        """
+        return (
+            self._lease(tx, delivery, now) if self._has_room(tx, delivery.envelope.run_id) else None
+        )
+
     def note_granted(self, granted: Granted) -> None:
         """Log a launch, and remember its lease: its app will call soon."""
         self.live.keep(granted.ticket, granted.lease)
         facts = {"run_id": granted.lease.run_id, "message_id": granted.lease.message_id}
         logger.info("Granted a launch", extra={"event": "lease-granted", **facts})
+
+    def anything_waits(self) -> bool:
+        """Tell whether any instruction waits for an app, whichever may launch it."""
+        node_id = self._identity.known
+        if node_id is None:
+            return True  # not known yet
+        with self._store.reading() as tx:
+            return bool(tx.messages.waiting_runs(node_id, self._clock.now()))
 
     def _launchable(self, tx: Tx, node_id: NodeId, choice: AppChoice, now: datetime) -> list[RunId]:
         live = tx.leases.list()
@@ -111,26 +129,28 @@ class AppLeases:
         """
         now = self._clock.now()
         with self._store.transaction() as tx:
-            live = tx.leases.list()
-            if len(live) >= self._max_apps or any(lease.run_id == run_id for lease in live):
-                return None
-            granted = self._grant(tx, run_id, now)
+            granted = self._grant(tx, run_id, now) if self._has_room(tx, run_id) else None
         if granted is None:
             return None
         self.note_granted(granted)
         return granted.token
 
+    def _has_room(self, tx: Tx, run_id: RunId) -> bool:
+        live = tx.leases.list()
+        return len(live) < self._max_apps and all(lease.run_id != run_id for lease in live)
+
     def _grant(self, tx: Tx, run_id: RunId, now: datetime) -> Granted | None:
         taken = tx.messages.claim(self._identity.node_id, limit=1, now=now, run_id=run_id)
         instruction = tx.messages.find_instruction(taken[0]) if taken else None
-        if instruction is None:
-            return None
-        token = new_token()
+        return None if instruction is None else self._lease(tx, instruction.delivery, now)
+
+    def _lease(self, tx: Tx, delivery: Delivery, now: datetime) -> Granted:
+        token, envelope = new_token(), delivery.envelope
         lease = Lease(
             token_hash=hash_token(token),
             kind=AppKind.CLIENTAPP,
-            run_id=run_id,
-            message_id=instruction.message_id,
+            run_id=envelope.run_id,
+            message_id=envelope.message_id,
             granted_at=now,
             until=now + LEASE_BEFORE_HEARTBEAT,
         )
@@ -140,10 +160,10 @@ class AppLeases:
             at=now,
             kind="lease-granted",
             actor=ACTOR,
-            run_id=run_id,
-            message_id=instruction.message_id,
+            run_id=lease.run_id,
+            message_id=lease.message_id,
         )
-        return Granted(token, lease, instruction, ticket)
+        return Granted(token, lease, delivery, ticket)
 
     def take_back(self, token: str | None) -> None:
         """Undo a grant whose token never reached anybody; it does not count as an attempt."""

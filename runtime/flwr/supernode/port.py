@@ -11,6 +11,7 @@ from flwr.shell.in_thread import looked_up, threaded
 from flwr.shell.wakeups import Wakeups
 from flwr.supernode.app_logs import AppLogs
 from flwr.supernode.apps import AppSessions
+from flwr.supernode.handover import Handover
 from flwr.supernode.launches import WholeLaunches
 from flwr.supernode.leases import AppLeases
 from flwr.supernode.rpc.clientappio import ClientAppIoServicer, add_clientappio
@@ -43,6 +44,7 @@ def make_clientappio(
     leases: AppLeases,
     apps: AppSessions,
     launches: WholeLaunches,
+    handover: Handover,
     logs: AppLogs,
     wakeups: Wakeups,
     clock: Clock,
@@ -70,7 +72,7 @@ def make_clientappio(
         partial(
             add_compose,
             LaunchesServicer(leases),
-            WholeLaunchesServicer(launches, logs, waiting),
+            WholeLaunchesServicer(launches, logs, waiting, handover),
             AppLogsServicer(logs),
         ),
     ]

@@ -16,6 +16,8 @@ from flwr.store.store import Tx
 from flwr.wire.object_format import error_reply
 
 ACTOR: Final = "supernode"
+WAITING: Final = "waiting"
+"""Topic: an instruction waits for an app now."""
 MAX_REASON_CHARS: Final = 2000  # a cause, not a log
 
 
@@ -55,6 +57,15 @@ def end_lease(tx: Tx, lease: Lease, *, cause: str, now: datetime) -> None:
     _close(tx, lease, cause, now, rerun_started=False)
 
 
+def end_answered_lease(tx: Tx, lease: Lease, *, cause: str, now: datetime) -> bool:
+    """End the lease of an app whose whole reply is stored; False when it had ended already."""
+    if not tx.leases.end(lease.token_hash):
+        return False
+    tx.notify("apps")
+    _note_ended(tx, lease, cause, "answered", now)
+    return True
+
+
 def revoke_lease(tx: Tx, lease: Lease, *, cause: str, now: datetime, counts: bool = True) -> None:
     """End the lease of an app that we stopped ourselves; its instruction runs again.
 
@@ -73,6 +84,7 @@ def take_back_lease(tx: Tx, lease: Lease, *, now: datetime) -> None:
     tx.leases.end(lease.token_hash)
     if lease.message_id is not None:
         tx.messages.release([lease.message_id], counts=False)
+    tx.notify(WAITING)
     tx.notify("apps")
     details = {"cause": "the SuperExec did not wait for its launch"}
     tx.events.append(
@@ -98,6 +110,10 @@ def _close(
     tx.notify("apps")
     instruction = tx.messages.find_instruction(lease.message_id) if lease.message_id else None
     outcome = _settle(tx, instruction, cause, now, rerun_started=rerun_started, counts=counts)
+    _note_ended(tx, lease, cause, outcome, now)
+
+
+def _note_ended(tx: Tx, lease: Lease, cause: str, outcome: str, now: datetime) -> None:
     tx.events.append(
         at=now,
         kind="lease-ended",
@@ -133,6 +149,7 @@ def _settle(
     again = reply is None and (rerun_started or not started)
     if again and instruction.attempts + counts < MAX_LAUNCH_ATTEMPTS:
         tx.messages.release([envelope.message_id], counts=counts)
+        tx.notify(WAITING)
         return "waits for another launch"
     if again:
         cause = f"{cause} (launched {MAX_LAUNCH_ATTEMPTS} times)"

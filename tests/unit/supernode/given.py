@@ -21,6 +21,7 @@ from flwr.store.fabs import Fab
 from flwr.store.store import Store, open_store
 from flwr.supernode.apps import AppSessions, Stopwatches
 from flwr.supernode.fleet import FleetSession, Patience
+from flwr.supernode.handover import Handover
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.inbox import Inbox
 from flwr.supernode.intake import Intake
@@ -209,9 +210,11 @@ class Site:
             self.session,
             self.runs,
             self.sent,
+            self.launches,
             is_trusted=lambda _fab: self.distrust,
         )
-        self.inbox = Inbox(self.session, self.runs, self.intake, self.clock)
+        self.handover = Handover(self.launches, self.wakeups)
+        self.inbox = Inbox(self.session, self.runs, self.intake, self.handover, self.clock)
         self.outbox = Outbox(
             self.store,
             self.clock,

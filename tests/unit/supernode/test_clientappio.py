@@ -26,6 +26,7 @@ from flwr.proto import (
 from flwr.proto.compose.v1 import launches_pb2, launches_pb2_grpc, logs_pb2, logs_pb2_grpc
 from flwr.shell.wakeups import Wakeups
 from flwr.supernode.app_logs import AppLogs
+from flwr.supernode.handover import Handover
 from flwr.supernode.port import AppIoPortTakenError, make_clientappio
 from flwr.wire import metadata
 from flwr.wire.codec.messages import encode_envelope, encode_tree
@@ -85,6 +86,7 @@ async def serving(
         leases=site.leases,
         apps=site.apps,
         launches=site.launches,
+        handover=Handover(site.launches, wakeups),
         logs=AppLogs(logs_dir),
         wakeups=wakeups,
         clock=SystemClock(),
@@ -335,6 +337,7 @@ def test_two_nodes_have_two_ports_and_a_taken_one_is_told(tmp_path: Path) -> Non
                     leases=first.leases,
                     apps=first.apps,
                     launches=first.launches,
+                    handover=Handover(first.launches, Wakeups()),
                     logs=AppLogs(tmp_path),
                     wakeups=Wakeups(),
                     clock=SystemClock(),

@@ -1,14 +1,16 @@
 """Edge of our own services beside ClientAppIo: launches in two calls, and what apps print."""
 
+from functools import partial
+
 import grpc
 from google.protobuf.message import DecodeError
 
 from flwr.core.errors import InvalidError
 from flwr.proto import appio_pb2
 from flwr.proto.compose.v1 import launches_pb2, launches_pb2_grpc, logs_pb2, logs_pb2_grpc
-from flwr.shell.in_thread import in_thread, threaded
-from flwr.shell.returning import Returning
+from flwr.shell.in_thread import in_thread
 from flwr.supernode.app_logs import AppLogs
+from flwr.supernode.handover import Handover
 from flwr.supernode.launches import WholeLaunch, WholeLaunches
 from flwr.supernode.leases import AppLeases
 from flwr.supernode.rpc.app_inputs import encode_fab, encode_inputs
@@ -42,21 +44,25 @@ class LaunchesServicer(launches_pb2_grpc.LaunchesServicer):
 class WholeLaunchesServicer(launches_pb2_grpc.WholeLaunchesServicer):
     """Called by our own SuperExec and its runners."""
 
-    def __init__(self, launches: WholeLaunches, logs: AppLogs, waiting: WaitingExecutors) -> None:
+    def __init__(
+        self,
+        launches: WholeLaunches,
+        logs: AppLogs,
+        waiting: WaitingExecutors,
+        handover: Handover,
+    ) -> None:
         self._launches, self._logs = launches, logs
-        self._waiting, self._returning = waiting, Returning()
+        self._waiting, self._handover = waiting, handover
 
     async def Take(self, request: launches_pb2.TakeRequest, rpc: Rpc) -> launches_pb2.TakeResponse:
         """Hold the call until a launch can be granted, and hand over all of it."""
         choice = metadata.read_only_apps(header(rpc, metadata.ONLY_APPS))
-        bundles = frozenset(request.bundles)
-        give_back = threaded(self._launches.take_back)
-
-        async def take() -> WholeLaunch | None:
-            taking = in_thread(self._launches.take, choice, bundles)
-            return await self._returning.take(taking, give_back)
-
-        taken = await self._waiting.until(choice, take)
+        waiter = self._handover.enter(choice, frozenset(request.bundles))
+        try:
+            look = partial(self._handover.look, waiter)
+            taken = await self._waiting.until(choice, look) or waiter.pick_up()
+        finally:
+            self._handover.leave(waiter)
         if taken is None:
             await self._waiting.say_what_waits()
             return launches_pb2.TakeResponse()
@@ -72,7 +78,7 @@ class WholeLaunchesServicer(launches_pb2_grpc.WholeLaunchesServicer):
                 push = appio_pb2.PushAppMessagesRequest.FromString(request.reply)
                 reply = read_deliveries(push, at_most=1)[0] if push.messages_list else None
             outputs = appio_pb2.PushAppOutputsRequest.FromString(request.outputs)
-            context = outputs.context.SerializeToString()
+            context = outputs.context.SerializeToString(deterministic=True)
         except DecodeError as cause:
             raise InvalidError("the outcome of this launch cannot be read") from cause
         if request.logs:
