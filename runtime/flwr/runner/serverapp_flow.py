@@ -5,6 +5,8 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
+import numpy.random  # noqa: F401  # nearly every app uses it: loaded while this process stands by
+
 from flwr.core.errors import FailedPreconditionError
 from flwr.core.run import RunType
 from flwr.core.run_config import fuse
