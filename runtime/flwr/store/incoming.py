@@ -11,7 +11,7 @@ from typing import Final
 from flwr.core.errors import InvalidError, TooLargeError
 from flwr.core.ids import ObjectId
 from flwr.core.limits import INLINE_OBJECT_BYTES, MAX_OBJECT_BYTES
-from flwr.store.payloads import Payloads
+from flwr.store.payloads import Payloads, PayloadWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class IncomingObject:
         self.size: Final = size
         self.received = 0
         """Bytes that have arrived."""
+        self.arrived: ArrivedObject | None = None
+        """What it became; None until it is finished."""
         self._payloads, self._digest, self._kept = payloads, sha256(), bytearray()
         self._writer = payloads.begin(object_id) if size > INLINE_OBJECT_BYTES else None
 
@@ -87,19 +89,27 @@ class IncomingObject:
             self.abandon()
             raise WrongContentError(self.object_id)
         if self._writer is None:
-            return ArrivedObject(self.object_id, self.size, bytes(self._kept), None)
-        try:
-            file = self._writer.finish()
-        except BaseException:
-            self.abandon()
-            raise
-        self._payloads.seal([file])
-        return ArrivedObject(self.object_id, self.size, None, file)
+            arrived = ArrivedObject(self.object_id, self.size, bytes(self._kept), None)
+        else:
+            arrived = ArrivedObject(
+                self.object_id, self.size, None, self._finish_file(self._writer)
+            )
+        self.arrived = arrived
+        return arrived
 
     def abandon(self) -> None:
         """Drop it, unless it is finished."""
         if self._writer is not None:
             self._writer.abandon()
+
+    def _finish_file(self, writer: PayloadWriter) -> str:
+        try:
+            file = writer.finish()
+        except BaseException:
+            self.abandon()
+            raise
+        self._payloads.seal([file])
+        return file
 
 
 def require_size(object_id: ObjectId, size: int) -> None:

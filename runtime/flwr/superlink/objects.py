@@ -4,6 +4,8 @@ An id outside the caller's own messages looks exactly like one that does not exi
 """
 
 import logging
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from flwr.core.errors import InvalidError
@@ -11,12 +13,15 @@ from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import MAX_OBJECT_BYTES
 from flwr.core.run import RunNotRunningError, RunStatus, require_running
 from flwr.store.errors import ObjectDamagedError
+from flwr.store.incoming import IncomingObject
 from flwr.store.objects import ObjectState
+from flwr.store.outgoing import OpenObject
 from flwr.store.store import Store, Tx
 from flwr.superlink import topics
 from flwr.superlink.traffic import Traffic
 from flwr.superlink.uploads import Uploads
-from flwr.wire.object_format import check_object
+from flwr.wire.codec.pieces import Absence
+from flwr.wire.object_format import check_object, check_object_in_pieces
 
 logger = logging.getLogger(__name__)
 
@@ -108,19 +113,105 @@ class Objects:
             self._traffic.sent(run_id, len(content))
         return Pulled(ObjectState.PRESENT, content)
 
+    def open(
+        self,
+        run_id: RunId,
+        object_id: ObjectId,
+        *,
+        node_id: NodeId | None = None,
+        suspected: bool = False,
+    ) -> OpenObject | Absence:
+        """Open an object for reading, or return why that cannot be.
+
+        Args:
+            run_id: the run it belongs to.
+            object_id: its SHA-256.
+            node_id: the node that asks, None for the ServerApp.
+            suspected: the caller got bytes of another hash.
+
+        Raises:
+            RunNotRunningError: the run is not running.
+        """
+        with self._store.reading() as tx:
+            _require_running(tx, run_id)
+            state = _state_for(tx, run_id, object_id, node_id)
+            if state is not ObjectState.PRESENT:
+                return Absence.UNKNOWN if state is ObjectState.UNKNOWN else Absence.AWAITED
+            opened = self._open(tx, object_id, suspected=suspected)
+        if opened is None:
+            opened = self._open_or_forget(object_id, suspected=suspected)
+        if opened is None:
+            return Absence.AWAITED
+        if node_id is not None:
+            self._traffic.sent(run_id, opened.size)
+        return opened
+
+    def begin(
+        self, run_id: RunId, object_id: ObjectId, size: int, *, node_id: NodeId | None = None
+    ) -> IncomingObject | None:
+        """Begin to take in an object that arrives in pieces; None if it was not announced.
+
+        Raises:
+            RunNotRunningError: the run is not running.
+            TooLargeError: one object may not have so many bytes.
+        """
+        with self._store.reading() as tx:
+            _require_running(tx, run_id)
+            if _state_for(tx, run_id, object_id, node_id) is ObjectState.UNKNOWN:
+                return None
+        return self._store.begin_object(object_id, size)
+
+    def complete(self, arriving: IncomingObject) -> None:
+        """Check an object that is here in full, and make it durable.
+
+        Raises:
+            MalformedObjectError: the bytes are no object.
+            InvalidError: they have another id.
+        """
+        check_object_in_pieces(arriving.read, arriving.size)
+        arriving.finish()
+
+    def keep(
+        self,
+        run_id: RunId,
+        complete: Sequence[IncomingObject],
+        *,
+        node_id: NodeId | None = None,
+    ) -> list[bool]:
+        """Store complete objects; False for one that nobody wants any longer."""
+        arrived = [one.arrived for one in complete if one.arrived is not None]
+        bells = [topics.content(one.object_id) for one in arrived]
+        with self._store.keeping(arrived) as tx:
+            tx.topics.update(bells)
+            stored = [tx.objects.take(one) for one in arrived]
+        completed = [self._uploads.arrived(run_id, one.object_id) for one in arrived]
+        if any(completed):
+            self._store.announce((*bells, topics.run(run_id)))
+        if node_id is not None:
+            self._traffic.received(run_id, sum(one.size for one in arrived))
+        return stored
+
     def _read(self, object_id: ObjectId) -> bytes | None:
         """Return the content; what is damaged is dropped and awaited again."""
-        try:
-            with self._store.reading() as tx:
-                return tx.objects.get(object_id)
-        except ObjectDamagedError:
-            return self._read_or_forget(object_id)
+        with self._store.reading() as tx:
+            opened = self._open(tx, object_id)
+        opened = opened or self._open_or_forget(object_id)
+        if opened is None:
+            return None
+        with closing(opened):
+            return opened.read(0, opened.size)
 
-    def _read_or_forget(self, object_id: ObjectId) -> bytes | None:
+    def _open(self, tx: Tx, object_id: ObjectId, *, suspected: bool = False) -> OpenObject | None:
+        try:
+            return tx.objects.open(object_id, suspected=suspected)
+        except ObjectDamagedError:
+            return None
+
+    def _open_or_forget(self, object_id: ObjectId, *, suspected: bool = False) -> OpenObject | None:
         """Look again while nobody writes: its owner may have released or renewed it meanwhile."""
         with self._store.transaction() as tx:
             try:
-                return tx.objects.get(object_id)
+                return tx.objects.open(object_id, suspected=suspected)
             except ObjectDamagedError:
                 logger.exception("Object damaged", extra={"event": "object-damaged"})
                 tx.objects.forget(object_id)

@@ -15,6 +15,7 @@ from flwr.superlink.messages import MessageExchange
 from flwr.superlink.nodes import Nodes
 from flwr.superlink.objects import Objects
 from flwr.superlink.presence import Presence
+from flwr.superlink.rpc.bulk import node_bulk, serverapp_bulk
 from flwr.superlink.rpc.control import ControlServicer, add_control
 from flwr.superlink.rpc.fleet import FleetServicer, NodeLogsServicer, add_fleet
 from flwr.superlink.rpc.serverappio import LaunchesServicer, ServerAppIoServicer, add_appio
@@ -76,7 +77,10 @@ def make_appio(
     )
     return make_server(
         address,
-        services=[partial(add_appio, servicer, LaunchesServicer(launches))],
+        services=[
+            partial(add_appio, servicer, LaunchesServicer(launches)),
+            serverapp_bulk(operations.objects, operations.wakeups).register,
+        ],
         tls=tls,
         interceptors=chain(proof),
         renewed_tls=renewed_tls,
@@ -108,7 +112,10 @@ def make_fleet(
     proof = NodeInterceptor(looked_up(ids.recall, ids.find), clock=clock)
     return make_server(
         address,
-        services=[partial(add_fleet, servicer, NodeLogsServicer(operations.logs))],
+        services=[
+            partial(add_fleet, servicer, NodeLogsServicer(operations.logs)),
+            node_bulk(operations.objects, operations.wakeups).register,
+        ],
         tls=tls,
         interceptors=chain(proof),
         renewed_tls=renewed_tls,

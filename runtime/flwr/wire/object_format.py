@@ -5,7 +5,7 @@ The id of an object is the SHA-256 of all of it.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -46,6 +46,8 @@ _TYPES: Final[Mapping[str, ObjectType]] = {
     "RecordSet": ObjectType.RECORD_DICT,
 }
 _HEAD_PARTS: Final = 3
+_HEAD_LOOK_BYTES: Final = 4096  # most heads are shorter
+_HEAD_LOOK_GROWTH: Final = 8
 _LENGTH_DIGITS: Final = 10  # limits.MAX_RPC_BYTES has as many
 
 
@@ -115,6 +117,27 @@ def check_object(content: Content) -> ObjectHead:
     present = len(content) - head.body_at
     if present != head.body_bytes:
         raise MalformedObjectError(f"its body has {present} bytes, its head says {head.body_bytes}")
+    return head
+
+
+def check_object_in_pieces(read: Callable[[int, int], bytes], size: int) -> ObjectHead:
+    """Return the head of an object that is well-formed and complete, without reading its body.
+
+    Args:
+        read: returns up to so many bytes (second) from an offset (first) on.
+        size: of the object.
+
+    Raises:
+        MalformedObjectError: naming the rule it breaks.
+    """
+    looked = _HEAD_LOOK_BYTES
+    while b"\0" not in (start := read(0, looked)) and looked < min(size, MAX_HEAD_BYTES):
+        looked = min(looked * _HEAD_LOOK_GROWTH, MAX_HEAD_BYTES)
+    head = head_of(start)
+    if size - head.body_at != head.body_bytes:
+        raise MalformedObjectError(
+            f"its body has {size - head.body_at} bytes, its head says {head.body_bytes}"
+        )
     return head
 
 
@@ -212,11 +235,11 @@ def _with_id(draft: Envelope) -> tuple[Envelope, bytes]:
 
 def _find_nul(content: Content) -> int:
     # A view has no find(); heads are short, so look at growing prefixes of it.
-    looked = 4096
+    looked = _HEAD_LOOK_BYTES
     while True:
         end = bytes(content[:looked]).find(0)
         if end >= 0:
             return end
         if looked >= min(len(content), MAX_HEAD_BYTES):
             raise MalformedObjectError("it has no NUL byte after its head")
-        looked *= 8
+        looked *= _HEAD_LOOK_GROWTH

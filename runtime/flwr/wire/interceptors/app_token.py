@@ -26,6 +26,7 @@ from flwr.wire.appio_methods import (
     SERVERAPPIO,
     WHOLE_LAUNCHES,
 )
+from flwr.wire.bulk import APP_BULK
 from flwr.wire.interceptors.access_log import add_fact
 from flwr.wire.interceptors.guarding import Guard, Request, Rpc, ServiceGuard, headers_of
 
@@ -55,7 +56,7 @@ class AppTokenInterceptor(ServiceGuard):
         find_lease_of_run: needed for those others; finds the run's live lease.
     """
 
-    services = (SERVERAPPIO, CLIENTAPPIO, APP_LOGS, LAUNCHES, WHOLE_LAUNCHES)
+    services = (SERVERAPPIO, CLIENTAPPIO, APP_LOGS, LAUNCHES, WHOLE_LAUNCHES, APP_BULK)
 
     def __init__(
         self,

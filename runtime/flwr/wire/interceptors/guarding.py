@@ -8,9 +8,10 @@ one sets are the other's and the servicer's too.
 import inspect
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import grpc
@@ -43,6 +44,18 @@ class MalformedRequestError(InvalidError):
     def __init__(self) -> None:
         """Say whose fault it is."""
         super().__init__("the request cannot be decoded")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A stream of requests whose first message, decoded, is proven.
+
+    What follows is bound to nothing: a servicer judges it by what the first message says.
+    """
+
+    request: Request
+    rest: AsyncIterator[bytes]
+    """As the bytes come."""
 
 
 class Layer(ABC):
@@ -133,9 +146,11 @@ def guarded(handler: Handler, guard: Guard) -> Handler:
 
     def stream(call: StreamCall) -> StreamCall:
         async def checked(raw: Any, rpc: Rpc) -> AsyncGenerator[Any, None]:
-            request = _decoded(decode, raw)
-            await guard(request, rpc, raw)
-            async with aclosing(call(request, rpc)) as responses:
+            first = await _first_of(raw) if handler.request_streaming else raw
+            request = _decoded(decode, first)
+            await guard(request, rpc, first)
+            taken = Opened(request, raw) if handler.request_streaming else request
+            async with aclosing(call(taken, rpc)) as responses:
                 async for response in responses:
                     yield response
 
@@ -154,11 +169,17 @@ def rewritten(
     """Return ``handler`` with its behaviour, and its decoder if one is given, replaced.
 
     Raises:
-        TypeError: the handler takes a stream of requests, which no API of ours does.
+        TypeError: it takes a stream of requests and gives one response, which no API of ours does.
     """
-    if handler.request_streaming:
-        raise TypeError("no guard knows how to check a stream of requests")
     decoder = decode or handler.request_deserializer
+    if handler.request_streaming:
+        if handler.stream_stream is None:
+            raise TypeError("no guard knows how to check a stream that has one response")
+        return grpc.stream_stream_rpc_method_handler(
+            stream(_as_iterator(handler.stream_stream)),
+            decoder,
+            handler.response_serializer,
+        )
     if handler.response_streaming:
         assert handler.unary_stream is not None
         return grpc.unary_stream_rpc_method_handler(
@@ -183,6 +204,13 @@ def headers_of(rpc: Rpc) -> Pairs:
 def header(rpc: Rpc, key: str) -> str | None:
     """Return the text of a request header; None when it is missing, empty or repeated."""
     return find_text(headers_of(rpc), key)
+
+
+async def _first_of(requests: AsyncIterator[bytes]) -> bytes:
+    try:
+        return await anext(requests)
+    except StopAsyncIteration as cause:
+        raise MalformedRequestError from cause
 
 
 def _as_it_is(raw: bytes) -> bytes:

@@ -19,6 +19,7 @@ from flwr.auth.policy import Proof, find_proof
 from flwr.core.clock import Clock
 from flwr.core.errors import FlwrError, UnauthenticatedError
 from flwr.core.ids import NodeId
+from flwr.wire.bulk import NODE_BULK
 from flwr.wire.interceptors.access_log import add_fact
 from flwr.wire.interceptors.guarding import Guard, Pairs, Request, Rpc, ServiceGuard, headers_of
 
@@ -44,7 +45,7 @@ def calling_key(_rpc: Rpc | None = None) -> bytes:
 class NodeInterceptor(ServiceGuard):
     """Guards the services of the Fleet port; other services pass."""
 
-    services = ("/flwr.proto.Fleet/", "/flwr.compose.v1.NodeLogs/")
+    services = ("/flwr.proto.Fleet/", "/flwr.compose.v1.NodeLogs/", NODE_BULK)
 
     def __init__(self, find_node: FindNode, *, clock: Clock) -> None:
         self._find_node = find_node

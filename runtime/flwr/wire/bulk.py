@@ -1,0 +1,203 @@
+"""Large objects in pieces, whoever sends and whoever takes them in.
+
+What is complete is made durable and kept, in batches.  At most one piece of each object is in
+memory.  The disk is waited for in threads, which the caller provides.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import closing
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar
+
+from flwr.core.errors import ErrorKind, FlwrError, InvalidError
+from flwr.core.ids import ObjectId
+from flwr.core.limits import PIECE_BYTES, STORED_AT_ONCE_BYTES
+from flwr.wire.codec.pieces import Absence, Piece, Wanted, encode_piece
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+NODE_BULK: Final = "/flwr.compose.v1.NodeBulk/"
+APP_BULK: Final = "/flwr.compose.v1.AppBulk/"
+
+_WRONG: Final = frozenset({ErrorKind.INVALID, ErrorKind.FAILED_PRECONDITION})
+
+
+class InThread(Protocol):
+    """Runs one short synchronous operation off the event loop."""
+
+    def __call__(
+        self, op: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]:
+        """Return what ``op`` returns."""
+        ...
+
+
+class Readable(Protocol):
+    """Content that is handed out."""
+
+    size: int
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes from ``offset`` on."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+class Arriving(Protocol):
+    """An object while its pieces arrive."""
+
+    size: int
+    received: int
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Append a piece."""
+        ...
+
+    def abandon(self) -> None:
+        """Drop it, unless it is complete and durable."""
+        ...
+
+
+A = TypeVar("A", bound=Arriving)
+
+
+class Keeper(Protocol[A]):
+    """Where objects go that arrive; its methods are synchronous operations."""
+
+    def begin(self, object_id: ObjectId, size: int) -> A | None:
+        """Begin an object; None if it is not wanted here."""
+        ...
+
+    def complete(self, arriving: A) -> None:
+        """Check a complete object and make it durable.
+
+        Raises:
+            InvalidError: it has another id.
+            MalformedObjectError: it is no object.
+        """
+        ...
+
+    def keep(self, complete: Sequence[A]) -> list[bool]:
+        """Store complete objects in one transaction; False for one that is no longer wanted."""
+        ...
+
+
+class Door(Keeper[A], Protocol[A]):
+    """What one caller may take and bring."""
+
+    async def open(self, wanted: Wanted) -> Readable | Absence:
+        """Open an object, waiting a while for one that is on its way."""
+        ...
+
+
+OpenObject = Callable[[ObjectId], Readable | None]
+"""Opens one of our objects; None if it is not here any more."""
+
+
+async def pieces_of(
+    ids: Sequence[ObjectId], open_object: OpenObject, run: InThread
+) -> AsyncGenerator[bytes, None]:
+    """Yield objects in pieces, as they are sent; one that is not here any more is left out."""
+    for index, object_id in enumerate(ids):
+        opened = await run(open_object, object_id)
+        if opened is None:
+            continue
+        with closing(opened):
+            for offset in range(0, opened.size, PIECE_BYTES):
+                data = await run(opened.read, offset, PIECE_BYTES)
+                yield encode_piece(index, opened.size, offset, data)
+
+
+class Receiver(Generic[A]):
+    """Puts the pieces of some objects together and gives what is complete to a keeper.
+
+    Args:
+        keeper: decides what is wanted, and keeps it.
+        run: runs its operations.
+    """
+
+    def __init__(self, keeper: Keeper[A], run: InThread) -> None:
+        self._keeper, self._run = keeper, run
+        self._open: dict[ObjectId, A] = {}
+        self._refused: set[ObjectId] = set()
+        self._finishing: list[tuple[ObjectId, A, asyncio.Task[None]]] = []
+        self._finishing_bytes = 0
+        self._settled: list[tuple[ObjectId, bool]] = []
+
+    def received(self, object_id: ObjectId) -> int:
+        """Return how many bytes of an incomplete object are here."""
+        arriving = self._open.get(object_id)
+        return 0 if arriving is None else arriving.received
+
+    def settled(self) -> list[tuple[ObjectId, bool]]:
+        """Return, once each, what was stored (True) and what was refused (False)."""
+        settled, self._settled = self._settled, []
+        return settled
+
+    async def take(self, object_id: ObjectId, piece: Piece) -> None:
+        """Take one piece.
+
+        Raises:
+            InvalidError: it does not follow the one before.
+            UnavailableError: the disk is full, or the store does not answer.
+        """
+        arriving = await self._find(object_id, piece.size)
+        if arriving is None:
+            return
+        if piece.size != arriving.size or piece.offset != arriving.received:
+            raise InvalidError(f"a piece of object {object_id} is not the next one")
+        await self._run(arriving.write, piece.data)
+        if arriving.received < arriving.size:
+            return
+        del self._open[object_id]
+        finishing = asyncio.create_task(self._run(self._keeper.complete, arriving))
+        self._finishing.append((object_id, arriving, finishing))
+        self._finishing_bytes += arriving.size
+        if self._finishing_bytes >= STORED_AT_ONCE_BYTES:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Store what is complete.
+
+        Raises:
+            UnavailableError: the disk is full, or the store does not answer.
+        """
+        finishing, self._finishing, self._finishing_bytes = self._finishing, [], 0
+        await asyncio.gather(*(task for _, _, task in finishing), return_exceptions=True)
+        complete: dict[ObjectId, A] = {}
+        for object_id, arriving, task in finishing:
+            error = task.exception()
+            if error is None:
+                complete[object_id] = arriving
+            elif isinstance(error, FlwrError) and error.kind in _WRONG:
+                self._settled.append((object_id, False))
+            else:
+                raise error
+        if complete:
+            stored = await self._run(self._keeper.keep, list(complete.values()))
+            self._settled += zip(complete, stored, strict=True)
+
+    async def close(self) -> None:
+        """Keep what is complete, drop the rest."""
+        try:
+            await self.flush()
+        finally:
+            for arriving in self._open.values():
+                arriving.abandon()
+            self._open.clear()
+
+    async def _find(self, object_id: ObjectId, size: int) -> A | None:
+        arriving = self._open.get(object_id)
+        if arriving is not None or object_id in self._refused:
+            return arriving
+        begun = await self._run(self._keeper.begin, object_id, size)
+        if begun is None:
+            self._refused.add(object_id)
+            self._settled.append((object_id, False))
+            return None
+        self._open[object_id] = begun
+        return begun

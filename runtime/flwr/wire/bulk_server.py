@@ -1,0 +1,110 @@
+"""The Bulk services: objects out and in, in pieces; the same on every port that moves objects.
+
+What a caller may take and bring is judged by the ``Door`` its proof opens.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import closing
+from typing import Any
+
+import grpc
+
+from flwr.core.errors import InvalidError
+from flwr.core.ids import NodeId, ObjectId, RunId
+from flwr.core.limits import MAX_TREE_OBJECTS, PIECE_BYTES
+from flwr.proto.compose.v1 import bulk_pb2
+from flwr.wire.bulk import Door, InThread, Receiver
+from flwr.wire.clients.deadlines import OBJECT_S
+from flwr.wire.codec.pieces import (
+    Absence,
+    decode_piece,
+    decode_wanted,
+    encode_absence,
+    encode_piece,
+    encode_taken,
+)
+from flwr.wire.interceptors.guarding import Opened, Rpc
+
+FindDoor = Callable[[NodeId, RunId], Door[Any]]
+"""Returns the door for the node and run a request names, in the task of the call.
+
+Raises whatever tells that the caller may not speak for them.
+"""
+
+
+class BulkServicer:
+    """Serves one port.
+
+    Args:
+        service: ``NODE_BULK`` or ``APP_BULK``.
+        find_door: judges who calls.
+        run: runs operations in threads.
+    """
+
+    def __init__(self, service: str, find_door: FindDoor, run: InThread) -> None:
+        self._service, self._find_door, self._run = service, find_door, run
+
+    async def pull(self, request: bulk_pb2.PullRequest, _rpc: Rpc) -> AsyncGenerator[bytes, None]:
+        """Hand out objects in the order asked."""
+        door = self._find_door(NodeId(request.node.node_id), RunId(request.run_id))
+        for index, wanted in enumerate(decode_wanted(request)):
+            opened = await door.open(wanted)
+            if isinstance(opened, Absence):
+                yield encode_absence(index, opened)
+                continue
+            with closing(opened):
+                offset = wanted.offset
+                while offset < opened.size:
+                    data = await self._run(opened.read, offset, PIECE_BYTES)
+                    yield encode_piece(index, opened.size, offset, data)
+                    offset += len(data)
+
+    async def push(self, opened: Opened, _rpc: Rpc) -> AsyncGenerator[bytes, None]:
+        """Take objects; each is answered once it is durable."""
+        opening: bulk_pb2.Piece = opened.request
+        door = self._find_door(NodeId(opening.node.node_id), RunId(opening.run_id))
+        if len(opening.object_ids) > MAX_TREE_OBJECTS:
+            raise InvalidError(f"{len(opening.object_ids)} objects in one call")
+        ids = [ObjectId(text) for text in opening.object_ids]
+        place = {object_id: index for index, object_id in enumerate(ids)}
+        receiver = Receiver(door, self._run)
+        try:
+            while (raw := await _next(opened)) is not None:
+                piece = decode_piece(raw)
+                if piece.index >= len(ids):
+                    raise InvalidError("a piece of an object that the opening does not name")
+                await receiver.take(ids[piece.index], piece)
+                for answer in _answers(receiver, place):
+                    yield answer
+        finally:
+            await receiver.close()
+        for answer in _answers(receiver, place):
+            yield answer
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Serve on ``server``; bytes stay as they are, the guards decode what is proven."""
+        handlers: dict[str, Any] = {
+            "Pull": grpc.unary_stream_rpc_method_handler(
+                self.pull, request_deserializer=bulk_pb2.PullRequest.FromString
+            ),
+            "Push": grpc.stream_stream_rpc_method_handler(
+                self.push, request_deserializer=bulk_pb2.Piece.FromString
+            ),
+        }
+        generic = grpc.method_handlers_generic_handler(self._service.strip("/"), handlers)
+        server.add_generic_rpc_handlers((generic,))
+
+
+async def _next(opened: Opened) -> bytes | None:
+    try:
+        async with asyncio.timeout(OBJECT_S):
+            return await anext(opened.rest)
+    except StopAsyncIteration:
+        return None
+    except TimeoutError as cause:
+        raise InvalidError("nothing more came of a pushed object") from cause
+
+
+def _answers(receiver: Receiver[Any], place: Mapping[ObjectId, int]) -> list[bytes]:
+    return [encode_taken(place[key], stored=stored) for key, stored in receiver.settled()]

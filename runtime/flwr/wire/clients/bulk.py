@@ -1,0 +1,125 @@
+"""A node's large objects to and from its SuperLink: streams, signed at their opening.
+
+A SuperLink that does not know them answers UNIMPLEMENTED, and gets the calls of the contract.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Final
+
+import grpc
+
+from flwr.core.errors import UnavailableError
+from flwr.core.ids import NodeId, ObjectId, RunId
+from flwr.wire.bulk import NODE_BULK
+from flwr.wire.clients.deadlines import OBJECT_S
+from flwr.wire.codec.pieces import (
+    Piece,
+    Wanted,
+    decode_piece,
+    decode_taken,
+    encode_opening,
+    encode_pull,
+)
+from flwr.wire.errors import from_rpc_error
+
+_PULL: Final = f"{NODE_BULK}Pull"
+_PUSH: Final = f"{NODE_BULK}Push"
+
+Headers = tuple[tuple[str, str | bytes], ...]
+Sign = Callable[[str, bytes], Headers]
+"""Returns the headers of a call, from its method and its first message."""
+
+
+class BulkClient:
+    """Streams of one node.
+
+    Args:
+        channel: stays the caller's to close.
+        sign: proves who calls.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, sign: Sign) -> None:
+        self._channel, self._sign = channel, sign
+
+    async def pull(
+        self, node_id: NodeId, run_id: RunId, wanted: Sequence[Wanted]
+    ) -> AsyncGenerator[Piece, None]:
+        """Yield the pieces of objects, in order; what cannot be had has one that says why.
+
+        Raises:
+            UnimplementedError: the server has no streams.
+            FlwrError: whatever else it reports.
+        """
+        request = encode_pull(node_id, run_id, wanted).SerializeToString()
+        start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(_PULL)
+        call = start(request, metadata=self._sign(_PULL, request))
+        try:
+            while (raw := await _next(call.read)) is not None:
+                yield decode_piece(raw)
+        except grpc.RpcError as cause:
+            raise from_rpc_error(cause, method=_PULL) from cause
+        finally:
+            call.cancel()
+
+    async def push(
+        self,
+        node_id: NodeId,
+        run_id: RunId,
+        ids: Sequence[ObjectId],
+        pieces: AsyncGenerator[bytes, None],
+    ) -> AsyncGenerator[tuple[ObjectId, bool], None]:
+        """Send objects; yield each as it was stored (True) or refused.
+
+        Args:
+            node_id: ours.
+            run_id: theirs.
+            ids: the objects.
+            pieces: of these, as ``wire.bulk.pieces_of`` makes them.
+
+        Raises:
+            UnimplementedError: the server has no streams.
+            FlwrError: whatever else it reports, or ``pieces`` raised.
+        """
+        opening = encode_opening(node_id, run_id, ids)
+        sending = _Sending(opening, pieces)
+        start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(_PUSH)
+        call = start(sending.messages(), metadata=self._sign(_PUSH, opening))
+        try:
+            while (raw := await _next(call.read)) is not None:
+                index, stored = decode_taken(raw)
+                yield ids[index], stored
+        except grpc.RpcError as cause:
+            raise from_rpc_error(cause, method=_PUSH) from cause
+        finally:
+            call.cancel()
+        if sending.failure is not None:
+            raise sending.failure
+
+
+class _Sending:
+    """What is sent; gRPC would swallow why it ended early."""
+
+    def __init__(self, opening: bytes, pieces: AsyncGenerator[bytes, None]) -> None:
+        self._opening, self._pieces = opening, pieces
+        self.failure: Exception | None = None
+
+    async def messages(self) -> AsyncGenerator[bytes, None]:
+        yield self._opening
+        try:
+            async with aclosing(self._pieces) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except Exception as failure:  # noqa: BLE001 - raised again by whoever reads the answers
+            self.failure = failure
+
+
+async def _next(read: Callable[[], Awaitable[object]]) -> bytes | None:
+    """Return the next message, None at the end."""
+    try:
+        async with asyncio.timeout(OBJECT_S):
+            message = await read()
+    except TimeoutError as cause:
+        raise UnavailableError("nothing more came of an object") from cause
+    return message if isinstance(message, bytes) else None
