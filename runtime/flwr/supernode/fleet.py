@@ -7,7 +7,7 @@ lost connection and renews a lost registration, so that inbox and outbox know no
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, ParamSpec, Protocol, TypeVar
@@ -37,6 +37,7 @@ from flwr.shell.in_thread import in_thread
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.pulse import Pulse
 from flwr.wire.clients.fleet import FetchedFab, Pulled, PulledObject
+from flwr.wire.codec.pieces import Piece, Wanted
 from flwr.wire.diagnose import TlsMismatchError
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,16 @@ class FleetCalls(Protocol):
 
     async def pull_object(self, run_id: RunId, object_id: ObjectId) -> PulledObject:
         """Fetch an object."""
+        ...
+
+    def pull_pieces(self, run_id: RunId, wanted: Sequence[Wanted]) -> AsyncGenerator[Piece, None]:
+        """Fetch objects in pieces; UnimplementedError from a server that has no streams."""
+        ...
+
+    def push_pieces(
+        self, run_id: RunId, ids: Sequence[ObjectId], pieces: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[tuple[ObjectId, bool], None]:
+        """Send objects in pieces; UnimplementedError from a server that has no streams."""
         ...
 
     async def confirm(self, run_id: RunId, message_id: MessageId) -> None:

@@ -21,8 +21,9 @@ from flwr.core.message import Delivery, Envelope, ErrorCode
 from flwr.shell.in_thread import in_thread
 from flwr.supernode.fleet import FATAL, FleetSession
 from flwr.supernode.handover import Handover, Waiter
-from flwr.supernode.intake import Intake, IntakeRefusedError
+from flwr.supernode.intake import Intake
 from flwr.supernode.launches import WholeLaunch
+from flwr.supernode.refusals import IntakeRefusedError
 from flwr.supernode.runs import RUN_OVER, RunBook
 
 logger = logging.getLogger(__name__)

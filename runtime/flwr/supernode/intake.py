@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 
 from flwr.core.clock import Clock
-from flwr.core.errors import InvalidError, TooLargeError
+from flwr.core.errors import InvalidError, TooLargeError, UnimplementedError
 from flwr.core.ids import FabHash, ObjectId, RunId
 from flwr.core.limits import ENCLOSED_MESSAGE_BYTES, NODE_REAPS_EVERY, TRANSFERS_IN_PARALLEL
 from flwr.core.message import Delivery, Envelope, ErrorCode
@@ -23,6 +23,7 @@ from flwr.core.run import Run, RunNotRunningError, RunStatus
 from flwr.fab.verify import verify_fab
 from flwr.shell.in_thread import in_thread
 from flwr.store.fabs import Fab
+from flwr.store.incoming import IncomingObject
 from flwr.store.objects import ObjectState
 from flwr.store.store import Store, Tx
 from flwr.supernode.fleet import FleetSession
@@ -30,6 +31,8 @@ from flwr.supernode.handover import Waiter
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.launches import WholeLaunch, WholeLaunches
 from flwr.supernode.parallel import all_of
+from flwr.supernode.pieces import FIRST_WAIT, LONGEST_WAIT, MAX_MISMATCHES, PiecesIn
+from flwr.supernode.refusals import IntakeRefusedError
 from flwr.supernode.replies import ACTOR, WAITING, answer_with_error
 from flwr.supernode.runs import RunBook
 from flwr.supernode.sent import SentReplies
@@ -37,20 +40,8 @@ from flwr.supernode.sent import SentReplies
 logger = logging.getLogger(__name__)
 
 BATCH_BYTES: Final = 8 * 1024 * 1024  # held in memory per instruction before they are written
-MAX_MISMATCHES: Final = 3  # wrong bytes for one object until the instruction is given up
-_FIRST_WAIT: Final = timedelta(milliseconds=100)  # its sender is still uploading
-_LONGEST_WAIT: Final = timedelta(seconds=10)  # wire contract §8.3
 _LONGEST_TTL_S: Final = 10 * 365 * 86_400.0  # a ttl is the sender's word; keep dates representable
 _HASH_IN_THREAD: Final = 262_144  # bytes; hashing less costs less than the hand-over
-
-
-class IntakeRefusedError(InvalidError):
-    """The instruction cannot be executed here and is answered with an error."""
-
-    def __init__(self, code: ErrorCode, reason: str) -> None:
-        """Keep the code of the error reply."""
-        super().__init__(reason)
-        self.code = code
 
 
 class Intake:
@@ -240,8 +231,14 @@ class Intake:
         self, delivery: Delivery, wanted: list[ObjectId], arrived_at: datetime
     ) -> list[ObjectId]:
         """Store ``wanted``, pulled unless it came along; return what is missing still."""
-        pending, batch = deque(wanted), _Batch()
         until = _expiry(delivery.envelope, arrived_at)
+        here = {key: delivery.contents[key] for key in wanted if key in delivery.contents}
+        if len(here) < len(wanted):
+            try:
+                return await self._fetch_in_pieces(delivery, here, wanted, until, arrived_at)
+            except UnimplementedError:
+                logger.debug("The SuperLink has no streams", extra={"event": "no-streams"})
+        pending, batch = deque(wanted), _Batch()
 
         async def pull_some() -> None:
             while pending:
@@ -256,14 +253,31 @@ class Intake:
         await all_of(pull_some, min(len(wanted), TRANSFERS_IN_PARALLEL))
         return await in_thread(self._write, delivery, batch.take(), arrived_at)
 
+    async def _fetch_in_pieces(
+        self,
+        delivery: Delivery,
+        here: Mapping[ObjectId, bytes],
+        wanted: Sequence[ObjectId],
+        until: datetime,
+        arrived_at: datetime,
+    ) -> list[ObjectId]:
+        keeper = _Keeper(self._store, partial(self._prepare, delivery, arrived_at))
+        run_id = delivery.envelope.run_id
+        pieces = PiecesIn(self._session, keeper, run_id, lambda: self._clock.now() >= until)
+        await pieces.fetch([key for key in wanted if key not in here])
+        return await in_thread(self._write, delivery, here, arrived_at)
+
+    def _prepare(self, delivery: Delivery, arrived_at: datetime, tx: Tx) -> None:
+        self._require_live(delivery.envelope.run_id)
+        self._enrol(tx, delivery, arrived_at)
+
     def _write(
         self, delivery: Delivery, contents: Mapping[ObjectId, bytes], arrived_at: datetime
     ) -> list[ObjectId]:
         """Store objects, and the instruction with the first; the last make it executable."""
         envelope = delivery.envelope
         with self._store.transaction() as tx:
-            self._require_live(envelope.run_id)
-            self._enrol(tx, delivery, arrived_at)
+            self._prepare(delivery, arrived_at, tx)
             for object_id, content in contents.items():
                 tx.objects.put(object_id, content)
             missing = tx.objects.missing(envelope.message_id)
@@ -307,7 +321,7 @@ class Intake:
             tx.objects.preregister(envelope.run_id, envelope.message_id, delivery.tree)
 
     async def _pull(self, run_id: RunId, object_id: ObjectId, until: datetime) -> bytes:
-        wait, mismatches = _FIRST_WAIT, 0
+        wait, mismatches = FIRST_WAIT, 0
         while True:
             async with self._transfers[run_id]:
                 pulled = await self._session.attempt(
@@ -318,7 +332,7 @@ class Intake:
                 raise IntakeRefusedError(ErrorCode.MESSAGE_UNAVAILABLE, why)
             if pulled.content is None:
                 await asyncio.sleep(wait.total_seconds())
-                wait = min(wait * 2, _LONGEST_WAIT)
+                wait = min(wait * 2, LONGEST_WAIT)
                 continue
             if await _hash(pulled.content) == object_id:
                 return pulled.content
@@ -326,6 +340,25 @@ class Intake:
             if mismatches == MAX_MISMATCHES:
                 why = f"object {object_id} arrived damaged {MAX_MISMATCHES} times"
                 raise IntakeRefusedError(ErrorCode.MESSAGE_UNAVAILABLE, why)
+
+
+class _Keeper:
+    """Keeps what arrives in pieces, with the instruction it belongs to."""
+
+    def __init__(self, store: Store, prepare: Callable[[Tx], None]) -> None:
+        self._store, self._prepare = store, prepare
+
+    def begin(self, object_id: ObjectId, size: int) -> IncomingObject:
+        return self._store.begin_object(object_id, size)
+
+    def complete(self, arriving: IncomingObject) -> None:
+        arriving.finish()
+
+    def keep(self, complete: Sequence[IncomingObject]) -> list[bool]:
+        arrived = [one.arrived for one in complete if one.arrived is not None]
+        with self._store.keeping(arrived) as tx:
+            self._prepare(tx)
+            return [tx.objects.take(one) for one in arrived]
 
 
 class _Batch:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from flwr.core.clock import Clock
-from flwr.core.errors import FlwrError, UnavailableError
+from flwr.core.errors import FlwrError, UnavailableError, UnimplementedError
 from flwr.core.ids import MessageId, ObjectId
 from flwr.core.limits import TRANSFERS_IN_PARALLEL
 from flwr.core.message import Delivery, ErrorCode
@@ -22,6 +22,7 @@ from flwr.store.store import Store
 from flwr.supernode.apps import Stopwatches
 from flwr.supernode.fleet import FATAL, FleetSession
 from flwr.supernode.parallel import all_of
+from flwr.supernode.pieces import PiecesOut
 from flwr.supernode.replies import ACTOR, answer_with_error
 from flwr.supernode.runs import RUN_OVER, RunBook
 from flwr.supernode.sent import SentReplies
@@ -165,6 +166,13 @@ class Outbox:
 
     async def _push_objects(self, reply: Delivery, pending: deque[ObjectId]) -> None:
         fleet, attempt = self._session.fleet, self._session.attempt
+        try:
+            out = PiecesOut(self._session, self._store, reply.envelope.run_id)
+            await out.push(pending)
+        except UnimplementedError:
+            logger.debug("The SuperLink has no streams", extra={"event": "no-streams"})
+        else:
+            return
 
         async def push_some() -> None:
             while pending:

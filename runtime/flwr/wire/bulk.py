@@ -36,7 +36,10 @@ class InThread(Protocol):
 class Readable(Protocol):
     """Content that is handed out."""
 
-    size: int
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        ...
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes from ``offset`` on."""
@@ -50,8 +53,15 @@ class Readable(Protocol):
 class Arriving(Protocol):
     """An object while its pieces arrive."""
 
-    size: int
-    received: int
+    @property
+    def size(self) -> int:
+        """In bytes, when it is complete."""
+        ...
+
+    @property
+    def received(self) -> int:
+        """Bytes that have arrived."""
+        ...
 
     def write(self, piece: bytes | memoryview) -> None:
         """Append a piece."""

@@ -1,7 +1,6 @@
 """Objects that arrive and leave in pieces: hashed as they come, and not again while untouched."""
 
 import os
-from collections.abc import Iterator
 from contextlib import closing
 from hashlib import sha256 as real_sha256
 from pathlib import Path
@@ -47,7 +46,7 @@ class Hashed:
 
 
 @pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hashed]:
+def hashed(monkeypatch: pytest.MonkeyPatch) -> Hashed:
     counter = Hashed()
     monkeypatch.setattr("flwr.store.incoming.sha256", counter)
     monkeypatch.setattr("flwr.store.payloads.sha256", counter)

@@ -2,17 +2,18 @@
 
 import asyncio
 import hashlib
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from flwr.core.errors import FlwrError, UnavailableError
+from flwr.core.errors import FlwrError, UnavailableError, UnimplementedError
 from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
 from flwr.core.message import Delivery, Envelope
 from flwr.core.run import Run
 from flwr.wire.clients.fleet import FetchedFab, Pulled, PulledObject
+from flwr.wire.codec.pieces import Absence, Piece, Wanted, decode_piece
 from flwr.wire.transport import PeerNotRunningError
 
 
@@ -29,6 +30,10 @@ class FakeFleet:
         self.ended: list[RunId] = []
         self.tells_ended = True
         self.encloses = False  # as upstream's
+        self.has_streams = False  # as upstream's
+        self.piece_bytes = 1000
+        self.asked: list[list[Wanted]] = []  # of it in pieces
+        self.breaks_after: int | None = None  # pieces, once
         self.at_once = 1  # instructions in one answer
         self.stopped: set[RunId] = set()
         self.confirmed: list[MessageId] = []
@@ -134,6 +139,60 @@ class FakeFleet:
             self.damaged[object_id] -= 1
             return PulledObject(is_known=True, content=b"damaged")
         return PulledObject(is_known=True, content=self.objects[object_id])
+
+    async def pull_pieces(
+        self, run_id: RunId, wanted: Sequence[Wanted]
+    ) -> AsyncGenerator[Piece, None]:
+        """Hand out objects in pieces, if this SuperLink has streams."""
+        await self._called("pull_pieces", run_id)
+        if not self.has_streams:
+            raise UnimplementedError("no streams")
+        self.asked.append(list(wanted))
+        for index, one in enumerate(wanted):
+            for piece in self._pieces_of(index, one):
+                if self.breaks_after is not None:
+                    self.breaks_after -= 1
+                    if self.breaks_after < 0:
+                        self.breaks_after = None
+                        raise unreachable()
+                yield piece
+
+    def _pieces_of(self, index: int, one: Wanted) -> Iterator[Piece]:
+        content = self.objects.get(one.object_id)
+        if content is None:
+            yield Piece(index, absence=Absence.UNKNOWN)
+            return
+        if self.late.get(one.object_id):
+            self.late[one.object_id] -= 1
+            yield Piece(index, absence=Absence.AWAITED)
+            return
+        if self.damaged.get(one.object_id):
+            self.damaged[one.object_id] -= 1
+            content = bytes(len(content))
+        for start in range(one.offset, len(content), self.piece_bytes):
+            data = memoryview(content)[start : start + self.piece_bytes]
+            yield Piece(index, len(content), start, data)
+
+    async def push_pieces(
+        self, run_id: RunId, ids: Sequence[ObjectId], pieces: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[tuple[ObjectId, bool], None]:
+        """Take objects in pieces, if this SuperLink has streams."""
+        await self._called("push_pieces", run_id)
+        if not self.has_streams:
+            await pieces.aclose()
+            raise UnimplementedError("no streams")
+        coming: defaultdict[ObjectId, bytearray] = defaultdict(bytearray)
+        async for raw in pieces:
+            piece = decode_piece(raw)
+            object_id = ids[piece.index]
+            coming[object_id] += piece.data
+            if len(coming[object_id]) == piece.size:
+                self.received[object_id] = bytes(coming.pop(object_id))
+                await self._note()
+                yield object_id, True
+                if self.breaks_after is not None:
+                    self.breaks_after = None
+                    raise unreachable()
 
     async def confirm(self, run_id: RunId, message_id: MessageId) -> None:
         await self._called("confirm", run_id)

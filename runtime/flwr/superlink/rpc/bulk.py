@@ -31,21 +31,16 @@ class ObjectDoor:
 
     async def open(self, wanted: Wanted) -> Readable | Absence:
         """Open an object; held while it is on its way."""
+        last: Readable | Absence = Absence.AWAITED
 
-        async def attempt() -> Readable | Absence | None:
-            found: Readable | Absence = await in_thread(
-                self._objects.open,
-                self._run_id,
-                wanted.object_id,
-                node_id=self._node_id,
-                suspected=wanted.is_suspected,
-            )
-            return None if found is Absence.AWAITED else found
+        async def attempt() -> bool | None:
+            nonlocal last
+            last = await in_thread(self._open, wanted)
+            return None if last is Absence.AWAITED else True
 
         bells = (topics.content(wanted.object_id), topics.ended(self._run_id))
-        held = self._wakeups.until(bells, attempt, timeout=LONG_POLL)
-        found: Readable | Absence | None = await held
-        return Absence.AWAITED if found is None else found
+        await self._wakeups.until(bells, attempt, timeout=LONG_POLL)
+        return last
 
     def begin(self, object_id: ObjectId, size: int) -> _Arriving | None:
         """Begin an object; None if it is not wanted here."""
@@ -58,6 +53,14 @@ class ObjectDoor:
     def keep(self, complete: Sequence[_Arriving]) -> list[bool]:
         """Store complete objects."""
         return self._objects.keep(self._run_id, complete, node_id=self._node_id)
+
+    def _open(self, wanted: Wanted) -> Readable | Absence:
+        return self._objects.open(
+            self._run_id,
+            wanted.object_id,
+            node_id=self._node_id,
+            suspected=wanted.is_suspected,
+        )
 
 
 def node_bulk(objects: Objects, wakeups: Wakeups) -> BulkServicer:

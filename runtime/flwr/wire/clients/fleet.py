@@ -3,7 +3,7 @@
 Failures come out as errors of ``core.errors``; whoever wants to try again does so outside.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, TypeVar
@@ -23,8 +23,10 @@ from flwr.core.run import Run
 from flwr.proto import fab_pb2, fleet_pb2, heartbeat_pb2, message_pb2, node_pb2, run_pb2
 from flwr.proto.compose.v1 import logs_pb2
 from flwr.wire import metadata
+from flwr.wire.clients.bulk import BulkClient
 from flwr.wire.clients.deadlines import FAB_S, HELD_S, OBJECT_S, deadline_s, seconds
 from flwr.wire.codec.deliveries import read_deliveries, write_deliveries, write_received
+from flwr.wire.codec.pieces import Piece, Wanted
 from flwr.wire.codec.runs import decode_run
 from flwr.wire.errors import from_rpc_error
 
@@ -88,6 +90,7 @@ class FleetClient:
         self._traits: Headers = ((metadata.DURABLE, "1"),) if is_durable else ()
         self._node_id: NodeId | None = None
         self._interval: timedelta | None = None
+        self._bulk = BulkClient(channel, self._sign)
 
     async def register(self) -> NodeId:
         """Register our own key; the answer is the node's id."""
@@ -212,6 +215,16 @@ class FleetClient:
         content = response.object_content if response.object_available else None
         return PulledObject(response.object_found, content)
 
+    def pull_pieces(self, run_id: RunId, wanted: Sequence[Wanted]) -> AsyncGenerator[Piece, None]:
+        """Fetch objects in pieces; UNIMPLEMENTED by upstream's SuperLinks."""
+        return self._bulk.pull(self._require_id(), run_id, wanted)
+
+    def push_pieces(
+        self, run_id: RunId, ids: Sequence[ObjectId], pieces: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[tuple[ObjectId, bool], None]:
+        """Send objects in pieces; UNIMPLEMENTED by upstream's SuperLinks."""
+        return self._bulk.push(self._require_id(), run_id, ids, pieces)
+
     async def confirm(self, run_id: RunId, message_id: MessageId) -> None:
         """Say that a whole instruction has arrived here."""
         await self._call(
@@ -277,12 +290,12 @@ class FleetClient:
         return send(
             body,
             timeout=deadline_s(len(body)) if timeout_s is None else timeout_s,
-            metadata=(
-                *sign_bound_call(self._key, method, body, at=self._clock.now()),
-                (metadata.VERSION, __version__),
-                *headers,
-            ),
+            metadata=(*self._sign(method, body), *headers),
         )
+
+    def _sign(self, method: str, body: bytes) -> Headers:
+        signed = sign_bound_call(self._key, method, body, at=self._clock.now())
+        return (*signed, (metadata.VERSION, __version__))
 
     def _node(self) -> node_pb2.Node:
         return node_pb2.Node(node_id=self._require_id())

@@ -1,0 +1,136 @@
+"""Large objects between a node and its SuperLink, in pieces: out of the store, and into it.
+
+A stream that breaks is begun again where it ended: with the objects that have not arrived, and
+within one that came in part.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Final
+
+from flwr.core.errors import InvalidError
+from flwr.core.ids import ObjectId, RunId
+from flwr.core.message import ErrorCode
+from flwr.shell.in_thread import in_thread
+from flwr.store.incoming import IncomingObject
+from flwr.store.outgoing import OpenObject
+from flwr.store.store import Store
+from flwr.supernode.fleet import FleetSession
+from flwr.supernode.refusals import IntakeRefusedError
+from flwr.wire.bulk import Keeper, Receiver, pieces_of
+from flwr.wire.codec.pieces import Absence, Wanted
+
+MAX_MISMATCHES: Final = 3  # wrong bytes for one object until the instruction is given up
+FIRST_WAIT: Final = timedelta(milliseconds=100)  # its sender is still uploading
+LONGEST_WAIT: Final = timedelta(seconds=10)  # wire contract §8.3
+
+
+class PiecesIn:
+    """Objects of one instruction on their way here.
+
+    Args:
+        session: the connection to the SuperLink.
+        keeper: where they go.
+        run_id: of the instruction.
+        is_too_late: tells whether the instruction has expired.
+    """
+
+    def __init__(
+        self,
+        session: FleetSession,
+        keeper: Keeper[IncomingObject],
+        run_id: RunId,
+        is_too_late: Callable[[], bool],
+    ) -> None:
+        self._session, self._run_id, self._is_too_late = session, run_id, is_too_late
+        self._receiver = Receiver(keeper, in_thread)
+        self._missing: list[ObjectId] = []
+        self._mismatches: Counter[ObjectId] = Counter()
+
+    async def fetch(self, ids: Sequence[ObjectId]) -> None:
+        """Pull objects until all are kept.
+
+        Raises:
+            UnimplementedError: the SuperLink has no streams.
+            IntakeRefusedError: one of them cannot be had.
+            FlwrError: as the SuperLink's answers.
+        """
+        self._missing, wait = list(ids), FIRST_WAIT
+        try:
+            while True:
+                before = len(self._missing)
+                await self._session.attempt(self._stream)
+                if not self._missing:
+                    return
+                wait = FIRST_WAIT if len(self._missing) < before else min(wait * 2, LONGEST_WAIT)
+                await asyncio.sleep(wait.total_seconds())
+        finally:
+            await self._receiver.close()
+
+    async def _stream(self) -> None:
+        """Pull what is missing; what has arrived when the stream breaks is kept."""
+        wanted = [
+            Wanted(key, self._receiver.received(key), self._mismatches[key] > 0)
+            for key in self._missing
+        ]
+        try:
+            async with aclosing(self._session.fleet.pull_pieces(self._run_id, wanted)) as pieces:
+                async for piece in pieces:
+                    if piece.index >= len(wanted):
+                        raise InvalidError("the SuperLink sent an object that was not asked for")
+                    object_id = wanted[piece.index].object_id
+                    if piece.absence is Absence.NONE:
+                        await self._receiver.take(object_id, piece)
+                    elif piece.absence is Absence.UNKNOWN or self._is_too_late():
+                        raise _gone(object_id)
+        finally:
+            await self._receiver.flush()
+            self._settle()
+
+    def _settle(self) -> None:
+        for object_id, is_stored in self._receiver.settled():
+            if is_stored:
+                self._missing.remove(object_id)
+                continue
+            self._mismatches[object_id] += 1
+            if self._mismatches[object_id] == MAX_MISMATCHES:
+                why = f"object {object_id} arrived damaged {MAX_MISMATCHES} times"
+                raise IntakeRefusedError(ErrorCode.MESSAGE_UNAVAILABLE, why)
+
+
+class PiecesOut:
+    """Objects of one reply on their way to the SuperLink."""
+
+    def __init__(self, session: FleetSession, store: Store, run_id: RunId) -> None:
+        self._session, self._store, self._run_id = session, store, run_id
+        self._pending: list[ObjectId] = []
+
+    async def push(self, ids: Sequence[ObjectId]) -> None:
+        """Send objects; what the SuperLink does not want any more is left out.
+
+        Raises:
+            UnimplementedError: the SuperLink has no streams.
+            FlwrError: as the SuperLink's answers, or a file of ours is damaged.
+        """
+        self._pending = list(ids)
+        await self._session.attempt(self._stream)
+
+    async def _stream(self) -> None:
+        ids = list(self._pending)
+        pieces = pieces_of(ids, self._open, in_thread)
+        pushed = self._session.fleet.push_pieces(self._run_id, ids, pieces)
+        async with aclosing(pushed) as answers:
+            async for object_id, _is_stored in answers:
+                self._pending.remove(object_id)
+
+    def _open(self, object_id: ObjectId) -> OpenObject | None:
+        with self._store.reading() as tx:
+            return tx.objects.open(object_id)
+
+
+def _gone(object_id: ObjectId) -> IntakeRefusedError:
+    why = f"object {object_id} of the instruction is no longer on the SuperLink"
+    return IntakeRefusedError(ErrorCode.MESSAGE_UNAVAILABLE, why)
