@@ -2,12 +2,12 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from flwr.core.errors import ErrorKind, FlwrError
 from flwr.runner.outcome import RunEndedError
-from flwr.wire.transport import NO_METADATA, Caller
+from flwr.wire.transport import NO_METADATA, Buffers, Caller, Take
 
 _ENDED = frozenset({ErrorKind.NOT_RUNNING, ErrorKind.UNAUTHENTICATED})
 
@@ -57,6 +57,22 @@ class AppCaller:
             timeout = left if timeout is None else min(timeout, left)
         try:
             return self._caller.call(method, request, timeout=timeout, metadata=metadata)
+        except FlwrError as error:
+            if error.kind in _ENDED:
+                raise self._ended(error.message) from error
+            raise
+
+    def stream(
+        self, method: str, request: bytes, *, more: Iterable[Buffers] = (), take: Take
+    ) -> None:
+        """Make a call of many messages; see ``wire.transport.Caller``.
+
+        Raises:
+            RunEndedError: the run has ended; there is nothing left to do.
+            FlwrError: whatever else the daemon or the runner reports, or ``take`` raised.
+        """
+        try:
+            self._caller.stream(method, request, more=more, take=take)
         except FlwrError as error:
             if error.kind in _ENDED:
                 raise self._ended(error.message) from error

@@ -6,19 +6,18 @@ the runner.
 
 import logging
 import sys
-from functools import cached_property
 from typing import Final
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.clientapp.answering import answer, answer_unloaded
 from flwr.core.errors import FlwrError
-from flwr.core.ids import ObjectId, RunId
+from flwr.core.ids import RunId
 from flwr.core.message import Delivery
 from flwr.fab.load import install, load
 from flwr.runner.app_caller import AppCaller
+from flwr.runner.large import LargeMessages
 from flwr.runner.outcome import Outcome, Report, RunEndedError
-from flwr.runner.transfer import Transfers
 from flwr.wire.clients.appio import AppInputs, ClientAppIoClient
 from flwr.wire.objects import deflate, inflate
 from flwr.wire.transport import Caller
@@ -51,6 +50,7 @@ def run_imported(caller: Caller, app: ClientApp) -> Report:
 class _Flow:
     def __init__(self, caller: AppCaller) -> None:
         self._appio = ClientAppIoClient(caller)
+        self._large = LargeMessages(caller, self._appio)
 
     def run(self, imported: ClientApp | None = None) -> Report:
         inputs, delivery = self._appio.take()
@@ -58,20 +58,11 @@ class _Flow:
         self._finish(*_answer(imported, inputs, message))
         return Report(Outcome.COMPLETED)
 
-    @cached_property
-    def _transfers(self) -> Transfers:
-        """Threads, which only large messages need."""
-        return Transfers()
-
     def _receive(self, run_id: RunId, delivery: Delivery) -> Message:
         if delivery.is_whole:
             return inflate(delivery.envelope, delivery.tree, delivery.contents.__getitem__)
 
-        def fetch(object_id: ObjectId) -> bytes:
-            return self._appio.get_object(run_id, object_id)
-
-        get = self._transfers.ahead(delivery.tree.walk(), fetch)
-        message = inflate(delivery.envelope, delivery.tree, get)
+        message = self._large.receive(run_id, delivery)
         self._appio.confirm(run_id, delivery.envelope.message_id)
         return message
 
@@ -81,11 +72,7 @@ class _Flow:
         if not delivery.is_whole:
             run_id = parts.envelope.run_id
             pushed = self._appio.push_message(delivery)
-            self._transfers.push(
-                pushed.wanted,
-                {key: source.make for key, source in parts.objects.items()},
-                lambda key, data: self._appio.put_object(run_id, key, data),
-            )
+            self._large.push(run_id, pushed.wanted, parts.objects)
         sys.stdout.flush()
         self._appio.finish(context, delivery if delivery.is_whole else None)
 

@@ -7,7 +7,7 @@ Small messages travel whole (ADR-0013): they cost one call per batch and one per
 import copy
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,7 +19,7 @@ from flwr.core.ids import SUPERLINK_NODE, MessageId, ObjectId, RunId
 from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES
 from flwr.core.message import Delivery, Envelope, ErrorCode
 from flwr.runner.app_caller import AppCaller
-from flwr.runner.transfer import Get, Transfers
+from flwr.runner.large import LargeMessages
 from flwr.serverapp.grid import Grid
 from flwr.serverapp.run_info import Run
 from flwr.wire.clients.appio import ObjectNeverCameError, ServerAppIoClient
@@ -64,7 +64,7 @@ class AppIoGrid(Grid):
     def __init__(self, caller: AppCaller, run: Run) -> None:
         self._caller, self._run = caller, run
         self._appio = ServerAppIoClient(caller)
-        self._transfers = Transfers()
+        self._large = LargeMessages(caller, self._appio)
         self._received: dict[MessageId, None] = {}
         """Replies that came whole, to be confirmed with the next pull."""
 
@@ -169,10 +169,8 @@ class AppIoGrid(Grid):
         run_id = self._run_id
         pushed = self._appio.push_messages(run_id, [one.delivery for one in batch])
         if pushed.wanted:
-            objects = {key: one.make for part in batch for key, one in part.parts.objects.items()}
-            self._transfers.push(
-                pushed.wanted, objects, lambda key, data: self._appio.put_object(run_id, key, data)
-            )
+            objects = {key: one for part in batch for key, one in part.parts.objects.items()}
+            self._large.push(run_id, pushed.wanted, objects)
         for one, message_id in zip(batch, pushed.message_ids, strict=True):
             self._stamp(one.message, message_id or "")
         return pushed.message_ids
@@ -233,20 +231,19 @@ class AppIoGrid(Grid):
         if not deliveries:
             return []
         if len(deliveries) == 1:  # then its objects travel in parallel, else the messages do
-            tree = deliveries[0].tree
-            return [self._receive(deliveries[0], self._transfers.ahead(tree.walk(), self._fetch))]
-        return self._transfers.map(lambda one: self._receive(one, self._fetch), deliveries)
+            return [self._receive(deliveries[0], self._large.receive)]
+        receive = self._large.receive_one_of_many
+        return self._large.receive_each(deliveries, lambda one: self._receive(one, receive))
 
-    def _receive(self, delivery: Delivery, get: Get) -> Message:
+    def _receive(
+        self, delivery: Delivery, receive: Callable[[RunId, Delivery], Message]
+    ) -> Message:
         try:
-            message = inflate(delivery.envelope, delivery.tree, get)
+            message = receive(self._run_id, delivery)
         except (NotFoundError, ObjectNeverCameError) as error:
             return _unavailable(delivery.envelope, error)
         self._appio.confirm(self._run_id, delivery.envelope.message_id)
         return message
-
-    def _fetch(self, object_id: ObjectId) -> bytes:
-        return self._appio.get_object(self._run_id, object_id)
 
 
 def _batches(outgoing: Iterable[_Outgoing]) -> Iterator[list[_Outgoing]]:

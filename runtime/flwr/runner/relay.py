@@ -5,10 +5,10 @@ refuses the token is remembered, because then the launch is over.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 
@@ -18,7 +18,8 @@ from flwr.core.clock import Clock
 from flwr.core.errors import DeniedError, ErrorKind, FlwrError
 from flwr.core.lease import AppKind
 from flwr.core.limits import APP_PATIENCE, CONTACT_LOST
-from flwr.wire.appio_methods import FINISH_LAUNCH, TAKE_LAUNCH, method_of
+from flwr.wire.appio_methods import FINISH_LAUNCH, PULL_PIECES, TAKE_LAUNCH, method_of
+from flwr.wire.clients.bulk import MessageStream, next_message
 from flwr.wire.clients.deadlines import FAB_S, HELD_S, OBJECT_S, deadline_s
 from flwr.wire.diagnose import explain
 from flwr.wire.errors import from_rpc_error
@@ -55,6 +56,10 @@ _ANSWERS_TAKE_S: Final[Mapping[str, float]] = {
 _HEARTBEAT: Final = "SendAppHeartbeat"
 _HEARTBEAT_S: Final = (APP_PATIENCE / 3).total_seconds()
 """One that hangs, on a connection that is dead and does not know it, must not cost the lease."""
+
+if TYPE_CHECKING:  # generic only for type checkers
+    _Pull = grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
+    _Push = grpc.aio.StreamStreamMultiCallable[bytes, bytes]
 
 
 class Relay:
@@ -103,6 +108,39 @@ class Relay:
             if failure.kind is ErrorKind.UNAUTHENTICATED:
                 self.refused.set()
             raise failure from None
+
+    async def stream(
+        self, request: Request, more: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        """Forward a call of many messages, once; the app goes on by itself where it broke.
+
+        Raises:
+            FlwrError: the daemon's.
+        """
+        method, headers = request.method, token_headers(self._token)
+        call: MessageStream
+        if method == PULL_PIECES:
+            pull: _Pull = self._channel.unary_stream(method)
+            call = pull(request.body, metadata=headers)
+        else:
+            push: _Push = self._channel.stream_stream(method)
+            call = push(_chained(request.body, more), metadata=headers)
+        try:
+            while (message := await next_message(call)) is not None:
+                yield message
+        except grpc.RpcError as error:
+            failure = from_rpc_error(error, method=method)
+            if failure.kind is ErrorKind.UNAUTHENTICATED:
+                self.refused.set()
+            raise failure from None
+        finally:
+            call.cancel()
+
+
+async def _chained(first: bytes, more: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    yield first
+    async for message in more:
+        yield message
 
 
 def retry_policy(address: str, tls: ClientTls | None, clock: Clock) -> Retry:

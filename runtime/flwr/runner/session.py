@@ -176,7 +176,7 @@ class Session:
     async def _serve_pipe(self, app: AppProcess) -> None:
         reader, writer = await asyncio.open_connection(sock=app.pipe, limit=_PIPE_BYTES)
         try:
-            await serve_pipe(reader, writer, self._calls.answer)
+            await serve_pipe(reader, writer, self._calls.answer, self._calls.relay.stream)
         finally:
             writer.close()
 

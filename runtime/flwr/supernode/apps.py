@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -17,10 +17,13 @@ from flwr.core.message import Delivery, Envelope, check_reply, check_tree
 from flwr.core.run import Run
 from flwr.core.run_config import Config, ConfigValue, fuse
 from flwr.store.fabs import Fab
+from flwr.store.incoming import IncomingObject
 from flwr.store.message_rows import Instruction
+from flwr.store.outgoing import OpenObject
 from flwr.store.store import Store, Tx
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.replies import ACTOR, end_answered_lease, end_lease
+from flwr.wire.codec.pieces import Absence
 from flwr.wire.object_format import check_object
 
 logger = logging.getLogger(__name__)
@@ -271,6 +274,40 @@ class AppSessions:
                 return _find_instruction(tx, lease) is None
         stored = self._store.put_object(object_id, content)
         with self._store.transaction() as tx:
+            _ring_if_complete(tx, lease)
+        return stored
+
+    def open_object(
+        self, lease: Lease, object_id: ObjectId, *, suspected: bool
+    ) -> OpenObject | Absence:
+        """Open an object of the lease's run, or return why that cannot be.
+
+        Raises:
+            ObjectDamagedError: our copy of it is lost.
+        """
+        with self._store.reading() as tx:
+            if not tx.objects.belongs(object_id, run_id=lease.run_id):
+                return Absence.UNKNOWN
+            return tx.objects.open(object_id, suspected=suspected) or Absence.AWAITED
+
+    def begin_object(self, lease: Lease, object_id: ObjectId, size: int) -> IncomingObject | None:
+        """Begin an object of the reply that comes in pieces; None when nobody wants it.
+
+        Raises:
+            TooLargeError: one object may not have so many bytes.
+        """
+        with self._store.reading() as tx:
+            is_wanted = tx.objects.belongs(object_id, run_id=lease.run_id)
+            if not is_wanted and _find_instruction(tx, lease) is not None:
+                return None
+        return self._store.begin_object(object_id, size)
+
+    def keep_objects(self, lease: Lease, complete: Sequence[IncomingObject]) -> list[bool]:
+        """Keep objects that came in pieces; False for one that nobody wants."""
+        arrived = [one.arrived for one in complete if one.arrived is not None]
+        with self._store.keeping(arrived) as tx:
+            has_left = _find_instruction(tx, lease) is None  # the reply, complete, already
+            stored = [tx.objects.take(one) or has_left for one in arrived]
             _ring_if_complete(tx, lease)
         return stored
 

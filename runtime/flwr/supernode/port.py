@@ -14,6 +14,7 @@ from flwr.supernode.apps import AppSessions
 from flwr.supernode.handover import Handover
 from flwr.supernode.launches import WholeLaunches
 from flwr.supernode.leases import AppLeases
+from flwr.supernode.rpc.bulk import clientapp_bulk
 from flwr.supernode.rpc.clientappio import ClientAppIoServicer, add_clientappio
 from flwr.supernode.rpc.compose import (
     AppLogsServicer,
@@ -23,7 +24,7 @@ from flwr.supernode.rpc.compose import (
 )
 from flwr.supernode.rpc.waiting import WaitingExecutors
 from flwr.wire.interceptors.app_token import AppTokenInterceptor
-from flwr.wire.server import PortInUseError, RenewedTls, RpcServer, chain, make_server
+from flwr.wire.server import PortInUseError, Register, RenewedTls, RpcServer, chain, make_server
 
 
 class AppIoPortTakenError(UnavailableError):
@@ -67,7 +68,8 @@ def make_clientappio(
         find_lease_of_run=threaded(leases.find_for_run),
     )
     waiting = WaitingExecutors(leases, wakeups, Executors(clock))
-    services = [
+    services: list[Register] = [
+        clientapp_bulk(apps).register,
         partial(add_clientappio, ClientAppIoServicer(leases, apps, waiting)),
         partial(
             add_compose,

@@ -18,7 +18,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 NODE_BULK: Final = "/flwr.compose.v1.NodeBulk/"
-APP_BULK: Final = "/flwr.compose.v1.AppBulk/"
 
 _WRONG: Final = frozenset({ErrorKind.INVALID, ErrorKind.FAILED_PRECONDITION})
 

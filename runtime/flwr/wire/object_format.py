@@ -19,7 +19,7 @@ from flwr.core.message import SYSTEM_MESSAGE, Envelope, ErrorCode, MessageError
 from flwr.proto import message_pb2
 from flwr.wire.codec.messages import decode_envelope, encode_envelope
 
-Content = bytes | memoryview
+Content = bytes | bytearray | memoryview
 """An object's bytes; views let large ones be read without a copy."""
 
 MAX_HEAD_BYTES: Final = 65 * 1_000_000 + 64  # a head of limits.MAX_TREE_OBJECTS child ids

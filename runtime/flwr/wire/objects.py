@@ -53,11 +53,18 @@ CHUNK_SIZE_VARIABLE: Final = "FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One object whose bytes are made when they are asked for."""
+    """One object, in parts that are put together when its bytes are asked for."""
 
-    size: int
-    """In bytes."""
-    make: Callable[[], bytes]
+    parts: tuple[Content, ...]
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(map(len, self.parts))
+
+    def make(self) -> bytes:
+        """Return its bytes."""
+        return b"".join(self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,25 +102,32 @@ def deflate(message: Message) -> DeflatedMessage:
     return DeflatedMessage(envelope, tree, objects)
 
 
-def inflate(envelope: Envelope, tree: ObjectTree, get: Callable[[ObjectId], Content]) -> Message:
+def inflate(
+    envelope: Envelope,
+    tree: ObjectTree,
+    get: Callable[[ObjectId], Content],
+    *,
+    is_verified: bool = False,
+) -> Message:
     """Return the message whose objects ``tree`` names.
 
     Args:
         envelope: what the peer announced; the objects must tell the same.
         tree: its root is the message's own object.
         get: returns an object's bytes; called once per id, in the order of ``tree.walk()``.
+        is_verified: ``get`` returns nothing that differs from its id.
 
     Raises:
         MalformedObjectError: an object's bytes differ from its id, break the format, or
             contradict the tree or the envelope.
     """
-    parts = _Parts(tree)
+    parts = _Parts(tree, is_verified=is_verified)
     content: Content = b""
     for node in _unique_nodes(tree, set()):
         content = get(node.object_id)
         if node is not tree:
             parts.add(node, content)
-    head = _check(tree, content)
+    head = _check(tree, content, is_verified=is_verified)
     told = decode_message_object(content)
     if _identity(told) != _identity(envelope):
         raise MalformedObjectError("its metadata differ from those announced")
@@ -160,7 +174,7 @@ def _add(
     objects: dict[ObjectId, Source],
 ) -> ObjectTree:
     object_id = object_id_of(content)
-    objects[object_id] = Source(len(content), lambda: content)
+    objects[object_id] = Source((content,))
     return ObjectTree(object_id, children)
 
 
@@ -197,8 +211,7 @@ def _plan_of(array: Array) -> _ArrayPlan:
 
 
 def _chunk_source(part: memoryview) -> Source:
-    size = len(encode_head(ObjectType.ARRAY_CHUNK, (), len(part))) + len(part)
-    return Source(size, partial(build_object, ObjectType.ARRAY_CHUNK, (), part))
+    return Source((encode_head(ObjectType.ARRAY_CHUNK, (), len(part)), part))
 
 
 def _chunk_id(part: memoryview) -> ObjectId:
@@ -263,8 +276,8 @@ def _unique_nodes(tree: ObjectTree, seen: set[ObjectId]) -> Iterator[ObjectTree]
     yield tree
 
 
-def _check(node: ObjectTree, content: Content) -> ObjectHead:
-    if object_id_of(content) != node.object_id:
+def _check(node: ObjectTree, content: Content, *, is_verified: bool) -> ObjectHead:
+    if not is_verified and object_id_of(content) != node.object_id:
         raise MalformedObjectError(f"the bytes of {node.object_id} have another id")
     head = check_object(content)
     # As sets: a server may announce siblings in any order (upstream's does). The order that
@@ -277,7 +290,8 @@ def _check(node: ObjectTree, content: Content) -> ObjectHead:
 class _Parts:
     """Objects below a message that have arrived, put together as far as possible."""
 
-    def __init__(self, tree: ObjectTree) -> None:
+    def __init__(self, tree: ObjectTree, *, is_verified: bool) -> None:
+        self._is_verified = is_verified
         self._chunks: dict[ObjectId, memoryview] = {}
         self._arrays: dict[ObjectId, Array] = {}
         self._records: dict[ObjectId, Callable[[], RecordType]] = {}
@@ -289,7 +303,7 @@ class _Parts:
 
     def add(self, node: ObjectTree, content: Content) -> None:
         """Take in an object whose children are here."""
-        head = _check(node, content)
+        head = _check(node, content, is_verified=self._is_verified)
         body = memoryview(content)[head.body_at :]
         try:
             self._add(node.object_id, head, body)

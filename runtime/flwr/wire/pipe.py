@@ -9,6 +9,8 @@ counting what follows it.  Payloads by kind:
 - REPLY (runner to child): the serialized response.
 - FAILURE (runner to child): a JSON object with ``kind`` (of ``ErrorKind``), ``message``, ``hint``.
 - CANCEL (child to runner): empty; nobody waits for that call any longer, no answer is due.
+- PIECE (both ways): one more message of a call that is a stream; its REPLY ends it.
+- END (child to runner): empty; no PIECE follows.
 
 Many calls may be open at once; answers come in any order.  End of stream on either side means that
 the other process is gone.  ``PipeCaller`` is the child's end; the runner's is built from
@@ -19,7 +21,7 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,13 +31,13 @@ from typing import TYPE_CHECKING, Final
 
 from flwr.core.errors import ErrorKind, FlwrError, InvalidError, UnavailableError
 from flwr.core.limits import MAX_RPC_BYTES
-from flwr.wire.transport import NO_METADATA, failure_of
+from flwr.wire.transport import NO_METADATA, Buffers, Take, failure_of
 
 if TYPE_CHECKING:  # the child pays for asyncio only if the app uses it
     from asyncio import StreamReader, StreamWriter
 
-_LENGTH: Final = struct.Struct(">I")
-_HEAD: Final = struct.Struct(">BI")
+_HEAD: Final = struct.Struct(">IBI")
+_COUNTED: Final = 5  # bytes of the head that its length counts
 _LONGEST: Final = MAX_RPC_BYTES + 65_536  # a request of the largest size with its method and json
 _CALL_IDS: Final = 2**32
 
@@ -47,6 +49,8 @@ class FrameKind(IntEnum):
     REPLY = 2
     FAILURE = 3
     CANCEL = 4
+    PIECE = 5
+    END = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Frame:
 
     kind: FrameKind
     call_id: int
-    payload: bytes = b""
+    payload: bytes | bytearray = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def encode_request(request: Request) -> bytes:
     return b"\0".join((request.method.encode(), json.dumps(options).encode(), request.body))
 
 
-def decode_request(payload: bytes) -> Request:
+def decode_request(payload: bytes | bytearray) -> Request:
     """Read the payload of a REQUEST.
 
     Raises:
@@ -91,7 +95,7 @@ def decode_request(payload: bytes) -> Request:
     try:
         method, options, body = payload.split(b"\0", 2)
         said = json.loads(options)
-        return Request(method.decode(), body, said["metadata"], said["timeout_s"])
+        return Request(method.decode(), bytes(body), said["metadata"], said["timeout_s"])
     except (ValueError, LookupError, TypeError) as cause:
         raise InvalidError("the app's process sent a malformed request") from cause
 
@@ -103,7 +107,7 @@ def encode_failure(error: FlwrError) -> bytes:
     ).encode()
 
 
-def decode_failure(payload: bytes) -> FlwrError:
+def decode_failure(payload: bytes | bytearray) -> FlwrError:
     """Return the error that a FAILURE carries, or the one that it is unreadable."""
     try:
         said = json.loads(payload)
@@ -119,8 +123,8 @@ async def read_frame(reader: "StreamReader") -> Frame | None:
         InvalidError: what came is no frame.
     """
     try:
-        length = _require_length(await reader.readexactly(_LENGTH.size))
-        return _parse(await reader.readexactly(length))
+        kind, call_id, size = _read_head(await reader.readexactly(_HEAD.size))
+        return Frame(kind, call_id, await reader.readexactly(size))
     except (EOFError, ConnectionError):
         return None
 
@@ -131,7 +135,7 @@ async def write_frame(writer: "StreamWriter", frame: Frame) -> None:
     Raises:
         ConnectionError: the other end is gone.
     """
-    writer.write(_head(frame))
+    writer.write(_head(frame.kind, frame.call_id, len(frame.payload)))
     writer.write(frame.payload)
     await writer.drain()
 
@@ -147,6 +151,7 @@ class PipeCaller:
         self._sock = sock
         self._sending = threading.Lock()
         self._open: dict[int, Future[bytes]] = {}
+        self._takers: dict[int, Take] = {}  # of calls that are streams
         self._state = threading.Lock()
         self._is_closed = False
         self._ids = count()
@@ -180,6 +185,40 @@ class PipeCaller:
             with self._state:
                 self._open.pop(call_id, None)
 
+    def stream(
+        self,
+        method: str,
+        request: bytes,
+        *,
+        more: Iterable[Buffers] = (),
+        take: Take,
+    ) -> None:
+        """Make a call of many messages; see ``wire.transport.Caller``.
+
+        Raises:
+            PipeClosedError: the runner is gone.
+            FlwrError: what the runner reports, or ``take`` raised.
+        """
+        call_id, answer = self._begin(take)
+        try:
+            payload = encode_request(Request(method, request))
+            self._send(Frame(FrameKind.REQUEST, call_id, payload))
+            for parts in more:
+                if answer.done():
+                    break
+                self._send_parts(FrameKind.PIECE, call_id, parts)
+            else:
+                self._send(Frame(FrameKind.END, call_id))
+            answer.result()
+        except BaseException:
+            with suppress(PipeClosedError):
+                self._send(Frame(FrameKind.CANCEL, call_id))
+            raise
+        finally:
+            with self._state:
+                self._open.pop(call_id, None)
+                self._takers.pop(call_id, None)
+
     def close(self) -> None:
         """Close the pipe; open calls fail."""
         with suppress(OSError):  # the other end was faster
@@ -187,20 +226,31 @@ class PipeCaller:
         self._reader.join()
         self._sock.close()
 
-    def _begin(self) -> tuple[int, Future[bytes]]:
+    def _begin(self, take: Take | None = None) -> tuple[int, Future[bytes]]:
         answer: Future[bytes] = Future()
         with self._state:
             if self._is_closed:
                 raise PipeClosedError
             call_id = next(self._ids) % _CALL_IDS
             self._open[call_id] = answer
+            if take is not None:
+                self._takers[call_id] = take
         return call_id, answer
 
     def _send(self, frame: Frame) -> None:
+        self._send_parts(frame.kind, frame.call_id, (frame.payload,))
+
+    def _send_parts(self, kind: FrameKind, call_id: int, parts: Buffers) -> None:
+        head = _head(kind, call_id, sum(map(len, parts)))
         try:
             with self._sending:
-                self._sock.sendall(_head(frame))
-                self._sock.sendall(frame.payload)
+                left = [memoryview(part) for part in (head, *parts)]
+                while left:
+                    sent = self._sock.sendmsg(left)
+                    while left and sent >= len(left[0]):
+                        sent -= len(left.pop(0))
+                    if sent:
+                        left[0] = left[0][sent:]
         except OSError as cause:
             raise PipeClosedError from cause
 
@@ -214,11 +264,12 @@ class PipeCaller:
             self._is_closed = True
             left = list(self._open.values())
         for answer in left:
-            answer.set_exception(PipeClosedError())
+            if not answer.done():
+                answer.set_exception(PipeClosedError())
 
     def _next_frame(self) -> Frame:
-        length = _require_length(self._receive(_LENGTH.size))
-        return _parse(self._receive(length))
+        kind, call_id, size = _read_head(self._receive(_HEAD.size))
+        return Frame(kind, call_id, self._receive(size))
 
     def _receive(self, size: int) -> bytearray:
         buffer = bytearray(size)
@@ -231,30 +282,38 @@ class PipeCaller:
         return buffer
 
     def _settle(self, frame: Frame) -> None:
+        if frame.kind is FrameKind.PIECE:
+            self._take(frame)
+            return
         with self._state:
             answer = self._open.pop(frame.call_id, None)
-        if answer is None:
+        if answer is None or answer.done():
             return  # given up meanwhile
         if frame.kind is FrameKind.REPLY:
-            answer.set_result(frame.payload)
+            answer.set_result(bytes(frame.payload))
         else:
             answer.set_exception(decode_failure(frame.payload))
 
+    def _take(self, frame: Frame) -> None:
+        with self._state:
+            take, answer = self._takers.get(frame.call_id), self._open.get(frame.call_id)
+        if take is None or answer is None or answer.done():
+            return  # given up meanwhile
+        try:
+            take(frame.payload)
+        except Exception as failure:  # noqa: BLE001 - raised again by who made the call
+            answer.set_exception(failure)
 
-def _head(frame: Frame) -> bytes:
-    length = _LENGTH.pack(_HEAD.size + len(frame.payload))
-    return length + _HEAD.pack(frame.kind, frame.call_id)
+
+def _head(kind: FrameKind, call_id: int, payload_bytes: int) -> bytes:
+    return _HEAD.pack(_COUNTED + payload_bytes, kind, call_id)
 
 
-def _require_length(packed: bytes | bytearray) -> int:
-    (length,) = _LENGTH.unpack(packed)
-    if not _HEAD.size <= length <= _LONGEST:
+def _read_head(packed: bytes | bytearray) -> tuple[FrameKind, int, int]:
+    """Return kind, call id, and the length of the payload."""
+    length, kind, call_id = _HEAD.unpack(packed)
+    if not _COUNTED <= length <= _LONGEST:
         raise InvalidError(f"a frame of {length} bytes on the pipe")
-    return int(length)
-
-
-def _parse(content: bytes | bytearray) -> Frame:
-    kind, call_id = _HEAD.unpack_from(content)
     if kind not in set(FrameKind):
         raise InvalidError(f"a frame of kind {kind} on the pipe")
-    return Frame(FrameKind(kind), call_id, bytes(memoryview(content)[_HEAD.size :]))
+    return FrameKind(kind), call_id, length - _COUNTED

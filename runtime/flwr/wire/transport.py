@@ -1,10 +1,10 @@
-"""What a typed client needs of its transport: one blocking call that takes and returns bytes.
+"""What a typed client needs of its transport: blocking calls that take and return bytes.
 
 The child process of a runner speaks through a pipe (``wire.pipe``) and never loads gRPC.  Failures
 cross any transport as an ``ErrorKind`` with texts, and come out as errors of ``core.errors``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -21,6 +21,9 @@ from flwr.core.errors import (
     UnavailableError,
     UnimplementedError,
 )
+
+Buffers = Sequence[bytes | bytearray | memoryview]
+Take = Callable[[bytes | bytearray], None]
 
 NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -46,6 +49,27 @@ class Caller(Protocol):
 
         Raises:
             FlwrError: whatever the peer or the transport reports.
+        """
+        ...
+
+    def stream(
+        self,
+        method: str,
+        request: bytes,
+        *,
+        more: Iterable[Buffers] = (),
+        take: Take,
+    ) -> None:
+        """Make a call of many messages, and return at its end.
+
+        Args:
+            method: full path.
+            request: the first message.
+            more: those that follow, each in parts that are sent one after the other.
+            take: given each message of the response, in another thread.
+
+        Raises:
+            FlwrError: whatever the peer or the transport reports, or ``take`` raised.
         """
         ...
 

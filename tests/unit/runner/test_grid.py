@@ -19,9 +19,10 @@ from flwr.wire.codec.deliveries import read_deliveries, read_received, write_del
 from flwr.wire.objects import deflate, inflate
 from flwr.wire.transport import NO_METADATA, PeerNotRunningError
 from tests import given
+from tests.fakes.plain_caller import PlainCaller
 
 
-class SuperLink:
+class SuperLink(PlainCaller):
     """Answers the Grid's calls in this process; replies appear when told.
 
     ``is_plain``: it knows no objects that messages bring along, like upstream's.

@@ -110,11 +110,11 @@ def test_a_damaged_object_is_awaited_again(link: Link, monkeypatch: pytest.Monke
     sent = link.send(run, link.online().node_id)
     object_id = sent.delivery.tree.object_id
 
-    def damaged(_self: Objects, wanted: ObjectId) -> bytes:
+    def damaged(_self: Objects, wanted: ObjectId, **_: object) -> None:
         raise ObjectDamagedError(wanted, "its bytes were altered")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Objects, "get", damaged)
+        patched.setattr(Objects, "open", damaged)
         assert link.objects.get(run.run_id, object_id).is_awaited
     assert link.objects.put(run.run_id, object_id, sent.objects[object_id])
     assert link.objects.get(run.run_id, object_id).is_present

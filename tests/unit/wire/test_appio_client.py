@@ -27,12 +27,13 @@ from flwr.wire.codec.messages import encode_deliveries
 from flwr.wire.objects import deflate
 from flwr.wire.transport import NO_METADATA
 from tests.fakes.clock import FakeClock
+from tests.fakes.plain_caller import PlainCaller
 
 RUN = RunId(2**63 + 1)
 OBJECT = ObjectId("a" * 64)
 
 
-class FakePeer:
+class FakePeer(PlainCaller):
     """A caller that answers every method with one prepared response after another."""
 
     def __init__(self, **answers: Sequence[ProtoMessage]) -> None:
@@ -231,7 +232,7 @@ def test_an_unknown_run_is_none() -> None:
 
 
 def test_an_unreadable_answer_is_an_error_of_the_call() -> None:
-    class Garbage(FakePeer):
+    class Garbage(PlainCaller):
         def call(self, method: str, request: bytes, **_: object) -> bytes:
             return b"\xff\xff"
 

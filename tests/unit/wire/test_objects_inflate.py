@@ -157,9 +157,7 @@ def by_hand(*objects: bytes) -> DeflatedMessage:
     for content in (*reversed(objects), root):
         tree = (ObjectTree(object_id_of(content), tree),)
     known = {object_id_of(content): content for content in (root, *objects)}
-    sources = {
-        object_id: Source(len(content), lambda c=content: c) for object_id, content in known.items()
-    }
+    sources = {object_id: Source((content,)) for object_id, content in known.items()}
     return DeflatedMessage(draft, tree[0], sources)
 
 

@@ -11,7 +11,8 @@ from flwr.shell.in_thread import in_thread
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink import topics
 from flwr.superlink.objects import Objects
-from flwr.wire.bulk import APP_BULK, NODE_BULK, Readable
+from flwr.wire.appio_methods import APP_BULK
+from flwr.wire.bulk import NODE_BULK, Readable
 from flwr.wire.bulk_server import BulkServicer
 from flwr.wire.codec.pieces import Absence, Wanted
 from flwr.wire.interceptors.app_token import calling_lease

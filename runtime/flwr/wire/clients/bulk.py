@@ -6,7 +6,7 @@ A SuperLink that does not know them answers UNIMPLEMENTED, and gets the calls of
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Final, Protocol
 
 import grpc
 
@@ -30,6 +30,18 @@ _PUSH: Final = f"{NODE_BULK}Push"
 Headers = tuple[tuple[str, str | bytes], ...]
 Sign = Callable[[str, bytes], Headers]
 """Returns the headers of a call, from its method and its first message."""
+
+
+class MessageStream(Protocol):
+    """An open call whose answers are read one by one."""
+
+    def read(self) -> Awaitable[object]:
+        """Return the next answer."""
+        ...
+
+    def cancel(self) -> bool:
+        """End it, if it has not ended."""
+        ...
 
 
 class BulkClient:
@@ -56,7 +68,7 @@ class BulkClient:
         start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(_PULL)
         call = start(request, metadata=self._sign(_PULL, request))
         try:
-            while (raw := await _next(call.read)) is not None:
+            while (raw := await next_message(call)) is not None:
                 yield decode_piece(raw)
         except grpc.RpcError as cause:
             raise from_rpc_error(cause, method=_PULL) from cause
@@ -87,7 +99,7 @@ class BulkClient:
         start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(_PUSH)
         call = start(sending.messages(), metadata=self._sign(_PUSH, opening))
         try:
-            while (raw := await _next(call.read)) is not None:
+            while (raw := await next_message(call)) is not None:
                 index, stored = decode_taken(raw)
                 yield ids[index], stored
         except grpc.RpcError as cause:
@@ -115,11 +127,16 @@ class _Sending:
             self.failure = failure
 
 
-async def _next(read: Callable[[], Awaitable[object]]) -> bytes | None:
-    """Return the next message, None at the end."""
+async def next_message(call: MessageStream) -> bytes | None:
+    """Return the next message of a stream, None at its end.
+
+    Raises:
+        UnavailableError: none came for too long.
+        grpc.RpcError: the call failed.
+    """
     try:
         async with asyncio.timeout(OBJECT_S):
-            message = await read()
+            message = await call.read()
     except TimeoutError as cause:
         raise UnavailableError("nothing more came of an object") from cause
     return message if isinstance(message, bytes) else None

@@ -75,8 +75,13 @@ def encode_opening(node_id: NodeId, run_id: RunId, object_ids: Sequence[ObjectId
 
 def encode_piece(index: int, size: int, offset: int, data: bytes | memoryview) -> bytes:
     """Return one piece of an object."""
+    return b"".join((encode_piece_head(index, size, offset, len(data)), data))
+
+
+def encode_piece_head(index: int, size: int, offset: int, data_bytes: int) -> bytes:
+    """Return what comes before the data of a piece."""
     head = bulk_pb2.Piece(object=index, size=size, offset=offset).SerializeToString()
-    return b"".join((head, bytes((_DATA_TAG,)), _varint(len(data)), data))
+    return b"".join((head, bytes((_DATA_TAG,)), _varint(data_bytes)))
 
 
 def encode_absence(index: int, absence: Absence) -> bytes:

@@ -20,13 +20,13 @@ from flwr.core.errors import FlwrError
 from flwr.core.ids import RunId
 from flwr.core.lease import Lease
 from flwr.wire.appio_methods import (
+    APP_BULK,
     APP_LOGS,
     CLIENTAPPIO,
     LAUNCHES,
     SERVERAPPIO,
     WHOLE_LAUNCHES,
 )
-from flwr.wire.bulk import APP_BULK
 from flwr.wire.interceptors.access_log import add_fact
 from flwr.wire.interceptors.guarding import Guard, Request, Rpc, ServiceGuard, headers_of
 

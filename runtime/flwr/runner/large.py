@@ -1,0 +1,89 @@
+"""Large messages of an app, whichever way its daemon moves their objects."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import TypeVar
+
+from flwr.app import Message
+from flwr.core.errors import UnimplementedError
+from flwr.core.ids import ObjectId, RunId
+from flwr.core.message import Delivery
+from flwr.runner.app_caller import AppCaller
+from flwr.runner.transfer import Get, Transfers
+from flwr.wire.clients.app_bulk import AppBulk
+from flwr.wire.clients.appio import ClientAppIoClient, ServerAppIoClient
+from flwr.wire.objects import Source, inflate
+
+T = TypeVar("T")
+
+
+class LargeMessages:
+    """Moves objects in pieces; object by object where the daemon knows only the contract's calls.
+
+    Args:
+        caller: the pipe.
+        appio: the typed calls over it.
+    """
+
+    def __init__(self, caller: AppCaller, appio: ServerAppIoClient | ClientAppIoClient) -> None:
+        self._caller, self._appio = caller, appio
+        self._has_streams = True
+
+    def push(
+        self, run_id: RunId, wanted: Sequence[ObjectId], objects: Mapping[ObjectId, Source]
+    ) -> None:
+        """Send the wanted objects that are ours.
+
+        Raises:
+            ObjectRefusedError: nobody wants one of them any longer.
+        """
+        ours = [object_id for object_id in wanted if object_id in objects]
+        if ours and self._has_streams:
+            try:
+                self._bulk(run_id).push(ours, objects)
+            except UnimplementedError:
+                self._has_streams = False
+            else:
+                return
+        self._transfers.push(
+            ours,
+            {key: source.make for key, source in objects.items()},
+            lambda key, data: self._appio.put_object(run_id, key, data),
+        )
+
+    def receive(self, run_id: RunId, delivery: Delivery) -> Message:
+        """Return a message, when all of it is here.
+
+        Raises:
+            NotFoundError: one of its objects is gone.
+            ObjectNeverCameError: one of them did not come in time.
+        """
+        get = partial(self._appio.get_object, run_id)
+        return self._receive(run_id, delivery, self._transfers.ahead(delivery.tree.walk(), get))
+
+    def receive_each(
+        self, deliveries: Sequence[Delivery], receive: Callable[[Delivery], T]
+    ) -> list[T]:
+        """Return ``receive`` of every message, of several at a time."""
+        return self._transfers.map(receive, deliveries)
+
+    def receive_one_of_many(self, run_id: RunId, delivery: Delivery) -> Message:
+        """Do as ``receive``, in a thread of ``receive_each``."""
+        return self._receive(run_id, delivery, partial(self._appio.get_object, run_id))
+
+    def _receive(self, run_id: RunId, delivery: Delivery, get: Get) -> Message:
+        if self._has_streams:
+            arrivals = self._bulk(run_id).pull(list(delivery.tree.walk()))
+            try:
+                return inflate(delivery.envelope, delivery.tree, arrivals.get, is_verified=True)
+            except UnimplementedError:
+                self._has_streams = False
+        return inflate(delivery.envelope, delivery.tree, get)
+
+    @cached_property
+    def _transfers(self) -> Transfers:
+        """Threads, which only large messages need."""
+        return Transfers()
+
+    def _bulk(self, run_id: RunId) -> AppBulk:
+        return AppBulk(self._caller, self._appio.node_id, run_id)
