@@ -86,6 +86,15 @@ def test_state_is_kept_per_node_over_rounds(tmp_path: Path) -> None:
     assert float(found[2]) > 3.0
 
 
+@pytest.mark.row("S77")
+def test_with_a_fresh_start_each_message_is_the_first_its_app_sees(tmp_path: Path) -> None:
+    values = {"nodes": 7, "num-rounds": 3, "evaluate": False}
+    output, _ = run(tmp_path, TINY, 7, *TWO_WORKERS, "--app-start", "fresh", *config(values))
+    found = re.search(r"rounds-seen: ([0-9.]+) calls: ([0-9.]+)", output)
+    assert found, output[-2000:]
+    assert (float(found[1]), float(found[2])) == (pytest.approx(3.0), pytest.approx(1.0))
+
+
 @pytest.mark.row("S75")
 @pytest.mark.parametrize(
     ("failure", "reason"),

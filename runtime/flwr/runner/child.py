@@ -5,21 +5,17 @@ confines itself before it loads anything of the app, and before numpy starts thr
 already runs would stay as it is.  It ends with a report, or with a crash that the runner sees.
 """
 
-import atexit
-import gc
 import io
 import logging
 import os
 import signal
 import socket
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
 from flwr.core.lease import AppKind
 from flwr.runner.outcome import (
@@ -32,12 +28,11 @@ from flwr.runner.outcome import (
 )
 from flwr.shell.confinement import confine_app
 from flwr.shell.death_signal import die_with_parent
+from flwr.shell.ending import end
 from flwr.wire.pipe import PipeCaller, PipeClosedError
 from flwr.wire.transport import Caller
 
 log = logging.getLogger(__name__)
-
-_FILES: Final = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 
 _EXIT_OF: Final = {
     Outcome.COMPLETED: ChildExit.DONE,
@@ -62,27 +57,6 @@ def main(argv: Sequence[str]) -> int:
         return _flow(AppKind(kind), caller)
 
     return report_on(run, socket.socket(fileno=int(descriptor)))
-
-
-def end(code: int) -> NoReturn:
-    """End as an interpreter does, but for taking it apart, which takes longer than many a message.
-
-    What was printed or written is kept also where a file was never closed.
-    """
-    try:
-        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # joins its threads
-        atexit._run_exitfuncs()  # noqa: SLF001
-    except BaseException:  # noqa: BLE001  # nobody is above us
-        sys.excepthook(*sys.exc_info())
-    finally:
-        for file in (sys.stdout, sys.stderr, *_open_files()):
-            with suppress(Exception):
-                file.flush()
-        os._exit(code)
-
-
-def _open_files() -> list[io.IOBase]:
-    return [found for found in gc.get_objects() if isinstance(found, _FILES)]
 
 
 def report_on(run: Callable[[Caller], Report], pipe: socket.socket) -> int:

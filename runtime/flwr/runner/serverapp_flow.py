@@ -78,7 +78,7 @@ def _grid(inputs: AppInputs, app: AppManifest, caller: AppCaller) -> AbstractCon
 
     config = inputs.context.run_config
     bundle = None if inputs.fab is None else inputs.fab.content
-    return open_grid(simulation_of(inputs.simulation, app.clientapp, run, config, bundle))
+    return open_grid(simulation_of(inputs.simulation, app, run, config, bundle))
 
 
 def _failed(error: BaseException) -> Report:

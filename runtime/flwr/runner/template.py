@@ -20,17 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from flwr.core.errors import FlwrError
-from flwr.runner.child import end, end_politely_on_sigterm, prepare, report_on, share_output
+from flwr.runner.child import end_politely_on_sigterm, prepare, report_on, share_output
 from flwr.runner.outcome import RunEndedError
 from flwr.runner.template_frames import TemplateFrame, Verb, receive_frame, send_frame
 from flwr.shell.confinement import confine_app
 from flwr.shell.death_signal import die_with_parent, outlive_parent
+from flwr.shell.ending import end
 from flwr.shell.process_name import name_process
 
 if TYPE_CHECKING:  # loads numpy, which starts threads: only after confinement
     from flwr.clientapp import ClientApp
     from flwr.fab.watch import AppWatch
-    from flwr.runner.freshness import Freshness
+    from flwr.shell.freshness import Freshness
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _BUG: Final = 1
@@ -126,7 +127,7 @@ def _import(content: bytes, fab_hash: str) -> _Loaded:
     from flwr.clientapp import ClientApp  # noqa: PLC0415
     from flwr.fab.load import install, load  # noqa: PLC0415
     from flwr.fab.watch import AppWatch  # noqa: PLC0415
-    from flwr.runner.freshness import Freshness  # noqa: PLC0415
+    from flwr.shell.freshness import Freshness  # noqa: PLC0415
 
     installed = install(content, fab_hash)
     if installed.manifest.wants_fresh_start:

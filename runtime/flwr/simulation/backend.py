@@ -69,6 +69,7 @@ class WorkerSetup:
     num_partitions: int
     run_config: UserConfig = field(default_factory=dict)
     import_path: tuple[str, ...] = ()
+    starts_fresh: bool = False  # a process for every message, forked from one that imported the app
     bundle: bytes | None = None  # the app, for workers on another machine; None: no such thing
 
 

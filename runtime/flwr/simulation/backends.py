@@ -41,7 +41,15 @@ def make_backend(name: str, order: Order, clock: Clock) -> Backend:
         ImpossibleNeedsError: not even one ClientApp would fit; with the numbers.
     """
     require_backend(name)
-    if name == RAY and find_spec("ray") is None:
+    if name == RAY and order.setup.starts_fresh:
+        if "address" in order.init_args:
+            raise InvalidError(
+                "a Ray cluster cannot start ClientApps fresh: Ray's processes must not be forked",
+                hint=f'use {POOL!r}, the process pool, or app-start = "warm"',
+            )
+        log.info("The process pool is used: Ray's processes must not be forked for each message")
+        name = POOL
+    elif name == RAY and find_spec("ray") is None:
         log.info("Ray is not installed, the process pool is used")
         name = POOL
     module, kind = _HOMES[name]

@@ -35,6 +35,12 @@ SETTINGS: Final = (
         read=int,
         metavar="W",
     ),
+    Setting(
+        flag="--app-start",
+        help="warm: workers keep the imported ClientApp; fresh: a process for every message; "
+        "else what the app's pyproject.toml says",
+        choices=("warm", "fresh"),
+    ),
     Setting(flag="--backend", help="what runs the ClientApps: pool or ray", default=POOL),
     Setting(
         flag="--client-resources",
@@ -67,6 +73,7 @@ class SimulationSettings:
     num_supernodes: int
     run_config: Config
     workers: int | None
+    starts_fresh: bool | None  # None: as the app says
     backend: str
     needs: ClientNeeds
     init_args: Mapping[str, Any]
@@ -92,6 +99,7 @@ def load_config(argv: Sequence[str]) -> SimulationSettings | None:
         num_supernodes=values["num_supernodes"],
         run_config=_read_run_config(values["run_config"]),
         workers=values["workers"],
+        starts_fresh=None if values["app_start"] is None else values["app_start"] == "fresh",
         backend=values["backend"],
         needs=read_needs(parse_pairs(values["client_resources"])),
         init_args=parse_pairs(values["init_args"]),

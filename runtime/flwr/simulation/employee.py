@@ -25,6 +25,9 @@ _PROTOCOL: Final = pickle.HIGHEST_PROTOCOL
 class Employee:
     """Imports the ClientApp, or finds out why it cannot be, and answers message after message."""
 
+    why_once: str | None = None
+    """Why its process must be replaced after one message; None: it keeps the app for all."""
+
     def __init__(self, setup: WorkerSetup) -> None:
         reuse_freed_memory()
         self._setup = setup

@@ -12,6 +12,7 @@ from flwr.core.clock import SystemClock
 from flwr.core.ids import RunId
 from flwr.core.simulation import SimulationConfig
 from flwr.fab.entry import EntryReference
+from flwr.fab.manifest import AppManifest
 from flwr.serverapp.run_info import Run
 from flwr.simulation.backend import Order, WorkerSetup
 from flwr.simulation.backends import POOL, make_backend, require_backend
@@ -31,6 +32,7 @@ class Simulation:
     client_app: EntryReference | bytes  # see ``WorkerSetup``
     run: Run
     bundle: bytes | None = None  # see ``WorkerSetup``
+    starts_fresh: bool = False  # see ``WorkerSetup``
     run_config: UserConfig = field(default_factory=dict)
     num_supernodes: int = DEFAULT_NODES
     needs: ClientNeeds = field(default_factory=ClientNeeds)
@@ -42,7 +44,7 @@ class Simulation:
 
 def simulation_of(
     config: SimulationConfig,
-    client_app: EntryReference,
+    app: AppManifest,
     run: Run,
     run_config: UserConfig,
     bundle: bytes | None = None,
@@ -57,9 +59,10 @@ def simulation_of(
     default, nodes = ClientNeeds(), config.num_supernodes
     cpus, gpus = config.client_resources_num_cpus, config.client_resources_num_gpus
     return Simulation(
-        client_app=client_app,
+        client_app=app.clientapp,
         run=run,
         bundle=bundle,
+        starts_fresh=app.wants_fresh_start,
         run_config=run_config,
         num_supernodes=DEFAULT_NODES if nodes is None else nodes,
         backend=backend,
@@ -98,6 +101,7 @@ def open_grid(simulation: Simulation) -> Iterator[InMemoryGrid]:
             run_config=simulation.run_config,
             import_path=tuple(sys.path),
             bundle=simulation.bundle,
+            starts_fresh=simulation.starts_fresh,
         ),
         nodes=len(nodes),
         needs=simulation.needs,

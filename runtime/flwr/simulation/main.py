@@ -100,6 +100,11 @@ def _simulate(settings: SimulationSettings, facts: dict[str, Any]) -> _Ending:
         client_app=app.manifest.clientapp,
         run=run,
         bundle=bundle,
+        starts_fresh=(
+            app.manifest.wants_fresh_start
+            if settings.starts_fresh is None
+            else settings.starts_fresh
+        ),
         run_config=run_config,
         num_supernodes=settings.num_supernodes,
         workers=settings.workers,

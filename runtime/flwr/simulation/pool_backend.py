@@ -54,7 +54,7 @@ class PoolBackend:
         self._contents = Contents()
         self._changed = threading.Condition()
         self._queue: deque[Job] = deque()
-        self._is_closing = False
+        self._is_closing = self._is_once_known = False
         self._given_up = 0  # threads that cannot start a worker
         self._busy: set[int] = set()  # numbers of threads that have jobs in hand
         self._live: dict[int, WorkerProcess] = {}
@@ -70,6 +70,11 @@ class PoolBackend:
         """The live workers' processes."""
         with self._changed:
             return [worker.pid for worker in self._live.values()]
+
+    @property
+    def shared_bytes(self) -> int:
+        """How much shared memory the contents of instructions take."""
+        return self._contents.taken
 
     def start(self, deliver: Deliver) -> None:
         """Start the workers; they import the app while the ServerApp begins."""
@@ -132,14 +137,26 @@ class PoolBackend:
                 worker.kill()
         try:
             worker.prepare()
-            while jobs := self._next_batch(number):
-                self._work_off(worker, deque(jobs), deliver)
+            if worker.why_once is not None:
+                self._note_once(worker.why_once)
+                self._serve(number, worker, deliver, 1)
+                return
+            while self._serve(number, worker, deliver, MAX_BATCH):
+                pass
         except _WorkerDiedError as lost:
             self._note_loss("A worker %s, another takes its place", lost.cause)
         finally:
             with self._changed:
                 del self._live[number]
             worker.dismiss(_GRACE_S)
+
+    def _serve(self, number: int, worker: WorkerProcess, deliver: Deliver, most: int) -> bool:
+        """Give a worker its next jobs; tell whether there were some, or the run has ended."""
+        jobs = self._next_batch(number, most)
+        if not jobs:
+            return False
+        self._work_off(worker, jobs, deliver)
+        return True
 
     def _work_off(self, worker: WorkerProcess, left: deque[Job], deliver: Deliver) -> None:
         """Have jobs executed by one worker; on its death charge only the one in its hands.
@@ -177,17 +194,17 @@ class PoolBackend:
         worker.kill()
         raise WorkerLostError("was stopped: its message expired while it was at work")
 
-    def _next_batch(self, number: int) -> list[Job]:
-        """Wait for jobs; an empty list says that the run has ended."""
+    def _next_batch(self, number: int, most: int = MAX_BATCH) -> deque[Job]:
+        """Wait for jobs; none says that the run has ended."""
         with self._changed:
             self._busy.discard(number)
             while not self._queue and not self._is_closing:
                 self._changed.wait()
             if self._is_closing:
-                return []
+                return deque()
             self._busy.add(number)
-            size = max(1, min(MAX_BATCH, len(self._queue) // (_SHARES * self._workers)))
-            return [self._queue.popleft() for _ in range(min(size, len(self._queue)))]
+            size = max(1, min(most, len(self._queue) // (_SHARES * self._workers)))
+            return deque(self._queue.popleft() for _ in range(min(size, len(self._queue))))
 
     def _give_back(self, jobs: Iterable[Job]) -> None:
         with self._changed:
@@ -196,6 +213,12 @@ class PoolBackend:
 
     def _life_left(self, job: Job) -> float:
         return job.expires_at - self._clock.now().timestamp()
+
+    def _note_once(self, why: str) -> None:
+        with self._changed:
+            is_known, self._is_once_known = self._is_once_known, True
+        if not is_known:
+            log.info("Every message gets a new interpreter, a fork will not do: %s", why)
 
     def _note_loss(self, text: str, cause: Exception) -> None:
         if not self._is_closing:

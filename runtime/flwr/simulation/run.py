@@ -20,7 +20,7 @@ from flwr.simulation.resources import read_needs
 log = logging.getLogger(__name__)
 
 FEDERATION: Final = "@none/default"
-_BACKEND_KEYS: Final = frozenset({"init_args", "client_resources", "actor"})
+_BACKEND_KEYS: Final = frozenset({"init_args", "client_resources", "actor", "app_start"})
 _TF_GROWTH: Final = "TF_FORCE_GPU_ALLOW_GROWTH"
 
 
@@ -43,7 +43,8 @@ def run_simulation(
         num_supernodes: number of virtual nodes.
         backend_name: ``pool`` or ``ray``, which the pool replaces where Ray is not available.
         backend_config: ``client_resources`` with ``num_cpus`` says how many work at a time;
-            ``init_args`` and ``actor`` concern Ray alone.
+            ``app_start`` of ``fresh`` gives every message a process of its own; ``init_args`` and
+            ``actor`` concern Ray alone.
         enable_tf_gpu_growth: TensorFlow in the workers takes GPU memory as it needs it.
         verbose_logging: show debug messages.
 
@@ -65,6 +66,7 @@ def run_simulation(
             needs=read_needs(config.get("client_resources", {})),
             backend=backend_name,
             init_args=config.get("init_args", {}),
+            starts_fresh=config.get("app_start", "warm") == "fresh",
             extra_env={_TF_GROWTH: "true"} if enable_tf_gpu_growth else {},
         )
         with open_grid(simulation) as grid:
@@ -127,4 +129,6 @@ def _read_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
             f"backend_config has unknown keys: {', '.join(unknown)}",
             hint=f"known keys: {', '.join(sorted(_BACKEND_KEYS))}",
         )
+    if (start := named.get("app_start", "warm")) not in {"warm", "fresh"}:
+        raise InvalidError(f"backend_config has app_start {start!r}", hint="use 'warm' or 'fresh'")
     return named

@@ -19,6 +19,7 @@ from flwr.simulation.arena import ArenaReader, ArenaWriter
 from flwr.simulation.backend import WorkerSetup
 from flwr.simulation.employee import Employee
 from flwr.simulation.frames import AnswerFrame, Batch, decode, encode, send
+from flwr.simulation.fresh import FreshEmployee, employ
 
 _DESCRIPTORS: Final = {
     "jobs": "pipe to read batches from",
@@ -62,12 +63,12 @@ class _Desk:
         """
         setup: WorkerSetup = decode(self._jobs.recv_bytes())
         sys.path[:] = setup.import_path
-        employee = Employee(setup)
-        self._answers.send_bytes(encode(None))  # ready
+        employee = employ(setup)
+        self._answers.send_bytes(encode(employee.why_once))  # ready
         while True:
             self._work_off(employee, decode(self._jobs.recv_bytes()))
 
-    def _work_off(self, employee: Employee, batch: Batch) -> None:
+    def _work_off(self, employee: Employee | FreshEmployee, batch: Batch) -> None:
         for offset in batch.finished:
             self._replies.free(offset)
         contents = [sent.receive(self._contents) for sent in batch.contents]

@@ -38,6 +38,8 @@ class WorkerProcess:
         self._arena = open_arena()
         self._replies = ArenaReader(self._arena.fileno())
         self._contents, self._setup = contents, setup
+        self.why_once: str | None = None
+        """Once prepared: why it must be replaced after one message; None: it need not."""
         theirs = {"jobs": theirs_in, "answers": theirs_out}
         theirs |= {"contents": contents.descriptor, "replies": self._arena.fileno()}
         argv = [sys.executable, "-P", "-m", "flwr.simulation.worker"]
@@ -74,7 +76,7 @@ class WorkerProcess:
         """
         try:
             self._jobs.send_bytes(encode(self._setup))
-            self._answers.recv_bytes()
+            self.why_once = decode(self._answers.recv_bytes())
         except (EOFError, OSError) as cause:
             raise self.bury() from cause
 

@@ -7,12 +7,22 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cloudpickle
+import numpy as np
 import pytest
 
-from flwr.app import ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import (
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Error,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.app.metadata import Metadata
 from flwr.clientapp import ClientApp
 from flwr.core.clock import SystemClock
@@ -40,6 +50,8 @@ def make_app() -> ClientApp:
         if wish == "raise":
             context.state["spoilt"] = ConfigRecord()
             raise ValueError("no")
+        if wish == "echo":
+            return Message(RecordDict({"arrays": message.content["arrays"]}), reply_to=message)
         if wish == "sleep":
             time.sleep(60)
         if wish == "remember":
@@ -106,6 +118,7 @@ class Pools:
         *,
         workers: int = 1,
         path: Sequence[str] = (),
+        fresh: bool = False,
     ) -> PoolBackend:
         pickled = cloudpickle.dumps(make_app()) if app is None else app
         setup = WorkerSetup(
@@ -113,6 +126,7 @@ class Pools:
             run_id=RunId(9),
             num_partitions=10,
             import_path=(*path, *sys.path),
+            starts_fresh=fresh,
         )
         pool = PoolBackend(Order(setup=setup, nodes=10, workers=workers), SystemClock())
         pool.start(self._inbox.deliver)
@@ -241,3 +255,91 @@ def test_closing_ends_busy_and_idle_workers(pools: Pools, inbox: Inbox) -> None:
     assert time.monotonic() - started < 5
     assert not pids & processes().keys()
     assert pool.pids == []
+
+
+def test_a_content_is_freed_when_all_its_jobs_are_done(pools: Pools, inbox: Inbox) -> None:
+    pool = pools.open(workers=2)
+    arrays = ArrayRecord([np.zeros(200_000)])
+    content = pack(RecordDict({"config": ConfigRecord({"wish": "echo"}), "arrays": arrays}))
+    pool.submit(replace(job, content=content) for job in jobs(*["echo"] * 40))
+    del content
+    answers = inbox.await_answers(40)
+    assert all(reply_of(a).content["arrays"] == arrays for a in answers.values())
+    eventually(lambda: pool.shared_bytes == 0, timeout=5)
+
+
+FRESH_APP = """
+import os, sys, threading
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+{import_time}
+imported_by, calls, app = os.getpid(), [], ClientApp()
+
+@app.train()
+def train(message, context):
+    wish = message.content["config"]["wish"]
+    if wish == "exit":
+        os._exit(5)
+    calls.append(1)
+    os.environ["LEFT"] = os.environ.get("LEFT", "") + "x"
+    context.state["seen"] = ConfigRecord({"n": 1})
+    found = {"calls": len(calls), "left": len(os.environ["LEFT"]), "importer": imported_by}
+    found |= {"pid": os.getpid()}
+    content = RecordDict({"metrics": MetricRecord(found)})
+    if "arrays" in message.content:
+        content["arrays"] = message.content["arrays"]
+    return Message(content, reply_to=message)
+"""
+
+
+def open_fresh(pools: Pools, folder: Path, *, import_time: str = "") -> PoolBackend:
+    name = f"fresh_{folder.name}".replace("-", "_")
+    (folder / f"{name}.py").write_text(FRESH_APP.replace("{import_time}", import_time))
+    return pools.open(EntryReference(name, "app"), path=[str(folder)], fresh=True)
+
+
+@pytest.mark.row("S77")
+def test_with_a_fresh_start_nothing_but_the_context_survives_a_message(
+    pools: Pools, inbox: Inbox, tmp_path: Path
+) -> None:
+    pool = open_fresh(pools, tmp_path)
+    pool.submit(jobs(*["work"] * 10))
+    answers = inbox.await_answers(10)
+    metrics = [reply_of(a).content.metric_records["metrics"] for a in answers.values()]
+    assert {(m["calls"], m["left"]) for m in metrics} == {(1, 1)}
+    assert {m["importer"] for m in metrics} == set(pool.pids)  # imported once
+    assert len({m["pid"] for m in metrics}) == 10
+    assert all(answer.state is not None for answer in answers.values())
+
+
+def test_large_models_pass_through_fresh_processes(
+    pools: Pools, inbox: Inbox, tmp_path: Path
+) -> None:
+    pool = open_fresh(pools, tmp_path)
+    arrays = ArrayRecord([np.arange(200_000.0), np.ones(3)])
+    content = pack(RecordDict({"config": ConfigRecord({"wish": "work"}), "arrays": arrays}))
+    pool.submit(replace(job, content=content) for job in jobs(*["work"] * 5))
+    answers = inbox.await_answers(5)
+    assert all(reply_of(answer).content["arrays"] == arrays for answer in answers.values())
+
+
+def test_a_fresh_process_that_dies_costs_its_job(
+    pools: Pools, inbox: Inbox, tmp_path: Path
+) -> None:
+    open_fresh(pools, tmp_path).submit(jobs("work", "exit", "work"))
+    answers = inbox.await_answers(3)
+    assert answers["1"].reply == Lost("exited with code 5")
+    assert isinstance(answers["0"].reply, Message)
+    assert isinstance(answers["2"].reply, Message)
+
+
+def test_an_app_that_must_not_be_forked_gets_a_new_interpreter_for_every_message(
+    pools: Pools, inbox: Inbox, tmp_path: Path
+) -> None:
+    thread = "threading.Thread(target=threading.Event().wait, daemon=True).start()"
+    open_fresh(pools, tmp_path, import_time=thread).submit(jobs("work", "work"))
+    answers = inbox.await_answers(2)
+    metrics = [reply_of(a).content.metric_records["metrics"] for a in answers.values()]
+    assert {m["calls"] for m in metrics} == {1}
+    assert len({m["importer"] for m in metrics}) == 2

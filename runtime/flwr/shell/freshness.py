@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from flwr.core.limits import TEMPLATE_MAX_BYTES
-from flwr.runner.random_numbers import RandomNumbers
 from flwr.shell.memory import memory_limit
+from flwr.shell.random_numbers import RandomNumbers
 
 _TASKS: Final = Path("/proc/self/task")
 _DESCRIPTORS: Final = Path("/proc/self/fd")
