@@ -1,16 +1,19 @@
 """How a daemon starts: configuration, logs, then everything that is slow to load, then its work."""
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from flwr.shell import logs
 from flwr.shell.daemon_settings import ReportingConfig
 from flwr.shell.exits import ExitCode, run_program
 from flwr.shell.settings import Setting, show_settings
+
+_COLLECT_AFTER: Final = 10_000  # new containers; what a call makes is gone before that, uncollected
 
 
 class _Configured(Protocol):
@@ -65,5 +68,13 @@ def run_daemon(daemon: Daemon[Config], argv: Sequence[str]) -> int:
         work.check(config)
         sys.stdout.write(show_settings(daemon.settings, values) + "\n")
         return ExitCode.DONE
+    _spare_collections()
     asyncio.run(work.serve(config))
     return ExitCode.DONE
+
+
+def _spare_collections() -> None:
+    """Let the garbage collector leave alone what lives as long as the process: all modules."""
+    gc.freeze()
+    _, *older = gc.get_threshold()
+    gc.set_threshold(_COLLECT_AFTER, *older)

@@ -15,6 +15,17 @@ from flwr.store.dialect import MAX_IDS, insert_new
 from flwr.store.prepared import Prepared
 from flwr.store.schema import node as table
 
+NodeList = list[Node]
+NodeIdList = list[NodeId]
+_COLUMNS = tuple(field.name for field in fields(Node))  # the table has the fields of the value
+
+# Statements of the busy paths are built once: building one costs more than running it.
+_FIND_BY_KEY: Final = select(table).where(table.c.public_key == bindparam("asked"))
+_SAVE: Final = (
+    update(table)
+    .where(table.c.node_id == bindparam("of", type_=table.c.node_id.type))
+    .where(table.c.status == bindparam("was"))
+)
 _STATUSES: Final = select(table.c.node_id, table.c.status).where(
     table.c.node_id.in_(bindparam("ids", expanding=True))
 )
@@ -27,12 +38,6 @@ _PROLONG: Final = (
         heartbeat_interval_s=bindparam("interval_s"),
     )
 )
-
-NodeList = list[Node]
-NodeIdList = list[NodeId]
-_COLUMNS = tuple(field.name for field in fields(Node))  # the table has the fields of the value
-
-# Statements of the busy paths are built once: building one costs more than running it.
 _THESE = table.c.node_id.in_(bindparam("ids", expanding=True, type_=table.c.node_id.type))
 _FIND_THESE = Prepared(select(table).where(_THESE))
 _FIND = Prepared(
@@ -84,8 +89,7 @@ class Nodes:
 
     def find_by_key(self, public_key: bytes) -> Node | None:
         """Return the node with this public key (PEM), unregistered ones included."""
-        mine = select(table).where(table.c.public_key == public_key)
-        row = self._connection.execute(mine).first()
+        row = self._connection.execute(_FIND_BY_KEY, {"asked": public_key}).first()
         return None if row is None else _decode(row)
 
     def save(self, node: Node, was: NodeStatus) -> None:
@@ -96,8 +100,8 @@ class Nodes:
         Raises:
             ConflictError: the status is no longer ``was``, or the node is gone.
         """
-        still = (table.c.node_id == node.node_id, table.c.status == was.value)
-        done = self._connection.execute(update(table).where(*still).values(_encode(node)))
+        still = {"of": node.node_id, "was": was.value}
+        done = self._connection.execute(_SAVE, {**_encode(node), **still})
         if done.rowcount != 1:
             raise ConflictError(f"node {node.node_id} is no longer {was}")
         if node.status is NodeStatus.UNREGISTERED:

@@ -147,7 +147,8 @@ class Nodes:
             tx.nodes.save(online, was=node.status)
             renewed = node.status is NodeStatus.ONLINE
             _record(tx, online, "node.renewed" if renewed else "node.online", at=now)
-            requeue(tx, node.node_id, now=now, confirmed_too=not is_durable)
+            if node.status is not NodeStatus.REGISTERED:  # before, nothing is addressed to it
+                requeue(tx, node.node_id, now=now, confirmed_too=not is_durable)
             tx.notify(topics.node(node.node_id))
         self._absences.present(node.node_id, is_durable=is_durable)
         logger.info("Node online", extra={"event": "node-online", "node_id": node.node_id})
