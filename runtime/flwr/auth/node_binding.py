@@ -5,7 +5,7 @@ Upstream's signature covers a timestamp only and can be replayed for 305 s (wire
 made to look like an older one by leaving the second signature out: headers that have once come with
 it, and everything signed before them, are refused without it.
 
-Where the second signature is, the first is not looked at (docs/adr/0016).  Nothing is lost by that:
+Where the second signature is, the first is not looked at (docs/adr/0014).  Nothing is lost by that:
 both are made with the same key, and the second covers the timestamp that is all the first says.  A
 call without a good second signature is refused, however good the first is, and a call is noted as
 used only once its second signature is verified.

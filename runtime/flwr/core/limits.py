@@ -45,7 +45,7 @@ NODE_HEARTBEAT_MAX: Final = timedelta(seconds=1800)
 NODE_PATIENCE: Final = 2  # intervals without a heartbeat until a node is offline
 NODE_HEARTBEAT_DEADLINE: Final = timedelta(seconds=5)
 PULL_AGAIN_BEFORE: Final = timedelta(seconds=5)  # a pull that is a heartbeat is held that much less
-# than the interval it announces, so that the next one comes in time (docs/adr/0016)
+# than the interval it announces, so that the next one comes in time (docs/adr/0014)
 
 # Leases of app processes (§12.2).  The first is longer than upstream's 30 s, for the sake of
 # slow machines (§19 no. 17).
