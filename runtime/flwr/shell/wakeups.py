@@ -17,12 +17,31 @@ from flwr.core.topics import EVERY_TOPIC
 T = TypeVar("T")
 
 
+class _Bell(asyncio.Event):
+    """What one waiter hears: that it was rung, and by which topics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rung: set[str] = set()
+
+    def ring(self, topic: str) -> None:
+        """Wake the waiter for a topic."""
+        self._rung.add(topic)
+        self.set()
+
+    def take(self) -> set[str]:
+        """Be silent again; return what has rung since the last time."""
+        self.clear()
+        rung, self._rung = self._rung, set()
+        return rung
+
+
 class Wakeups:
     """The bells of one daemon; create it inside the running event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop or asyncio.get_running_loop()
-        self._bells: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._bells: defaultdict[str, set[_Bell]] = defaultdict(set)
         self._pending: set[str] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -58,13 +77,25 @@ class Wakeups:
             attempt: the operation; it must be safe to repeat.
             timeout: the longest wait.
         """
+        return await self.until_told(topics, lambda _: attempt(), timeout=timeout)
+
+    async def until_told(
+        self,
+        topics: Iterable[str],
+        attempt: Callable[[set[str]], Awaitable[T | None]],
+        *,
+        timeout: timedelta,  # noqa: ASYNC109 - see until
+    ) -> T | None:
+        """Wait as ``until`` does; ``attempt`` is told which topics have rung since it began last.
+
+        The first attempt is told none.
+        """
         deadline = self._loop.time() + timeout.total_seconds()
-        bell, names = asyncio.Event(), tuple(topics)
+        bell, names = _Bell(), tuple(topics)
         self._arm(names, bell)
         try:
             while True:
-                bell.clear()
-                if (result := await attempt()) is not None:
+                if (result := await attempt(bell.take())) is not None:
                     return result
                 if not await self._rung(bell, deadline):
                     return None
@@ -78,7 +109,7 @@ class Wakeups:
     ) -> bool:
         """Wait for one ring; False when the deadline (None: never) passed first."""
         deadline = None if timeout is None else self._loop.time() + timeout.total_seconds()
-        bell, names = asyncio.Event(), tuple(topics)
+        bell, names = _Bell(), tuple(topics)
         self._arm(names, bell)
         try:
             return await self._rung(bell, deadline)
@@ -95,11 +126,11 @@ class Wakeups:
             return False
         return not self._closed
 
-    def _arm(self, topics: tuple[str, ...], bell: asyncio.Event) -> None:
+    def _arm(self, topics: tuple[str, ...], bell: _Bell) -> None:
         for topic in topics:
             self._bells[topic].add(bell)
 
-    def _disarm(self, topics: tuple[str, ...], bell: asyncio.Event) -> None:
+    def _disarm(self, topics: tuple[str, ...], bell: _Bell) -> None:
         for topic in topics:
             self._bells[topic].discard(bell)
             if not self._bells[topic]:
@@ -110,4 +141,4 @@ class Wakeups:
             topics, self._pending = self._pending, set()
         for topic in self._bells if EVERY_TOPIC in topics else topics:
             for bell in self._bells.get(topic, ()):
-                bell.set()
+                bell.ring(topic)

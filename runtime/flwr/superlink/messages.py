@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 _SOON: Final = timedelta(minutes=5)  # the reaper looks at least this often
 _LONGEST_TTL: Final = timedelta(days=3650)
-_LOOK: Final = 64  # instructions looked at together by one who waits for the answers to all
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +109,23 @@ class MessageExchange:
             node = tx.nodes.find(node_id)
             if node is None or node.status is NodeStatus.UNREGISTERED:
                 raise NodeIdError
-            queued = [i for i in tx.messages.queued(node_id, now) if i.message_id not in received]
+            queued = tx.messages.queued(node_id, now)
+            open_ones = [one for one in queued if one.confirmed_at is None]
+            new = [one.message_id for one in open_ones if one.message_id in received]
             if all(one.claimed_at is not None for one in queued):
-                if not received and all(one.confirmed_at is not None for one in queued):
+                if not open_ones:
                     self.idle.keep(look, True)
-                lost = self._handouts.repeat(queued, now=now)
+                lost = self._handouts.repeat(
+                    [one for one in open_ones if one.message_id not in new], now=now
+                )
                 return None if lost is None else self._hand_out(tx, lost, whole=whole)
         with self._store.transaction() as tx:
-            self._confirm(tx, node_id, received, now=now)
+            self._confirm(tx, node_id, new, now=now)
             taken = tx.messages.claim(node_id, limit=1, now=now)
             delivery = self._hand_out(tx, taken[0], whole=whole) if taken else None
             if delivery is not None:
                 run_id = delivery.envelope.run_id
                 record(tx, "message.claimed", run_id, node_id, taken[0], at=now)
-                self._traffic.flush(tx, run_id)
             return delivery
 
     def put_back(self, delivery: Delivery) -> None:
@@ -175,7 +177,7 @@ class MessageExchange:
                     note_refused(reply, "the instruction was answered before")
                     return Answered(None, [])
                 missing = tx.objects.missing(envelope.message_id)
-        self._uploads.expect(envelope.run_id, envelope.message_id, missing)
+        self._uploads.expect(envelope.run_id, instruction.message_id, missing)
         return Answered(envelope.message_id, missing)
 
     def still_to_ask(
@@ -194,15 +196,10 @@ class MessageExchange:
         now = self._clock.now()
         with self._store.reading() as tx:
             require_running(tx.runs.require(run_id))
-            for start in range(0, len(asked), _LOOK):
-                some = asked[start : start + _LOOK]
-                stand = self._standings(tx, run_id, some, now=now)
-                waiting = [i for i in some if stand[i] is Standing.WAITING]
-                if any_will_do and len(waiting) < len(some):
-                    return ()
-                if waiting and not any_will_do:  # an answer stays one: no need to look again
-                    return [*waiting, *asked[start + _LOOK :]]
-        return asked if any_will_do else ()
+            found = tx.messages.asked(asked)
+        stand = {i: self._standing(found.get(i), run_id, now=now) for i in asked}
+        waiting = [i for i in asked if stand[i] is Standing.WAITING]
+        return () if any_will_do and len(waiting) < len(asked) else waiting
 
     def collect(
         self, run_id: RunId, asked: Iterable[MessageId], *, whole: bool = False
@@ -292,17 +289,11 @@ class MessageExchange:
         if contents:
             self._traffic.received(run_id, sum(map(len, contents.values())))
         if not missing:
-            tx.notify(topics.run(run_id))
+            tx.notify(topics.answer(asked))
         return missing
 
     def _standing(self, asked: Asked | None, run_id: RunId, *, now: datetime) -> Standing:
         return standing_of(asked, run_id, now=now, absences=self._absences)
-
-    def _standings(
-        self, tx: Tx, run_id: RunId, asked: Sequence[MessageId], *, now: datetime
-    ) -> dict[MessageId, Standing]:
-        found = tx.messages.asked(asked)
-        return {i: self._standing(found.get(i), run_id, now=now) for i in asked}
 
     def _answer(self, tx: Tx, run_id: RunId, asked: MessageId, *, now: datetime) -> Delivery | None:
         found = tx.messages.asked([asked]).get(asked)

@@ -91,8 +91,8 @@ class Objects:
         except InvalidError:
             return False
         # Also when it was here already: somebody else may have brought it just now.
-        if self._uploads.arrived(run_id, object_id):
-            self._store.announce((*bells, topics.run(run_id)))
+        if complete := self._uploads.arrived(run_id, object_id):
+            self._store.announce((*bells, *map(topics.answer, complete)))
         if node_id is not None:
             self._traffic.received(run_id, len(content))
         return stored

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from flwr.core.ids import NodeId, ObjectId, RunId
+from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
 
 APPS: Final = "apps"  # a run is pending: SuperExecs listen
 REAPER: Final = "reaper"  # a deadline was set that may come before the reaper looks by itself
@@ -14,8 +14,13 @@ def node(node_id: NodeId) -> str:
 
 
 def run(run_id: RunId) -> str:
-    """Return the topic of a run: its status changed, or one of its asked nodes answered or left."""
+    """Return the topic of a run: its status changed, or one of its asked nodes left."""
     return f"run:{run_id}"
+
+
+def answer(instruction_id: MessageId) -> str:
+    """Return the topic of an instruction: its answer is here, all of it."""
+    return f"answer:{instruction_id}"
 
 
 def ended(run_id: RunId) -> str:

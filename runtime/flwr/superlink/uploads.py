@@ -12,27 +12,27 @@ from flwr.core.ids import MessageId, ObjectId, RunId
 
 
 class Uploads:
-    """Objects on their way, by run and message."""
+    """Objects on their way, by run and by the instruction that is answered with them."""
 
     def __init__(self) -> None:
         self._missing: defaultdict[RunId, dict[MessageId, set[ObjectId]]] = defaultdict(dict)
         self._lock = threading.Lock()
 
-    def expect(self, run_id: RunId, owner: MessageId, missing: Iterable[ObjectId]) -> None:
-        """Note what a message still lacks."""
+    def expect(self, run_id: RunId, asked: MessageId, missing: Iterable[ObjectId]) -> None:
+        """Note what the answer to an instruction still lacks."""
         with self._lock:
             if wanted := set(missing):
-                self._missing[run_id][owner] = wanted
+                self._missing[run_id][asked] = wanted
 
-    def arrived(self, run_id: RunId, object_id: ObjectId) -> bool:
-        """Note that an object came; True when it completed a message."""
+    def arrived(self, run_id: RunId, object_id: ObjectId) -> list[MessageId]:
+        """Note that an object came; return the instructions whose answers it completed."""
         with self._lock:
-            owners = self._missing.get(run_id, {})
-            for wanted in owners.values():
+            answers = self._missing.get(run_id, {})
+            for wanted in answers.values():
                 wanted.discard(object_id)
-            complete = [owner for owner, wanted in owners.items() if not wanted]
-            for owner in complete:
-                del owners[owner]
-            if not owners:
+            complete = [asked for asked, wanted in answers.items() if not wanted]
+            for asked in complete:
+                del answers[asked]
+            if not answers:
                 self._missing.pop(run_id, None)
-            return bool(complete)
+            return complete

@@ -72,3 +72,21 @@ def test_an_unrelated_ring_wakes_nobody() -> None:
         return await waiting
 
     assert asyncio.run(scenario()) is False
+
+
+def test_an_attempt_is_told_what_has_rung_since_the_one_before() -> None:
+    async def scenario() -> list[set[str]]:
+        wakeups, told = Wakeups(), list[set[str]]()
+
+        async def attempt(rung: set[str]) -> bool | None:
+            told.append(rung)
+            if len(told) == 1:
+                wakeups.ring({"a", "b", "other"})
+            elif len(told) == 2:
+                wakeups.ring({"b"})
+            return True if len(told) == 3 else None
+
+        await wakeups.until_told(["a", "b"], attempt, timeout=LONG)
+        return told
+
+    assert asyncio.run(scenario()) == [set(), {"a", "b"}, {"b"}]

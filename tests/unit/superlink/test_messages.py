@@ -146,7 +146,7 @@ def test_a_reply_is_collected_until_it_is_confirmed(link: Link) -> None:
 
     reply = link.answer(sent)
 
-    assert topics.run(run.run_id) in link.rung
+    assert topics.answer(sent.message_id) in link.rung
     assert not link.messages.still_to_ask(run.run_id, [sent.message_id])
     for _ in range(2):
         assert link.messages.collect(run.run_id, [sent.message_id]) == [reply.delivery]
@@ -237,11 +237,11 @@ def test_a_reply_counts_once_its_content_is_complete(link: Link) -> None:
     assert link.messages.collect(run.run_id, [sent.message_id]) == []
 
     for object_id in answered.missing:
-        assert topics.run(run.run_id) not in link.rung
+        assert topics.answer(sent.message_id) not in link.rung
         content = reply.objects[object_id]
         assert link.objects.put(run.run_id, object_id, content, node_id=node.node_id)
 
-    assert topics.run(run.run_id) in link.rung
+    assert topics.answer(sent.message_id) in link.rung
     assert link.messages.collect(run.run_id, [sent.message_id]) == [reply.delivery]
 
 

@@ -135,7 +135,8 @@ def test_content_another_sender_brought_first_still_wakes_who_waits_for_the_repl
 ) -> None:
     run, _ = link.running()
     node = link.online()
-    reply = link.reply_to(link.send(run, node.node_id), group_id="r")
+    sent = link.send(run, node.node_id)
+    reply = link.reply_to(sent, group_id="r")
     missing = link.messages.accept_reply(node.node_id, reply.delivery, runtime_s=0).missing
     assert missing
     for object_id in missing:  # the same content, brought by another run or a moment before
@@ -146,7 +147,7 @@ def test_content_another_sender_brought_first_still_wakes_who_waits_for_the_repl
         content = reply.objects[object_id]
         assert link.objects.put(run.run_id, object_id, content, node_id=node.node_id)
 
-    assert topics.run(run.run_id) in link.rung
+    assert topics.answer(sent.message_id) in link.rung
 
 
 @pytest.mark.row("F13")

@@ -151,25 +151,36 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
     ) -> appio_pb2.PullAppMessagesResponse:
         """Return the answers there are; held until all are there, unless asked otherwise."""
         run_id = _own_run(request.run_id)
-        asked: Sequence[MessageId] = [MessageId(i) for i in dict.fromkeys(request.message_ids)]
-        open_ones = asked
+        asked = [MessageId(i) for i in dict.fromkeys(request.message_ids)]
         wait, whole = header(rpc, metadata.WAIT), header(rpc, metadata.ENCLOSE) == "1"
         if received := read_received(request):
             await in_thread(self._messages.confirm_replies, run_id, received)
-
-        async def is_enough() -> bool | None:
-            nonlocal open_ones
-            look, any_will_do = self._messages.still_to_ask, wait == metadata.WAIT_ANY
-            open_ones = await in_thread(look, run_id, open_ones, any_will_do=any_will_do)
-            return None if open_ones else True
-
         if wait != metadata.WAIT_NO:
-            bells = (topics.run(run_id), topics.ended(run_id))
-            await self._wakeups.until(bells, is_enough, timeout=LONG_POLL)
+            await self._until_answered(run_id, asked, any_will_do=wait == metadata.WAIT_ANY)
         answers = await in_thread(self._messages.collect, run_id, asked, whole=whole)
         response = appio_pb2.PullAppMessagesResponse()
         write_deliveries(response, answers)
         return response
+
+    async def _until_answered(
+        self, run_id: RunId, asked: Sequence[MessageId], *, any_will_do: bool
+    ) -> None:
+        answers = {topics.answer(message_id): message_id for message_id in asked}
+        open_ones = dict(answers)
+
+        async def is_enough(rung: set[str]) -> bool | None:
+            nonlocal open_ones
+            if rung and rung <= answers.keys() and not any_will_do:
+                open_ones = {bell: i for bell, i in open_ones.items() if bell not in rung}
+                if open_ones:
+                    return None  # others are still to come: no need to look
+            look, left = self._messages.still_to_ask, list(open_ones.values())
+            still = set(await in_thread(look, run_id, left, any_will_do=any_will_do))
+            open_ones = {bell: i for bell, i in open_ones.items() if i in still}
+            return None if still else True
+
+        bells = (topics.run(run_id), topics.ended(run_id), *answers)
+        await self._wakeups.until_told(bells, is_enough, timeout=LONG_POLL)
 
     async def PushObject(
         self, request: message_pb2.PushObjectRequest, _rpc: Rpc
