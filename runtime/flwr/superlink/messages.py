@@ -199,7 +199,7 @@ class MessageExchange:
             found = tx.messages.asked(asked)
         stand = {i: self._standing(found.get(i), run_id, now=now) for i in asked}
         waiting = [i for i in asked if stand[i] is Standing.WAITING]
-        return () if any_will_do and len(waiting) < len(asked) else waiting
+        return [] if any_will_do and len(waiting) < len(asked) else waiting
 
     def collect(
         self, run_id: RunId, asked: Iterable[MessageId], *, whole: bool = False

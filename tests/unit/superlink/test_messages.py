@@ -513,11 +513,11 @@ def test_waiting_for_all_looks_only_at_what_was_open_and_any_is_met_by_one(link:
 
     link.answer(sent[0])
     assert link.messages.still_to_ask(run.run_id, asked) == asked[1:]
-    assert link.messages.still_to_ask(run.run_id, asked, any_will_do=True) == ()
+    assert link.messages.still_to_ask(run.run_id, asked, any_will_do=True) == []
     for message in sent[1:]:
         link.answer(message)
-    assert link.messages.still_to_ask(run.run_id, asked[1:]) == ()
-    assert link.messages.still_to_ask(run.run_id, []) == ()
+    assert link.messages.still_to_ask(run.run_id, asked[1:]) == []
+    assert link.messages.still_to_ask(run.run_id, []) == []
 
 
 @pytest.mark.row("F35")
