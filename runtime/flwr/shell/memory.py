@@ -4,6 +4,7 @@ Only control groups of version 2 are read; elsewhere there is no limit that we k
 """
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,13 @@ def memory_limit(cgroup: Path = CGROUP) -> int | None:
         return int((cgroup / "memory.max").read_text())
     except (OSError, ValueError):  # no such file, or "max"
         return None
+
+
+def available_memory(cgroup: Path = CGROUP) -> int:
+    """Return how many bytes of memory this process' container, else this machine, has in all."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    granted = memory_limit(cgroup)
+    return total if granted is None else min(total, granted)
 
 
 def is_memory_short(cgroup: Path = CGROUP) -> bool:

@@ -16,9 +16,11 @@ from flwr.app import Error
 from flwr.core.clock import Clock
 from flwr.core.message import ErrorCode
 from flwr.shell.cpus import available_cpus
+from flwr.shell.gpus import VISIBLE, available_gpus
+from flwr.shell.memory import available_memory
 from flwr.simulation.backend import Answer, Deliver, Job, Lost, Order, Plan
+from flwr.simulation.capacity import Machine, plan_workers, share_out
 from flwr.simulation.contents import Contents
-from flwr.simulation.resources import plan_workers
 from flwr.simulation.worker_process import WorkerLostError, WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -40,10 +42,17 @@ class PoolBackend:
     """
 
     def __init__(self, order: Order, clock: Clock) -> None:
-        cpus = available_cpus()
-        self._workers = plan_workers(
-            order.needs, nodes=order.nodes, cpus=cpus, wanted=order.workers
+        cpus, gpus = available_cpus(), available_gpus()
+        machine = Machine(
+            # Somebody's decision outweighs them: CPUs can be shared, nothing else can.
+            cpus=max(cpus, order.needs.cpus * (order.workers or 0)),
+            gpus=len(gpus),
+            memory=available_memory(),
         )
+        self._workers = plan_workers(
+            order.needs, [machine], nodes=order.nodes, wanted=order.workers
+        )
+        self._gpus = share_out(gpus, order.needs.gpus, self._workers)
         self._plan = Plan(
             backend="pool", workers=self._workers, where="this machine", each=str(order.needs)
         )
@@ -51,7 +60,7 @@ class PoolBackend:
         # Else every worker would start as many threads for its arrays as there are CPUs.
         threads = str(max(cpus // self._workers, 1))
         self._env = {_THREADS: threads, **os.environ, **order.env}
-        self._contents = Contents()
+        self._contents: Contents  # from the start on
         self._changed = threading.Condition()
         self._queue: deque[Job] = deque()
         self._is_closing = self._is_once_known = False
@@ -78,6 +87,7 @@ class PoolBackend:
 
     def start(self, deliver: Deliver) -> None:
         """Start the workers; they import the app while the ServerApp begins."""
+        self._contents = Contents()
         self._threads = [
             threading.Thread(target=self._run, args=(n, deliver), name=f"worker-{n}", daemon=True)
             for n in range(self._workers)
@@ -102,7 +112,8 @@ class PoolBackend:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
-        self._contents.close()
+        if self._threads:
+            self._contents.close()
 
     def _run(self, number: int, deliver: Deliver) -> None:
         """Employ one worker after the other; the body of a thread."""
@@ -129,7 +140,7 @@ class PoolBackend:
             WorkerLostError: it ended before it was ready.
             OSError: it could not be started.
         """
-        worker = WorkerProcess(self._setup, self._env, self._contents)
+        worker = WorkerProcess(self._setup, self._env_of(number), self._contents)
         with self._changed:
             self._live[number] = worker
             self._busy.add(number)  # while it imports the app there is nothing to wait for
@@ -149,6 +160,11 @@ class PoolBackend:
             with self._changed:
                 del self._live[number]
             worker.dismiss(_GRACE_S)
+
+    def _env_of(self, number: int) -> dict[str, str]:
+        """Return the environment of a worker, which sees its own share of the GPUs only."""
+        gpus = self._gpus[number]
+        return {**self._env, VISIBLE: ",".join(gpus)} if gpus else self._env
 
     def _serve(self, number: int, worker: WorkerProcess, deliver: Deliver, most: int) -> bool:
         """Give a worker its next jobs; tell whether there were some, or the run has ended."""

@@ -18,7 +18,7 @@ from flwr.core.clock import Clock
 from flwr.core.message import ErrorCode
 from flwr.shell.cpus import available_cpus
 from flwr.simulation.backend import Answer, Deliver, Job, Lost, Order, Plan
-from flwr.simulation.ray_capacity import plan_ray_workers
+from flwr.simulation.capacity import plan_workers
 from flwr.simulation.ray_cluster import RayCluster
 from flwr.simulation.ray_output import Printed, show
 from flwr.simulation.ray_pace import Pace
@@ -44,7 +44,7 @@ class RayBackend:
         needed = order.needs.cpus * min(order.workers or 0, order.nodes)
         self._cluster = RayCluster(order.init_args, cpus=max(available_cpus(), round(needed)))
         try:
-            workers = plan_ray_workers(
+            workers = plan_workers(
                 order.needs, self._cluster.machines, nodes=order.nodes, wanted=order.workers
             )
             where = self._cluster.where

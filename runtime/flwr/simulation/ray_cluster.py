@@ -21,7 +21,7 @@ from functools import cache
 from typing import Any, Final
 
 from flwr.core.errors import InvalidError, UnavailableError
-from flwr.simulation.ray_capacity import Machine
+from flwr.simulation.capacity import Machine
 from flwr.simulation.ray_folder import new_folder
 
 log = logging.getLogger(__name__)

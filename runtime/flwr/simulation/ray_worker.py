@@ -20,8 +20,8 @@ from flwr.fab.load import install
 from flwr.simulation.backend import Job, Order, WorkerSetup
 from flwr.simulation.employee import Employee
 from flwr.simulation.packing import Packed
-from flwr.simulation.ray_capacity import actor_options
 from flwr.simulation.ray_output import Output, Printed
+from flwr.simulation.resources import ClientNeeds
 
 SHARED_FROM: Final = 65_536  # bytes; less goes along with the call
 
@@ -86,6 +86,12 @@ class Shelf:
         if (place := self._places.get(content)) is None:
             place = self._places[content] = self._ray.put(_ship(content))
         return place
+
+
+def actor_options(needs: ClientNeeds) -> dict[str, Any]:
+    """Return what Ray is asked to set aside for one ClientApp."""
+    options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus}
+    return options | ({"memory": needs.memory} if needs.memory else {})
 
 
 class RayWorker:

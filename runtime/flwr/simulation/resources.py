@@ -1,6 +1,5 @@
-"""How many workers a simulation gets: what this machine has, divided by what a client needs."""
+"""What a ClientApp of a simulation needs while it works, and how a person says it."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,37 +28,6 @@ class ClientNeeds:
 
 class ImpossibleNeedsError(FailedPreconditionError):
     """Not even one ClientApp would fit."""
-
-
-def plan_workers(needs: ClientNeeds, *, nodes: int, cpus: int, wanted: int | None = None) -> int:
-    """Return how many workers serve ``nodes`` virtual nodes.
-
-    Args:
-        needs: of one ClientApp.
-        nodes: more workers than nodes are never of use.
-        cpus: of this machine.
-        wanted: somebody's decision; None: as many as fit.
-
-    Raises:
-        ImpossibleNeedsError: not even one ClientApp would fit; with the numbers.
-        InvalidError: ``wanted`` is not positive.
-    """
-    if needs.gpus > 0:
-        raise ImpossibleNeedsError(
-            f"{needs.gpus} GPUs per ClientApp wanted, the process pool does not share out GPUs",
-            hint="set num_gpus to 0: then every worker sees all GPUs of this machine",
-        )
-    if wanted is not None:
-        if wanted < 1:
-            raise InvalidError(f"{wanted} workers wanted", hint="give 1 or more")
-        return min(wanted, nodes)
-    fitting = math.floor(cpus / needs.cpus)
-    if fitting < 1:
-        raise ImpossibleNeedsError(
-            f"{needs.cpus:g} CPUs per ClientApp wanted, this machine has {cpus}",
-            hint="lower num_cpus of the client resources, or say how many workers to start",
-        )
-    return min(fitting, nodes)
 
 
 def read_needs(resources: Mapping[str, Any]) -> ClientNeeds:

@@ -3,7 +3,8 @@ import math
 import pytest
 
 from flwr.core.errors import InvalidError
-from flwr.simulation.ray_capacity import Machine, actor_options, plan_ray_workers
+from flwr.simulation.capacity import Machine, plan_workers, share_out
+from flwr.simulation.ray_worker import actor_options
 from flwr.simulation.resources import ClientNeeds, ImpossibleNeedsError
 
 SMALL = Machine(cpus=4, gpus=0, memory=8e9)
@@ -29,7 +30,7 @@ def test_what_is_scarcest_says_how_many_fit(needs: ClientNeeds, small: int, larg
 
 
 def test_machines_add_up_and_do_not_share() -> None:
-    assert plan_ray_workers(ClientNeeds(cpus=3), [SMALL, LARGE], nodes=100, wanted=None) == 6
+    assert plan_workers(ClientNeeds(cpus=3), [SMALL, LARGE], nodes=100, wanted=None) == 6
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_machines_add_up_and_do_not_share() -> None:
 def test_there_are_no_more_workers_than_nodes_or_wanted(
     nodes: int, wanted: int | None, workers: int
 ) -> None:
-    planned = plan_ray_workers(ClientNeeds(), [SMALL, LARGE], nodes=nodes, wanted=wanted)
+    planned = plan_workers(ClientNeeds(), [SMALL, LARGE], nodes=nodes, wanted=wanted)
     assert planned == workers
 
 
@@ -53,22 +54,22 @@ def test_there_are_no_more_workers_than_nodes_or_wanted(
 )
 def test_an_impossible_request_is_refused_with_the_numbers(needs: ClientNeeds, cause: str) -> None:
     with pytest.raises(ImpossibleNeedsError, match=cause):
-        plan_ray_workers(needs, [SMALL, LARGE], nodes=10, wanted=None)
+        plan_workers(needs, [SMALL, LARGE], nodes=10, wanted=None)
 
 
 def test_a_cluster_without_machines_is_said_to_be_one() -> None:
     with pytest.raises(ImpossibleNeedsError, match="no machine"):
-        plan_ray_workers(ClientNeeds(), [], nodes=10, wanted=None)
+        plan_workers(ClientNeeds(), [], nodes=10, wanted=None)
 
 
 def test_one_gpu_and_a_half_are_refused() -> None:
-    with pytest.raises(InvalidError, match="fractions of one GPU only"):
-        plan_ray_workers(ClientNeeds(gpus=1.5), [LARGE], nodes=10, wanted=None)
+    with pytest.raises(InvalidError, match="only one GPU is shared out"):
+        plan_workers(ClientNeeds(gpus=1.5), [LARGE], nodes=10, wanted=None)
 
 
 def test_no_workers_are_refused() -> None:
     with pytest.raises(InvalidError, match="0 workers wanted"):
-        plan_ray_workers(ClientNeeds(), [LARGE], nodes=10, wanted=0)
+        plan_workers(ClientNeeds(), [LARGE], nodes=10, wanted=0)
 
 
 def test_ray_is_asked_for_what_was_said_only() -> None:
@@ -80,3 +81,22 @@ def test_a_machine_is_read_as_ray_describes_it() -> None:
     said = {"CPU": 2.0, "memory": 5e9, "node:127.0.0.1": 1.0}
     assert Machine.from_resources(said) == Machine(cpus=2, gpus=0, memory=5e9)
     assert str(Machine(cpus=2, memory=math.inf)) == "2 CPUs, 0 GPUs"
+
+
+def test_a_machine_without_a_known_end_has_room_for_any_number() -> None:
+    assert Machine(cpus=2).room_for(ClientNeeds(memory=10**12)) == 2
+
+
+@pytest.mark.row("S74")
+@pytest.mark.parametrize(
+    ("each", "workers", "shares"),
+    [
+        (0, 2, [(), ()]),
+        (1, 2, [("a",), ("b",)]),
+        (2, 2, [("a", "b"), ("c", "d")]),
+        (0.5, 3, [("a",), ("a",), ("b",)]),
+        (0.3, 4, [("a",), ("a",), ("a",), ("b",)]),
+    ],
+)
+def test_gpus_are_shared_out(each: float, workers: int, shares: list[tuple[str, ...]]) -> None:
+    assert share_out("abcd", each, workers) == shares

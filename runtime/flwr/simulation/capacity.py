@@ -1,19 +1,20 @@
-"""How many ClientApps fit on the machines of a Ray cluster, and which requests can never be met."""
+"""How many ClientApps fit on the machines there are, and which requests can never be met."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from flwr.core.errors import InvalidError
 from flwr.simulation.resources import ClientNeeds, ImpossibleNeedsError
 
-_PRECISION: Final = 1e-4  # Ray counts resources in ten-thousandths
+_PRECISION: Final = 1e-4  # of shares, as Ray counts them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What one machine of the cluster shares out, whoever uses it at the moment."""
+    """What one machine shares out, whoever uses it at the moment."""
 
     cpus: float
     gpus: float = 0.0
@@ -45,41 +46,49 @@ class Machine:
         return said if math.isinf(self.memory) else f"{said}, {self.memory / 1e6:.0f} MB"
 
 
-def plan_ray_workers(
+def plan_workers(
     needs: ClientNeeds, machines: Sequence[Machine], *, nodes: int, wanted: int | None
 ) -> int:
     """Return how many workers serve ``nodes`` virtual nodes.
 
     Args:
         needs: of one ClientApp.
-        machines: of the cluster.
+        machines: this one, or those of a cluster.
         nodes: more workers than nodes are never of use.
         wanted: somebody's decision; None: as many as fit.
 
     Raises:
         ImpossibleNeedsError: not even one ClientApp would fit; with the numbers.
-        InvalidError: ``wanted`` is not positive, or Ray has no such share of a GPU.
+        InvalidError: ``wanted`` is not positive, or there is no such share of a GPU.
     """
     if wanted is not None and wanted < 1:
         raise InvalidError(f"{wanted} workers wanted", hint="give 1 or more")
     if needs.gpus > 1 and needs.gpus != int(needs.gpus):
         raise InvalidError(
-            f"{needs.gpus:g} GPUs per ClientApp wanted, Ray shares out fractions of one GPU only",
+            f"{needs.gpus:g} GPUs per ClientApp wanted, only one GPU is shared out in fractions",
             hint="give a whole number, or a number below 1",
         )
     fitting = sum(machine.room_for(needs) for machine in machines)
     if fitting < 1:
         raise ImpossibleNeedsError(
             f"{needs} per ClientApp wanted, {_largest(machines)}",
-            hint="lower the client resources, or add a machine to the cluster",
+            hint="lower the client resources, or use more or larger machines",
         )
     return min(fitting, nodes, *([] if wanted is None else [wanted]))
 
 
-def actor_options(needs: ClientNeeds) -> dict[str, Any]:
-    """Return what Ray is asked to set aside for one ClientApp."""
-    options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus}
-    return options | ({"memory": needs.memory} if needs.memory else {})
+def share_out(gpus: Sequence[str], each: float, workers: int) -> list[tuple[str, ...]]:
+    """Return for each worker the GPUs it may use; a fraction means one that others use as well.
+
+    Args:
+        gpus: names of those there are, enough for so many workers.
+        each: how many a worker needs.
+        workers: how many there are.
+    """
+    if each < 1:
+        return [(gpus[number // _times(each, 1.0)],) if each else () for number in range(workers)]
+    count = int(each)
+    return [tuple(gpus[number * count : (number + 1) * count]) for number in range(workers)]
 
 
 def _largest(machines: Sequence[Machine]) -> str:
@@ -92,4 +101,6 @@ def _largest(machines: Sequence[Machine]) -> str:
 
 
 def _times(part: float, whole: float) -> int:
+    if math.isinf(whole):
+        return sys.maxsize
     return math.floor((whole + _PRECISION) / part)
