@@ -16,6 +16,7 @@ import grpc
 from flwr.auth.tls import ServerTls
 from flwr.core.errors import FlwrError, UnavailableError
 from flwr.core.limits import (
+    FRAME_BYTES,
     MAX_CONCURRENT_STREAMS,
     MAX_RPC_BYTES,
     SERVER_GRACE,
@@ -160,6 +161,7 @@ def _options(max_concurrent_streams: int) -> tuple[tuple[str, int], ...]:
         ("grpc.max_concurrent_streams", max(max_concurrent_streams, 100)),
         ("grpc.max_send_message_length", MAX_RPC_BYTES),
         ("grpc.max_receive_message_length", MAX_RPC_BYTES),
+        ("grpc.http2.max_frame_size", FRAME_BYTES),
         ("grpc.keepalive_time_ms", milliseconds(SERVER_KEEPALIVE)),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.keepalive_permit_without_calls", 0),
