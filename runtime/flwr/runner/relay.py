@@ -19,7 +19,7 @@ from flwr.core.errors import DeniedError, ErrorKind, FlwrError
 from flwr.core.lease import AppKind
 from flwr.core.limits import APP_PATIENCE, CONTACT_LOST
 from flwr.wire.appio_methods import FINISH_LAUNCH, PULL_PIECES, TAKE_LAUNCH, method_of
-from flwr.wire.clients.bulk import MessageStream, next_message
+from flwr.wire.clients.bulk import MessageStream, failure_of_stream, next_message
 from flwr.wire.clients.deadlines import FAB_S, HELD_S, OBJECT_S, deadline_s
 from flwr.wire.diagnose import explain
 from flwr.wire.errors import from_rpc_error
@@ -129,7 +129,7 @@ class Relay:
             while (message := await next_message(call)) is not None:
                 yield message
         except grpc.RpcError as error:
-            failure = from_rpc_error(error, method=method)
+            failure = failure_of_stream(error, method)
             if failure.kind is ErrorKind.UNAUTHENTICATED:
                 self.refused.set()
             raise failure from None

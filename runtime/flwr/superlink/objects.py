@@ -113,6 +113,15 @@ class Objects:
             self._traffic.sent(run_id, len(content))
         return Pulled(ObjectState.PRESENT, content)
 
+    def require_running(self, run_id: RunId) -> None:
+        """Check that objects of this run are moved.
+
+        Raises:
+            RunNotRunningError: it is not running.
+        """
+        with self._store.reading() as tx:
+            _require_running(tx, run_id)
+
     def open(
         self,
         run_id: RunId,

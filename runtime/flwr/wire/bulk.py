@@ -98,6 +98,14 @@ class Keeper(Protocol[A]):
 class Door(Keeper[A], Protocol[A]):
     """What one caller may take and bring."""
 
+    def admit(self) -> None:
+        """Check that the caller may come in at all; a synchronous operation.
+
+        Raises:
+            RunNotRunningError: its run has ended.
+        """
+        ...
+
     async def open(self, wanted: Wanted) -> Readable | Absence:
         """Open an object, waiting a while for one that is on its way."""
         ...

@@ -48,6 +48,7 @@ class BulkServicer:
     async def pull(self, request: bulk_pb2.PullRequest, _rpc: Rpc) -> AsyncGenerator[bytes, None]:
         """Hand out objects in the order asked."""
         door = self._find_door(NodeId(request.node.node_id), RunId(request.run_id))
+        await self._run(door.admit)
         for index, wanted in enumerate(decode_wanted(request)):
             opened = await door.open(wanted)
             if isinstance(opened, Absence):
@@ -64,6 +65,7 @@ class BulkServicer:
         """Take objects; each is answered once it is durable."""
         opening: bulk_pb2.Piece = opened.request
         door = self._find_door(NodeId(opening.node.node_id), RunId(opening.run_id))
+        await self._run(door.admit)
         if len(opening.object_ids) > MAX_TREE_OBJECTS:
             raise InvalidError(f"{len(opening.object_ids)} objects in one call")
         ids = [ObjectId(text) for text in opening.object_ids]

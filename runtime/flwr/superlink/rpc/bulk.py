@@ -30,6 +30,10 @@ class ObjectDoor:
         self._objects, self._wakeups = objects, wakeups
         self._run_id, self._node_id = run_id, node_id
 
+    def admit(self) -> None:
+        """Check that the run is running."""
+        self._objects.require_running(self._run_id)
+
     async def open(self, wanted: Wanted) -> Readable | Absence:
         """Open an object; held while it is on its way."""
         last: Readable | Absence = Absence.AWAITED

@@ -98,6 +98,8 @@ class AppBulk:
                 if not stored:
                     refused.append(now[index])
 
+            # Refusals of a stream may get lost while it is written (see BulkClient): ask first.
+            self._stream_in((), take)
             opening = encode_opening(self._node_id, self._run_id, now)
             more = _pieces(now, objects)
             self._caller.stream(PUSH_PIECES, opening, more=more, take=take)

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import grpc
 
-from flwr.core.errors import UnavailableError
+from flwr.core.errors import ErrorKind, FlwrError, UnavailableError
 from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.wire.bulk import NODE_BULK
 from flwr.wire.clients.deadlines import OBJECT_S
@@ -26,6 +26,8 @@ from flwr.wire.errors import from_rpc_error
 
 _PULL: Final = f"{NODE_BULK}Pull"
 _PUSH: Final = f"{NODE_BULK}Push"
+
+_BROKEN: Final = "Internal error from Core"  # all that grpc.aio tells of a write that failed
 
 Headers = tuple[tuple[str, str | bytes], ...]
 Sign = Callable[[str, bytes], Headers]
@@ -71,7 +73,7 @@ class BulkClient:
             while (raw := await next_message(call)) is not None:
                 yield decode_piece(raw)
         except grpc.RpcError as cause:
-            raise from_rpc_error(cause, method=_PULL) from cause
+            raise failure_of_stream(cause, _PULL) from cause
         finally:
             call.cancel()
 
@@ -84,6 +86,10 @@ class BulkClient:
     ) -> AsyncGenerator[tuple[ObjectId, bool], None]:
         """Send objects; yield each as it was stored (True) or refused.
 
+        A call that is refused while it is written may lose the reason on the way (gRPC says
+        INTERNAL); so the server is asked first, by a call without that flaw, whether it would
+        serve us.
+
         Args:
             node_id: ours.
             run_id: theirs.
@@ -94,6 +100,9 @@ class BulkClient:
             UnimplementedError: the server has no streams.
             FlwrError: whatever else it reports, or ``pieces`` raised.
         """
+        async with aclosing(self.pull(node_id, run_id, ())) as nothing:
+            async for _ in nothing:
+                pass
         opening = encode_opening(node_id, run_id, ids)
         sending = _Sending(opening, pieces)
         start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(_PUSH)
@@ -103,7 +112,7 @@ class BulkClient:
                 index, stored = decode_taken(raw)
                 yield ids[index], stored
         except grpc.RpcError as cause:
-            raise from_rpc_error(cause, method=_PUSH) from cause
+            raise failure_of_stream(cause, _PUSH) from cause
         finally:
             call.cancel()
         if sending.failure is not None:
@@ -125,6 +134,14 @@ class _Sending:
                     yield piece
         except Exception as failure:  # noqa: BLE001 - raised again by whoever reads the answers
             self.failure = failure
+
+
+def failure_of_stream(cause: grpc.RpcError, method: str) -> FlwrError:
+    """Return what a failed stream means; one that broke while it was written is unavailable."""
+    failure = from_rpc_error(cause, method=method)
+    if failure.kind is ErrorKind.INTERNAL and failure.message == _BROKEN:
+        return UnavailableError("the stream broke")
+    return failure
 
 
 async def next_message(call: MessageStream) -> bytes | None:
