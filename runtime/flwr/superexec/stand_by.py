@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _Libraries = tuple[tuple[str, int], ...]
 _AT_ONCE: Final = timedelta(0)
+_NAMED: Final = ("site-packages", "dist-packages")
 
 
 class StandBy:
@@ -90,6 +91,12 @@ class StandBy:
 
 
 def _libraries() -> _Libraries:
-    """Return when something was last installed, or removed, where Python looks for modules."""
-    here, places = Path.cwd(), [Path(place) for place in sys.path if place]
-    return tuple((str(p), p.stat().st_mtime_ns) for p in places if p.is_dir() and p != here)
+    """Return when something was last installed, or removed, where installers put libraries."""
+    return tuple((place, _changed_at(Path(place))) for place in sys.path if place.endswith(_NAMED))
+
+
+def _changed_at(place: Path) -> int:
+    try:
+        return place.stat().st_mtime_ns
+    except OSError:  # it is on the path, and not on the disk
+        return 0

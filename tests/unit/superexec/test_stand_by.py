@@ -115,11 +115,13 @@ def test_one_that_died_is_not_launched() -> None:
 def test_one_that_began_before_a_library_was_installed_is_not_launched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
+    libraries = tmp_path / "site-packages"
+    libraries.mkdir()
+    monkeypatch.syspath_prepend(libraries)
 
     async def scenario(stand_by: StandBy, starter: Starter) -> None:
         await starter.until(1)
-        (tmp_path / "numpy").mkdir()
+        (libraries / "numpy").mkdir()
         assert await stand_by.take() is None
         assert starter.started[0].has_exited
 
