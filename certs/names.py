@@ -7,7 +7,15 @@ from typing import Final
 
 from certs.errors import PkiError
 
-SERVER_NAMES: Final = ("localhost", "127.0.0.1", "::1", "superlink", "control", "fleet")
+SERVER_NAMES: Final = (
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    "superlink",
+    "control",
+    "fleet",
+    "simulation",
+)
 
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _SITE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}", re.ASCII)

@@ -86,7 +86,9 @@ def build(
     ]
     older = [image_id_here(names[role]) for role in stale]
     if stale:
-        fetched = wheelhouse.fetch(wheelhouse.WHEELHOUSE, wheelhouse.machine())
+        fetched = wheelhouse.fetch(
+            wheelhouse.WHEELHOUSE, wheelhouse.machine(), with_simulation="simulation" in stale
+        )
         say(f"wheelhouse: {'complete' if not fetched else f'{fetched} wheels fetched'}")
         fetch_debs(wanted_now="postgres" in stale, local=variables["POSTGRES_PACKAGES"] == "local")
         bake({role: wanted[role] for role in stale}, force=force, verbose=verbose)
@@ -301,7 +303,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("roles", nargs="*", metavar="ROLE", help=f"of {', '.join(inputs.ROLES)}")
+    made.add_argument("roles", nargs="*", metavar="ROLE", help=f"of {', '.join(inputs.EVERY)}")
     made.add_argument("--force", action="store_true", help="build anew, without the build cache")
     made.add_argument("--update", action="store_true", help="take in Debian's updates")
     made.add_argument("--verbose", action="store_true", help="print all that the builder prints")
@@ -314,8 +316,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     made = parser()
     args = made.parse_args(argv)
-    if unknown := sorted(set(args.roles) - set(inputs.ROLES)):
-        made.error(f"no image is called {', '.join(unknown)}; there are {', '.join(inputs.ROLES)}")
+    if unknown := sorted(set(args.roles) - set(inputs.EVERY)):
+        made.error(f"no image is called {', '.join(unknown)}; there are {', '.join(inputs.EVERY)}")
     started = time.monotonic()
     try:
         with alone():

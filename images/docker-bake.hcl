@@ -45,7 +45,7 @@ group "default" {
 
 target "roles" {
   name       = role
-  matrix     = { role = ["superlink", "supernode", "serverapp", "clientapp", "cli", "certs", "postgres"] }
+  matrix     = { role = ["superlink", "supernode", "serverapp", "clientapp", "cli", "certs", "postgres", "simulation"] }
   target     = role
   context    = "."
   dockerfile = "images/Dockerfile"

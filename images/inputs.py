@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 ROLES: Final = ("superlink", "supernode", "serverapp", "clientapp", "cli", "certs", "postgres")
+EVERY: Final = (*ROLES, "simulation")  # the last on request only: Ray is large, few need it
 LOCAL_REGISTRY: Final = "flwr-compose"
 APP_ROLES: Final = ("serverapp", "clientapp")
 _RECIPE: Final = (".dockerignore", "images/Dockerfile", "images/docker-bake.hcl")
@@ -19,6 +20,7 @@ SOURCES: Final[Mapping[str, Sequence[str]]] = {
     "cli": _RUNTIME,
     "serverapp": (*_RUNTIME, "images/app_venv.py"),
     "clientapp": (*_RUNTIME, "images/app_venv.py"),
+    "simulation": (*_RUNTIME, "images/app_venv.py", "images/simulation"),
     "certs": (*_LAYERS, "certs"),
     "postgres": (*_LAYERS, "images/postgres"),
 }
@@ -30,7 +32,7 @@ def digest(root: Path, role: str, arguments: Mapping[str, str]) -> str:
 
     Args:
         root: the repository.
-        role: one of ``ROLES``.
+        role: one of ``EVERY``.
         arguments: what else decides what comes out, ids of the bases among them.
     """
     found = hashlib.sha256()

@@ -32,6 +32,7 @@ _UNUSED: Final = (
     *("*.dist-info/RECORD", "*.dist-info/WHEEL", "*.dist-info/REQUESTED", "*.dist-info/INSTALLER"),
     *("*.dist-info/direct_url.json", "*.dist-info/top_level.txt"),
     *("alembic/testing", "alembic/templates", "sqlalchemy/testing", "Crypto/SelfTest"),
+    *("ray/jars", "ray/dashboard/client", "ray/rllib", "ray/cpp", "jsonschema/benchmarks"),
     *("sqlalchemy/dialects/mssql", "sqlalchemy/dialects/mysql", "sqlalchemy/dialects/oracle"),
 )
 # Apps use all of it, and extensions are built against it: only its tests go.
@@ -63,6 +64,17 @@ def prune(packages: Path) -> None:
     for folder in sorted(packages.rglob("*"), reverse=True):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def gather_vendored(packages: Path) -> None:
+    """Put what packages say of packages inside them, licences above all, into folders of its own.
+
+    Left beside those packages it could be packed in two orders, see ``separate``.
+    """
+    for path in sorted(packages.glob("*/**/*.dist-info")):
+        target = path.parent / "vendored" / path.name
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
 
 
 def strip(packages: Path) -> None:
@@ -203,6 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         packages = install([args.pip], args.root, what)
         shutil.rmtree(args.root / PREFIX / "bin", ignore_errors=True)  # of others, or written here
         prune(packages)
+        gather_vendored(packages)
         strip(packages)
         compile_tree(args.root, packages)
     if args.folder:

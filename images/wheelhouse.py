@@ -34,6 +34,9 @@ PYTHON: Final = "3.13"  # of the bases, see images/bases.py
 # Layers below those of the other sets, which leave out what these have: of two layers of an
 # image with the same file, the builder keeps now one and now both, and the id of the image changes.
 EVERYWHERE: Final = ("crypto", "wire")
+# Of an image that is built on request only, as Ray is large: a layer on top of others.
+SIMULATION: Final = ROOT / "images" / "simulation" / "simulation.in"
+_BELOW_SIMULATION: Final = ("app", "postgres", "state")
 _OLDEST_GLIBC, _NEWEST_GLIBC = 17, 41  # manylinux levels; trixie has glibc 2.41
 _HEADER: Final = "# Made by `images/wheelhouse.py lock` from {name}.in and constraints.txt.\n"
 _PIN: Final = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)", re.MULTILINE)
@@ -108,15 +111,23 @@ def missing_pins(pins: Sequence[Pin], wheelhouse: Path) -> tuple[list[Pin], list
     return [pin for pin in pins if not pin.hashes & found], strangers
 
 
-def fetch(wheelhouse: Path, architecture: str) -> int:
-    """Make ``wheelhouse`` hold exactly what the locks name; return how many files were fetched.
+def fetch(wheelhouse: Path, architecture: str, *, with_simulation: bool = False) -> int:
+    """Make ``wheelhouse`` hold what the locks name, and no more; return how many were fetched.
+
+    Args:
+        wheelhouse: the folder.
+        architecture: ``x86_64`` or ``aarch64``.
+        with_simulation: also what the image ``simulation`` needs; else that is kept if it is there.
 
     Raises:
         SetupError: there is no pip, or a package cannot be had.
     """
-    pins = merge_locks([*REQUIREMENTS.glob("*.lock")])
+    locks = [*REQUIREMENTS.glob("*.lock")]
+    every = merge_locks([*locks, SIMULATION.with_suffix(".lock")])
+    wanted_now = every if with_simulation else merge_locks(locks)
     wheelhouse.mkdir(parents=True, exist_ok=True)
-    missing, strangers = missing_pins(pins, wheelhouse)
+    lacking, strangers = missing_pins(every, wheelhouse)
+    missing = [pin for pin in lacking if pin in wanted_now]
     for file in strangers:
         file.unlink()
     if missing:
@@ -193,11 +204,21 @@ def lock() -> list[str]:
         if name in EVERYWHERE:
             everywhere |= {pin.name for pin in read_lock(text)}
         target = sources[name].with_suffix(".lock")
-        if not target.exists() or target.read_text() != text:
-            target.write_text(text)
-            changed.append(target.name)
-    merge_locks([*REQUIREMENTS.glob("*.lock")])
+        changed += _write_lock(target, text)
+    below = [REQUIREMENTS / f"{name}.lock" for name in (*EVERYWHERE, *_BELOW_SIMULATION)]
+    beneath = {pin.name for pin in merge_locks(below)}
+    text = _HEADER.format(name=SIMULATION.stem) + without(_resolve(SIMULATION), beneath)
+    changed += _write_lock(SIMULATION.with_suffix(".lock"), text)
+    merge_locks([*REQUIREMENTS.glob("*.lock"), SIMULATION.with_suffix(".lock")])
     return changed
+
+
+def _write_lock(target: Path, text: str) -> list[str]:
+    """Write a lock that has changed; return its name if it has."""
+    if target.exists() and target.read_text() == text:
+        return []
+    target.write_text(text)
+    return [target.name]
 
 
 def without(lock_text: str, names: Collection[str]) -> str:

@@ -32,6 +32,7 @@ class Deployment(Federation):
         overlays: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
         keys: int | None = None,
+        profiles: Sequence[str] | None = None,
     ) -> None:
         """Make keys and choose ports; nothing runs yet.
 
@@ -43,6 +44,7 @@ class Deployment(Federation):
             overlays: of compose/overlays/, without their suffix: ``postgres.server``.
             variables: what else an operator would set.
             keys: how many nodes get keys, when sites of their own dial in.
+            profiles: of Compose; None: that of the nodes.
         """
         bridge = bridge_address()
         super().__init__(root, tls=tls, nodes=max(nodes, keys or 0), hosts=(bridge,))
@@ -54,6 +56,7 @@ class Deployment(Federation):
             root,
             files=[*files, *names],
             nodes=nodes,
+            profiles=profiles,
             variables={
                 "FLWR_CERTS": str(self.certs),
                 "FLWR_APP": str(TINY),

@@ -46,10 +46,12 @@ class Project:
         files: Sequence[str] = ("compose.yaml",),
         nodes: int = 1,
         variables: Mapping[str, str] | None = None,
+        profiles: Sequence[str] | None = None,
     ) -> None:
         """Take the files (relative to compose/) and the variables an operator would set."""
         self.project = new_name()
         self.root, self.nodes = root, nodes
+        self._profiles = [f"nodes-{nodes}"] if profiles is None else list(profiles)
         self.variables = {
             "FLWR_FEDERATION": self.project,
             "FLWR_NODES": str(nodes),
@@ -279,7 +281,7 @@ class Project:
         return DockerClient(
             compose_files=list(self._files),
             compose_env_files=[file],
-            compose_profiles=[f"nodes-{self.nodes}"],
+            compose_profiles=self._profiles,
             compose_project_name=self.project,
         )
 

@@ -12,7 +12,7 @@ from flwr.shell.settings import Setting
 from tests.unit.compose.files import COMPOSE, FILES, OVERLAYS, load
 
 ROLES = load(COMPOSE / "roles.yaml")["services"]
-SERVER = {"superlink", "serverapp", "cli", "postgres"}
+SERVER = {"superlink", "serverapp", "simulation", "ray-head", "ray-worker", "cli", "postgres"}
 
 
 def program_settings(prefix: str) -> set[str]:

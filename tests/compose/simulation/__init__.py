@@ -1,0 +1,1 @@
+"""What the overlays change is still a federation that completes runs."""

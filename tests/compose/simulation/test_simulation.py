@@ -1,0 +1,100 @@
+"""The profile `simulation`: Ray in a confined container, and on a cluster of containers."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.compose.deployment import Deployment
+from tests.harness.apps import config, digest_in
+from tests.harness.program import eventually
+from tests.harness.toolset import ROOT
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # the first test may have to build
+
+ONE_CPU = ("--federation-config", "num-supernodes=8 client-resources-num-cpus=1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def image() -> None:
+    """Build the image, unless it is up to date."""
+    built = [sys.executable, str(ROOT / "images" / "build.py"), "simulation"]
+    subprocess.run(built, check=True)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    root = tmp_path_factory.mktemp("simulation")
+    with Deployment(root, nodes=1, profiles=["simulation"]) as deployment:
+        deployment.project.up("simulation")
+        yield deployment
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Deployment]:
+    with Deployment(
+        tmp_path, nodes=1, profiles=["simulation"], overlays=["ray-cluster.server"]
+    ) as deployment:
+        deployment.project.up("simulation", "ray-worker", wait=False)
+        deployment.project.await_health("simulation", timeout=120)
+        yield deployment
+
+
+@pytest.mark.row("S78")
+def test_a_run_names_another_federation_and_is_simulated(alone: Deployment) -> None:
+    said = config(nodes=8, num_rounds=2)
+    output = alone.cli("run", "/app", "simulation", "--stream", *ONE_CPU, *said)
+    assert "Simulating 8 nodes on 2 workers of this machine" in output
+    assert output.count("aggregate_train: Received 8 results and 0 failures") == 2
+    assert digest_in(output)
+
+
+@pytest.mark.row("S78")
+def test_no_node_and_no_superlink_is_needed(alone: Deployment) -> None:
+    assert alone.project.services() == ["simulation"]
+
+
+@pytest.mark.row("S78")
+def test_its_container_is_confined(alone: Deployment) -> None:
+    found = alone.project.inspect("simulation")
+    host = found["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert host["ShmSize"] == 1024**3
+    assert found["Config"]["User"] == "10001:10001"
+    assert not host["Privileged"]
+
+
+@pytest.mark.row("S78")
+def test_a_cluster_that_loses_a_worker_in_a_round_goes_on(cluster: Deployment) -> None:
+    said = config(nodes=8, num_rounds=2, pause=2.0)
+    started = json.loads(
+        cluster.cli("run", "/app", "simulation", "--format", "json", *ONE_CPU, *said)
+    )
+    run_id = str(started["run-id"])
+
+    def log() -> str:
+        return cluster.cli("log", run_id, "simulation", "--show")
+
+    eventually(lambda: "client log" in log(), timeout=120, step=1)
+    cluster.project.kill("ray-worker")
+    ended = await_end(cluster, run_id)
+    shown = log()
+    assert ended == "finished:completed", shown[-3000:]
+    assert "2 machines of the Ray cluster at ray-head:6379" in shown
+    assert shown.count("aggregate_train: Received 8 results and 0 failures") == 2
+
+
+def await_end(deployment: Deployment, run_id: str) -> str:
+    deadline = time.monotonic() + 180
+    status = ""
+    while not status.startswith("finished") and time.monotonic() < deadline:
+        time.sleep(1)
+        listed = deployment.cli("list", "simulation", "--run-id", run_id, "--format", "json")
+        status = str(json.loads(listed)["runs"][0]["status"])
+    return status
