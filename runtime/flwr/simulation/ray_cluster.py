@@ -23,6 +23,7 @@ from typing import Any, Final
 from flwr.core.errors import InvalidError, UnavailableError
 from flwr.simulation.capacity import Machine
 from flwr.simulation.ray_folder import new_folder
+from flwr.simulation.ray_store import store_size
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,8 @@ class RayCluster:
         folder = self._cleanup.enter_context(new_folder())
         with _environment(variables), _signal_handlers_kept():
             self._cleanup.callback(ray.shutdown)
-            ray.init(address="local", _temp_dir=str(folder), **_DEFAULTS | said)
+            settings = {**_DEFAULTS, "object_store_memory": store_size(), **said}
+            ray.init(address="local", _temp_dir=str(folder), **settings)
         return ray
 
     def _meet(self, address: str, said: dict[str, Any]) -> Any:
@@ -190,6 +192,7 @@ def _join(address: str, own_ip: str) -> subprocess.Popen[bytes]:
     """Make this machine a node of the cluster that shares nothing out."""
     argv = [sys.executable, "-P", "-m", "flwr.simulation.ray_node", "start", "--block"]
     argv += [f"--address={address}", f"--node-ip-address={own_ip}", "--num-cpus=0", "--num-gpus=0"]
+    argv.append(f"--object-store-memory={store_size()}")
     return subprocess.Popen(
         argv,
         env={**os.environ, **_QUIET},

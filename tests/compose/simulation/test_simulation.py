@@ -81,7 +81,7 @@ def test_a_cluster_that_loses_a_worker_in_a_round_goes_on(cluster: Deployment) -
     def log() -> str:
         return cluster.cli("log", run_id, "simulation", "--show")
 
-    eventually(lambda: "client log" in log(), timeout=120, step=1)
+    eventually(lambda: "client log" in log(), timeout=120, step=1, otherwise=log)
     cluster.project.kill("ray-worker")
     ended = await_end(cluster, run_id)
     shown = log()
