@@ -58,6 +58,22 @@ def _no_grpc_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def collector(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of this process' garbage collector, which stays as it is."""
+    asked: list[str] = []
+    monkeypatch.setattr("gc.freeze", lambda: asked.append("freeze"))
+    monkeypatch.setattr("gc.set_threshold", lambda *_counts: asked.append("threshold"))
+    return asked
+
+
+def test_collections_look_at_no_module_of_a_daemon(collector: list[str]) -> None:
+    run_daemon(Program(is_checking=True).daemon, [])
+    assert collector == []
+    run_daemon(Program().daemon, [])
+    assert collector == ["freeze", "threshold"]
+
+
 def test_a_daemon_loads_the_rest_after_the_environment_and_serves() -> None:
     program = Program()
     assert run_daemon(program.daemon, []) == 0
