@@ -26,7 +26,7 @@ _UPSTREAM: Final = Plan(warm=1, least=2, most=2, seconds=0.0)
 _SIMULATED: Final = Plan(warm=2, least=3, most=20, seconds=4.0, hold_s=0.002)
 _SIMULATED_UPSTREAM: Final = Plan(warm=1, least=1, most=2, seconds=6.0, hold_s=0.0)
 _IDLE_S: Final = 20.0
-_LIGHT_S: Final = 60.0  # whole numbers of held pulls and of heartbeats
+_LIGHT_S: Final = 75.0  # a whole number of held pulls
 
 
 @dataclass(frozen=True, slots=True)
