@@ -195,8 +195,10 @@ class Outbox:
     async def _forget_soon(self) -> None:
         try:
             while self._sent:
+                times = self._sent.times_forgotten
                 await asyncio.sleep(FORGET_AFTER.total_seconds())
-                if not await self._forget():
+                is_left = self._sent.times_forgotten == times  # nothing else was written meanwhile
+                if is_left and not await self._forget():
                     await asyncio.sleep(_STORAGE_PAUSE.total_seconds())
         finally:
             self._is_forgetting = False

@@ -24,6 +24,8 @@ class SentReplies:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self._lock = Lock()
+        self.times_forgotten = 0
+        """How often some were forgotten: who waits for that need not do it."""
         self._replies: dict[MessageId, Envelope] = {}  # by their own id
 
     def add(self, reply: Envelope) -> bool:
@@ -61,6 +63,7 @@ class SentReplies:
             with self._lock:
                 self._replies = {**done, **self._replies}
             raise
+        self.times_forgotten += bool(done)
 
     def _delete(self, tx: Tx, replies: dict[MessageId, Envelope]) -> None:
         now = self._clock.now()
