@@ -132,18 +132,14 @@ class Intake:
         launches: dict[Waiter, WholeLaunch],
     ) -> None:
         now, envelope, tree = self._clock.now(), delivery.envelope, delivery.tree
-        run = self._require_live(envelope.run_id)
+        run, expires_at = self._require_live(envelope.run_id), _expiry(envelope, now)
         free = (w for w in waiters if w not in launches and w.choice.admits(run.fab_id))
-        waiter = next(free, None)
+        waiter = next(free, None) if expires_at > now else None
         launch = waiter and self._launches.take_arriving(tx, run, delivery, waiter.bundles)
         if waiter and launch:
             launches[waiter] = launch
         tx.messages.add_instruction(
-            envelope,
-            tree,
-            now=now,
-            expires_at=_expiry(envelope, now),
-            claimed=launch is not None,
+            envelope, tree, now=now, expires_at=expires_at, claimed=launch is not None
         )
         tx.objects.preregister(envelope.run_id, envelope.message_id, tree, delivery.contents)
         self._note_executable(tx, envelope, now, waits=launch is None)

@@ -193,6 +193,20 @@ def test_an_executor_of_another_app_is_passed_over() -> None:
     scenario(body)
 
 
+def test_what_has_expired_on_its_way_is_granted_to_nobody() -> None:
+    async def body() -> None:
+        site = connected()
+        sent = given.instruction(site.clock, ttl=-1.0)
+        async with waiting(site) as (_, call):
+            arrive(site, Delivery(sent.delivery.envelope, sent.delivery.tree, sent.contents))
+            await asyncio.sleep(0.05)
+            assert not call.done()
+        with site.store.reading() as tx:
+            assert tx.leases.list() == []
+
+    scenario(body)
+
+
 @pytest.mark.row("F7")
 def test_a_launch_whose_call_is_gone_waits_for_another_one() -> None:
     async def body() -> None:

@@ -163,7 +163,7 @@ def test_what_is_handed_out_twice_is_kept_once_and_confirmed_again() -> None:
 def test_what_was_half_taken_in_before_is_completed_by_what_comes_along(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("flwr.supernode.intake._LONGEST_WAIT", timedelta(milliseconds=100))
+    monkeypatch.setattr("flwr.supernode.intake.LONGEST_WAIT", timedelta(milliseconds=100))
 
     async def body() -> None:
         site = enclosing()
