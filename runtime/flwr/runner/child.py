@@ -66,7 +66,7 @@ def report_on(run: Callable[[Caller], Report], pipe: socket.socket) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        caller.call(REPORT_METHOD, report.encode())
+        caller.tell(REPORT_METHOD, report.encode())
     except PipeClosedError:
         return ChildExit.RUNNER_LOST
     return _EXIT_OF[report.outcome]

@@ -11,6 +11,7 @@ counting what follows it.  Payloads by kind:
 - CANCEL (child to runner): empty; nobody waits for that call any longer, no answer is due.
 - PIECE (both ways): one more message of a call that is a stream; its REPLY ends it.
 - END (child to runner): empty; no PIECE follows.
+- WORD (child to runner): as REQUEST, and no answer is due.
 
 Many calls may be open at once; answers come in any order.  End of stream on either side means that
 the other process is gone.  ``PipeCaller`` is the child's end; the runner's is built from
@@ -18,12 +19,13 @@ the other process is gone.  ``PipeCaller`` is the child's end; the runner's is b
 """
 
 import json
+import select
 import socket
 import struct
 import threading
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
-from contextlib import suppress
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import count
@@ -51,6 +53,10 @@ class FrameKind(IntEnum):
     CANCEL = 4
     PIECE = 5
     END = 6
+    WORD = 7
+
+
+_KINDS: Final[Mapping[int, FrameKind]] = {kind.value: kind for kind in FrameKind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +141,18 @@ async def write_frame(writer: "StreamWriter", frame: Frame) -> None:
     Raises:
         ConnectionError: the other end is gone.
     """
-    writer.write(_head(frame.kind, frame.call_id, len(frame.payload)))
-    writer.write(frame.payload)
+    head = _head(frame.kind, frame.call_id, len(frame.payload))
+    writer.writelines((head, frame.payload))
     await writer.drain()
 
 
+_GIVEN_UP: Final = Frame(FrameKind.CANCEL, 0)
+
+
 class PipeCaller:
-    """The child's end of the pipe: a ``Caller`` for any number of threads.
+    """The child's end of the pipe: a ``Caller`` for any number of threads, and none of its own.
+
+    Of the threads that wait for answers one reads the pipe, for all of them.
 
     Args:
         sock: one end of a socket pair; closed by ``close``.
@@ -150,13 +161,12 @@ class PipeCaller:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._sending = threading.Lock()
-        self._open: dict[int, Future[bytes]] = {}
+        self._changed = threading.Condition()
+        self._answers: dict[int, Frame | Exception | None] = {}  # of open calls; None: not yet
         self._takers: dict[int, Take] = {}  # of calls that are streams
-        self._state = threading.Lock()
+        self._is_read = False  # by a thread that waits
         self._is_closed = False
         self._ids = count()
-        self._reader = threading.Thread(target=self._read, name="pipe-reader", daemon=True)
-        self._reader.start()
 
     def call(
         self,
@@ -173,17 +183,14 @@ class PipeCaller:
             UnavailableError: no answer came within ``timeout``.
             FlwrError: what the runner reports.
         """
-        call_id, answer = self._begin()
+        deadline = None if timeout is None else time.monotonic() + timeout
         payload = encode_request(Request(method, request, metadata, timeout))
-        try:
+        with self._opened() as call_id:
             self._send(Frame(FrameKind.REQUEST, call_id, payload))
-            return answer.result(timeout)
-        except TimeoutError as cause:
-            self._send(Frame(FrameKind.CANCEL, call_id))
-            raise UnavailableError(f"no answer to {method} within {timeout:g} s") from cause
-        finally:
-            with self._state:
-                self._open.pop(call_id, None)
+            if not self._await(call_id, deadline):
+                self._send(Frame(FrameKind.CANCEL, call_id))
+                raise UnavailableError(f"no answer to {method} within {timeout:g} s")
+            return self._outcome(call_id)
 
     def stream(
         self,
@@ -199,43 +206,61 @@ class PipeCaller:
             PipeClosedError: the runner is gone.
             FlwrError: what the runner reports, or ``take`` raised.
         """
-        call_id, answer = self._begin(take)
-        try:
-            payload = encode_request(Request(method, request))
-            self._send(Frame(FrameKind.REQUEST, call_id, payload))
-            for parts in more:
-                if answer.done():
-                    break
-                self._send_parts(FrameKind.PIECE, call_id, parts)
-            else:
-                self._send(Frame(FrameKind.END, call_id))
-            answer.result()
-        except BaseException:
-            with suppress(PipeClosedError):
-                self._send(Frame(FrameKind.CANCEL, call_id))
-            raise
-        finally:
-            with self._state:
-                self._open.pop(call_id, None)
-                self._takers.pop(call_id, None)
+        with self._opened(take) as call_id:
+            try:
+                payload = encode_request(Request(method, request))
+                self._send(Frame(FrameKind.REQUEST, call_id, payload))
+                if more:  # is sent while a thread reads: the runner may have to say something too
+                    reader = threading.Thread(target=self._read_along, args=(call_id,), daemon=True)
+                    reader.start()
+                for parts in more:
+                    if self._answers[call_id] is not None:
+                        break
+                    self._send_parts(FrameKind.PIECE, call_id, parts)
+                else:
+                    self._send(Frame(FrameKind.END, call_id))
+                self._await(call_id, None)
+                self._outcome(call_id)
+            except BaseException:
+                with suppress(PipeClosedError):
+                    self._send(Frame(FrameKind.CANCEL, call_id))
+                raise
+
+    def tell(self, method: str, word: bytes) -> None:
+        """Say something that needs no answer.
+
+        Raises:
+            PipeClosedError: the runner is gone.
+        """
+        self._send(Frame(FrameKind.WORD, 0, encode_request(Request(method, word))))
 
     def close(self) -> None:
         """Close the pipe; open calls fail."""
         with suppress(OSError):  # the other end was faster
             self._sock.shutdown(socket.SHUT_RDWR)
-        self._reader.join()
+        with self._changed:
+            self._is_closed = True
+            self._changed.wait_for(lambda: not self._is_read)
+            self._changed.notify_all()
         self._sock.close()
 
-    def _begin(self, take: Take | None = None) -> tuple[int, Future[bytes]]:
-        answer: Future[bytes] = Future()
-        with self._state:
+    @contextmanager
+    def _opened(self, take: Take | None = None) -> Iterator[int]:
+        """Yield the id of a new call."""
+        call_id = next(self._ids) % _CALL_IDS
+        with self._changed:
             if self._is_closed:
                 raise PipeClosedError
-            call_id = next(self._ids) % _CALL_IDS
-            self._open[call_id] = answer
+            self._answers[call_id] = None
             if take is not None:
                 self._takers[call_id] = take
-        return call_id, answer
+        try:
+            yield call_id
+        finally:
+            with self._changed:
+                del self._answers[call_id]
+                self._takers.pop(call_id, None)
+                self._changed.notify_all()
 
     def _send(self, frame: Frame) -> None:
         self._send_parts(frame.kind, frame.call_id, (frame.payload,))
@@ -254,18 +279,72 @@ class PipeCaller:
         except OSError as cause:
             raise PipeClosedError from cause
 
-    def _read(self) -> None:
+    def _outcome(self, call_id: int) -> bytes:
+        answer = self._answers[call_id]
+        if isinstance(answer, Exception):
+            raise answer
+        assert answer is not None
+        if answer.kind is FrameKind.REPLY:
+            return bytes(answer.payload)
+        raise decode_failure(answer.payload)
+
+    def _await(self, call_id: int, deadline: float | None) -> bool:
+        """Wait for the answer to one call; False when it has not come by ``deadline``."""
+        with self._changed:
+            while self._answers.get(call_id, _GIVEN_UP) is None:
+                if self._is_closed:
+                    raise PipeClosedError
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                if self._is_read:
+                    self._changed.wait(left)
+                else:
+                    self._read_one(left)
+            return True
+
+    def _read_along(self, call_id: int) -> None:
+        """Read while another thread sends the pieces of a call."""
+        with suppress(PipeClosedError):
+            self._await(call_id, None)
+
+    def _read_one(self, patience: float | None) -> None:
+        """Read a frame for whoever waits for it; the lock is held, but while this waits.
+
+        What interrupts a frame half-way, such as a signal handler that raises, closes the pipe.
+        """
+        self._is_read, frame, is_between = True, None, True
+        self._changed.release()
         try:
-            while True:
-                self._settle(self._next_frame())
-        except (EOFError, OSError, FlwrError):
+            if _is_readable(self._sock, patience):
+                is_between = False
+                frame = self._next_frame()
+                is_between = True
+                self._take(frame)
+        except (EOFError, OSError, InvalidError):
             pass  # whatever is left open cannot be answered any more
-        with self._state:
-            self._is_closed = True
-            left = list(self._open.values())
-        for answer in left:
-            if not answer.done():
-                answer.set_exception(PipeClosedError())
+        finally:
+            self._changed.acquire()
+            self._is_read, self._is_closed = False, self._is_closed or not is_between
+            if frame is not None and frame.kind is not FrameKind.PIECE:
+                self._settle(frame.call_id, frame)
+            self._changed.notify_all()
+
+    def _settle(self, call_id: int, answer: Frame | Exception) -> None:
+        if self._answers.get(call_id, _GIVEN_UP) is None:  # else given up meanwhile, or answered
+            self._answers[call_id] = answer
+
+    def _take(self, frame: Frame) -> None:
+        """Give a piece to who wants it; nobody else reads meanwhile, but others may send."""
+        take = self._takers.get(frame.call_id)
+        if frame.kind is not FrameKind.PIECE or take is None:
+            return
+        if self._answers.get(frame.call_id, _GIVEN_UP) is not None:
+            return  # it has failed before
+        try:
+            take(frame.payload)
+        except Exception as failure:  # noqa: BLE001 - raised again by who made the call
+            self._settle(frame.call_id, failure)
 
     def _next_frame(self) -> Frame:
         kind, call_id, size = _read_head(self._receive(_HEAD.size))
@@ -281,28 +360,11 @@ class PipeCaller:
             view = view[received:]
         return buffer
 
-    def _settle(self, frame: Frame) -> None:
-        if frame.kind is FrameKind.PIECE:
-            self._take(frame)
-            return
-        with self._state:
-            answer = self._open.pop(frame.call_id, None)
-        if answer is None or answer.done():
-            return  # given up meanwhile
-        if frame.kind is FrameKind.REPLY:
-            answer.set_result(bytes(frame.payload))
-        else:
-            answer.set_exception(decode_failure(frame.payload))
 
-    def _take(self, frame: Frame) -> None:
-        with self._state:
-            take, answer = self._takers.get(frame.call_id), self._open.get(frame.call_id)
-        if take is None or answer is None or answer.done():
-            return  # given up meanwhile
-        try:
-            take(frame.payload)
-        except Exception as failure:  # noqa: BLE001 - raised again by who made the call
-            answer.set_exception(failure)
+def _is_readable(sock: socket.socket, patience: float | None) -> bool:
+    poll = select.poll()  # unlike select, at home with large descriptors
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(None if patience is None else patience * 1000))
 
 
 def _head(kind: FrameKind, call_id: int, payload_bytes: int) -> bytes:
@@ -314,6 +376,6 @@ def _read_head(packed: bytes | bytearray) -> tuple[FrameKind, int, int]:
     length, kind, call_id = _HEAD.unpack(packed)
     if not _COUNTED <= length <= _LONGEST:
         raise InvalidError(f"a frame of {length} bytes on the pipe")
-    if kind not in set(FrameKind):
+    if kind not in _KINDS:
         raise InvalidError(f"a frame of kind {kind} on the pipe")
-    return FrameKind(kind), call_id, length - _COUNTED
+    return _KINDS[kind], call_id, length - _COUNTED

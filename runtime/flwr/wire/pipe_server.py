@@ -46,6 +46,8 @@ async def serve_pipe(
             if frame.kind is FrameKind.REQUEST:
                 call = calls[frame.call_id] = _Call(frame, writer, answer, stream)
                 call.task.add_done_callback(partial(_forget, calls, frame.call_id))
+            elif frame.kind is FrameKind.WORD:
+                await _hear(frame, answer)
             elif (known := calls.get(frame.call_id)) is not None:
                 await known.heed(frame)
     finally:
@@ -109,6 +111,13 @@ class _Call:
     async def _read(self) -> AsyncGenerator[bytes, None]:
         while (piece := await self._more.get()) is not None:
             yield piece
+
+
+async def _hear(frame: Frame, answer: Answer) -> None:
+    try:
+        await answer(decode_request(frame.payload))
+    except FlwrError as error:
+        _log.warning("What the app said makes no sense", extra={"cause": error.message})
 
 
 def _forget(calls: dict[int, _Call], call_id: int, _: asyncio.Task[None]) -> None:
