@@ -23,7 +23,7 @@ from flwr.core.errors import FlwrError
 from flwr.runner.child import end_politely_on_sigterm, prepare, report_on, share_output
 from flwr.runner.outcome import RunEndedError
 from flwr.runner.template_frames import TemplateFrame, Verb, receive_frame, send_frame
-from flwr.shell.confinement import confine_app
+from flwr.shell.confinement import enter_fence, make_fence
 from flwr.shell.death_signal import die_with_parent, outlive_parent
 from flwr.shell.ending import end
 from flwr.shell.process_name import name_process
@@ -56,6 +56,7 @@ class _Forked:
 
     loaded: _Loaded
     pipe: int
+    fence: int | None
 
 
 def main(argv: Sequence[str]) -> int:
@@ -147,6 +148,7 @@ class _Nursery:
 
     def __init__(self, control: socket.socket, loaded: _Loaded) -> None:
         self._control, self._loaded = control, loaded
+        self._fence = make_fence()
         self._children: dict[int, int] = {}  # pidfd to pid
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
@@ -183,10 +185,11 @@ class _Nursery:
     def _fork(self, pipe: int, output: int) -> _Forked | None:
         parent = os.getpid()
         try:
+            self._loaded.freshness.renew()
             pid = _fork() if self._loaded.watch.is_unchanged() else None
             if pid == 0:
                 self._become_child(parent, output)
-                return _Forked(self._loaded, pipe)
+                return _Forked(self._loaded, pipe, self._fence)
             frame = TemplateFrame(Verb.STALE) if pid is None else self._adopt(pid)
         except OSError as error:
             frame = TemplateFrame(Verb.NOT_FORKED, why=str(error))
@@ -245,12 +248,12 @@ def _work(forked: _Forked) -> None:
     """Answer one message and end."""
     code = _BUG
     try:
-        confine_app(None)  # apart from its siblings too, which may be of other runs
-        forked.loaded.freshness.renew()
+        enter_fence(forked.fence)  # apart from its siblings too, which may be of other runs
+        forked.loaded.freshness.keep_seeds()
         from flwr.runner.clientapp_flow import run_imported  # noqa: PLC0415
 
         os.set_inheritable(forked.pipe, False)
-        pipe = socket.socket(fileno=forked.pipe)
+        pipe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, forked.pipe)
         code = report_on(lambda caller: run_imported(caller, forked.loaded.app), pipe)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else _BUG

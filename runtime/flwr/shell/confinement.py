@@ -9,11 +9,18 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from flwr.shell.landlock import LandlockError, restrict_reading, why_unavailable
+from flwr.shell.landlock import (
+    LandlockError,
+    enter_domain,
+    make_domain,
+    restrict_reading,
+    why_unavailable,
+)
 
 _PR_SET_DUMPABLE: Final = 4  # prctl(2)
 _ROOT: Final = Path("/")
@@ -53,6 +60,25 @@ def confine_app(withheld: Path | None) -> None:
     except LandlockError:
         if withheld is not None:
             raise
+
+
+def make_fence() -> int | None:
+    """Return what keeps forks of this process apart from each other; None where nothing can.
+
+    To be called before forks, so that each pays for ``enter_fence`` only.
+    """
+    try:
+        return make_domain([_ROOT])
+    except LandlockError:
+        return None
+
+
+def enter_fence(fence: int | None) -> None:
+    """Set this process apart from all that did not come from it, for ever."""
+    if fence is not None:
+        with suppress(LandlockError):
+            enter_domain(fence)
+        os.close(fence)
 
 
 def forbid_inspection() -> None:

@@ -54,8 +54,12 @@ class Freshness:
         return next((why for check in checks if (why := check())), None)
 
     def renew(self) -> None:
-        """In a child: let random numbers differ, but for those whose seed is the app's."""
+        """Before a fork: let its random numbers differ, but for those whose seed is the app's."""
         self._random.renew()
+
+    def keep_seeds(self) -> None:
+        """In a fork: take back what Python has renewed against the app's own seed."""
+        self._random.keep_seeds()
 
     def _why_descriptors(self) -> str | None:
         for number, target in _open_descriptors().items():

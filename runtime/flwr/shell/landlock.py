@@ -11,6 +11,7 @@ import os
 import struct
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +56,19 @@ def restrict_reading(readable: Iterable[Path]) -> None:
     Raises:
         LandlockError: the kernel does not do it; nothing is restricted.
     """
+    ruleset = make_domain(readable)
+    try:
+        enter_domain(ruleset)
+    finally:
+        os.close(ruleset)
+
+
+def make_domain(readable: Iterable[Path]) -> int:
+    """Return the descriptor of a domain in which no file can be read but those in ``readable``.
+
+    Raises:
+        LandlockError: the kernel does not do it.
+    """
     can_allow_moves = _version() >= _MOVES_SINCE
     # Before version 2 moves between directories fail as if between file systems, asked or not.
     handled = _READ_FILE | (_REFER if can_allow_moves else 0)
@@ -65,10 +79,22 @@ def restrict_reading(readable: Iterable[Path]) -> None:
             _allow(ruleset, Path("/"), _REFER)
         for path in readable:
             _allow(ruleset, path, _READ_FILE)
-        _forgo_privileges()
-        _call(_RESTRICT_SELF, ruleset, 0)
-    finally:
+        _forgo_privileges()  # of this process, and of those that it forks
+    except BaseException:
         os.close(ruleset)
+        raise
+    return ruleset
+
+
+def enter_domain(ruleset: int) -> None:
+    """Let this process enter a domain of its own made from ``make_domain``; for ever.
+
+    Of several processes that enter with one descriptor none is in the domain of another.
+
+    Raises:
+        LandlockError: the kernel does not do it; nothing is restricted.
+    """
+    _call(_RESTRICT_SELF, ruleset, 0)
 
 
 def _allow(ruleset: int, path: Path, rights: int) -> None:
@@ -91,8 +117,7 @@ def _call(number: int, *arguments: object) -> int:
     if sys.platform != "linux":
         raise LandlockError("only Linux has Landlock")
     words = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
-    library = ctypes.CDLL(None, use_errno=True)
-    answer = int(library.syscall(ctypes.c_long(number), *words))
+    answer = int(_library().syscall(ctypes.c_long(number), *words))
     if answer < 0:
         code = ctypes.get_errno()
         raise LandlockError(_WHY_NOT.get(code) or f"Landlock failed: {os.strerror(code)}")
@@ -103,6 +128,10 @@ def _forgo_privileges() -> None:
     """Give up what executing a set-user-id program would grant, as Landlock demands."""
     on = ctypes.c_ulong(1)
     off = ctypes.c_ulong(0)
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.prctl(_PR_SET_NO_NEW_PRIVS, on, off, off, off) != 0:
+    if _library().prctl(_PR_SET_NO_NEW_PRIVS, on, off, off, off) != 0:
         raise LandlockError(f"no_new_privs failed: {os.strerror(ctypes.get_errno())}")
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

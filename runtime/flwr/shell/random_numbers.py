@@ -1,7 +1,8 @@
 """Random numbers that differ between the forks of one process as between fresh interpreters.
 
-While an app is imported, this notes which generators start from the system's randomness; in a fork
-these start anew.  What the import seeds itself is kept: a fresh interpreter would have it too.
+While an app is imported, this notes which generators start from the system's randomness; these
+start anew before each fork.  What the import seeds itself is kept: a fresh interpreter would have
+it too.
 """
 
 import gc
@@ -74,17 +75,23 @@ class RandomNumbers:
         return None
 
     def renew(self) -> None:
-        """In a fork: begin anew with what has no seed of the app."""
+        """Before each fork: begin anew with what has no seed of the app; Python's own does itself.
+
+        Here and not in the fork, which would copy every page of memory that this touches.
+        """
         for generator in list(self._unseeded):
             generator.seed()
-        if self._python_seeded is not None:  # Python itself has drawn a new one
-            random.setstate(self._python_seeded)
         if not self._is_numpy_seeded:
             self._global.seed()
         for state in self._states:
             state.seed()
         for bits in self._bits:
             type(bits).__init__(bits)
+
+    def keep_seeds(self) -> None:
+        """In a fork: go on with the app's own seed, if Python itself has drawn a new one."""
+        if self._python_seeded is not None:
+            random.setstate(self._python_seeded)
 
     def _note_seeds(self, hidden: random.Random) -> None:
         state = random.getstate()
