@@ -39,11 +39,15 @@ class AppCalls:
         self.relay = relay
         self.is_finished = False
         """True while and after the app's outputs are pushed: a dead lease is no surprise then."""
-        self.report: Report | None = None
+        self.reported: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
         """What the app said of its end."""
-        self.reported = asyncio.Event()
         self.launched: asyncio.Future[RunId] = asyncio.get_running_loop().create_future()
         """The run, as soon as the app has its inputs."""
+
+    @property
+    def report(self) -> Report | None:
+        """What the app said of its end, None while it has not."""
+        return self.reported.result() if self.reported.done() else None
 
     async def answer(self, request: Request) -> bytes:
         """Answer one call of the app.
@@ -52,8 +56,9 @@ class AppCalls:
             FlwrError: the daemon's, or the call is none an app may make.
         """
         if request.method == REPORT_METHOD:
-            self.report = decode_report(request.body)
-            self.reported.set()
+            report = decode_report(request.body)
+            if not self.reported.done():
+                self.reported.set_result(report)
             return b""
         require_allowed(self.kind, request)
         return await self._serve(request)

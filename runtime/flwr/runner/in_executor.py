@@ -67,7 +67,7 @@ class InExecutorRunners:
             work: what the launch is about; None: it is still to be pulled.
             begun: told of the process.
         """
-        stop = asyncio.Event()
+        stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         calls = ClientAppCalls(Relay(self._channel, token, retry=self._retry), work)
 
         async def begin(pump: Pump) -> AppProcess:
@@ -97,7 +97,7 @@ class InExecutorRunners:
 class InExecutorRunner:
     """One runner, as if it were a process."""
 
-    def __init__(self, task: "asyncio.Task[int]", stop: asyncio.Event) -> None:
+    def __init__(self, task: "asyncio.Task[int]", stop: "asyncio.Future[None]") -> None:
         self._task, self._stop = task, stop
 
     async def wait(self) -> int:
@@ -111,7 +111,8 @@ class InExecutorRunner:
 
     async def stop(self, grace: timedelta) -> int:
         """Ask it to end, end it after ``grace``, and return its exit code."""
-        self._stop.set()
+        if not self._stop.done():
+            self._stop.set_result(None)
         if grace:
             await asyncio.wait([self._task], timeout=grace.total_seconds())
         self._task.cancel()
@@ -121,7 +122,7 @@ class InExecutorRunner:
         return _KILLED if self._task.cancelled() else self._task.result()
 
 
-async def _run(session: Session, stop: asyncio.Event) -> int:
+async def _run(session: Session, stop: "asyncio.Future[None]") -> int:
     """Return what the process of a runner would have as its exit code."""
     try:
         return await session.run(stop)

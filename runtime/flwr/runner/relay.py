@@ -73,8 +73,8 @@ class Relay:
         retry: Retry,
     ) -> None:
         self._channel, self._token, self._retry = channel, token, retry
-        self.refused = asyncio.Event()
-        """Set when the daemon said that the token is dead."""
+        self.refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the daemon has said that the token is dead."""
 
     async def call(
         self,
@@ -105,8 +105,8 @@ class Relay:
             return await call(body, timeout=timeout_s, metadata=headers)
         except grpc.RpcError as error:
             failure = from_rpc_error(error, method=method)
-            if failure.kind is ErrorKind.UNAUTHENTICATED:
-                self.refused.set()
+            if failure.kind is ErrorKind.UNAUTHENTICATED and not self.refused.done():
+                self.refused.set_result(None)
             raise failure from None
 
     async def stream(

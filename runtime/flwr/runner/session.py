@@ -83,7 +83,11 @@ async def run_launch(config: RunnerConfig, app: AppProcess, clock: Clock) -> int
             relay = Relay(channel, config.token, retry=retry)
             is_server = config.kind is AppKind.SERVERAPP
             calls = ServerAppCalls(relay) if is_server else ClientAppCalls(relay)
-            return await Session(config, calls, begin, clock).run(stop)
+            told_to_stop = asyncio.create_task(stop.wait())
+            try:
+                return await Session(config, calls, begin, clock).run(told_to_stop)
+            finally:
+                await _cancelled(told_to_stop)
 
 
 class Session:
@@ -110,8 +114,12 @@ class Session:
         self._why_not_begun = ""
         self._readers: list[asyncio.Task[None]] = []  # of its pipe and of what it prints
 
-    async def run(self, stop: asyncio.Event) -> int:
-        """Serve the app until its end, then settle its affairs; return the exit code."""
+    async def run(self, stop: "asyncio.Future[Any]") -> int:
+        """Serve the app until its end, then settle its affairs; return the exit code.
+
+        Args:
+            stop: done when the app is to end.
+        """
         lease = asyncio.create_task(
             keep_lease(self._daemon, self._clock, first=self._first_heartbeat)
         )
@@ -131,24 +139,26 @@ class Session:
                 await self._app.child.stop(timedelta(0))
                 self._app.on_end()
 
-    async def _until_ending(self, stop: asyncio.Event, lease: "asyncio.Task[LeaseEnd]") -> _Ending:
+    async def _until_ending(
+        self, stop: "asyncio.Future[Any]", lease: "asyncio.Task[LeaseEnd]"
+    ) -> _Ending:
         app = asyncio.create_task(self._begin_and_end())
-        refused = asyncio.create_task(self._calls.relay.refused.wait())
-        told: list[asyncio.Task[bool]] = [asyncio.create_task(_until_set(stop))]
+        told = {stop}
         if (parent := self._config.parent_pid) is not None:
-            told.append(asyncio.create_task(_until_parent_exits(parent)))
+            told.add(asyncio.create_task(until_parent_exits(parent)))
+        ends: set[asyncio.Future[Any]] = {app, lease, self._calls.relay.refused, *told}
         try:
-            await asyncio.wait([app, refused, lease, *told], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if app.done():
                 return app.result()
-            if any(task.done() for task in told):
+            if any(one.done() for one in told):
                 return _Ending.STOP_REQUESTED
             if self._calls.is_finished:  # its lease ended with its outputs, as it should
                 return await app
             is_lost = lease.done() and lease.result() is LeaseEnd.CONTACT_LOST
             return _Ending.CONTACT_LOST if is_lost else _Ending.LEASE_REVOKED
         finally:
-            await _cancelled(app, refused, *told)
+            await _cancelled(app, *(told - {stop}))
 
     async def _begin_and_end(self) -> _Ending:
         try:
@@ -165,13 +175,14 @@ class Session:
 
     async def _until_app_ends(self, app: AppProcess) -> None:
         exited = asyncio.create_task(app.child.wait())
-        reported = asyncio.create_task(self._calls.reported.wait())
         try:
-            await asyncio.wait([exited, reported], return_when=asyncio.FIRST_COMPLETED)
-            # A process that has said its last word but does not go is stopped by the caller.
-            await asyncio.wait([exited], timeout=STOP_GRACE.total_seconds())
+            waiting: set[asyncio.Future[Any]] = {exited, self._calls.reported}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if not exited.done():
+                # One that has said its last word but does not go is stopped by the caller.
+                await asyncio.wait([exited], timeout=STOP_GRACE.total_seconds())
         finally:
-            await _cancelled(exited, reported)
+            await _cancelled(exited)
 
     async def _serve_pipe(self, app: AppProcess) -> None:
         reader, writer = await asyncio.open_connection(sock=app.pipe, limit=_PIPE_BYTES)
@@ -230,7 +241,7 @@ class Session:
         if ending is _Ending.CONTACT_LOST:
             log.error("Contact with the daemon was lost", extra={"event": "contact-lost"})
             return ExitCode.UNREACHABLE
-        log.info("App ended", extra=facts)
+        log.log(self._level_of(report), "App ended", extra=facts)
         patience = _LAST_WORDS if ending is _Ending.STOP_REQUESTED else None
         try:
             if isinstance(self._calls, ClientAppCalls):
@@ -240,6 +251,11 @@ class Session:
             if is_gone(error):  # the run ended first: nobody waits for our word
                 return ExitCode.DONE
             raise
+
+    def _level_of(self, report: Report) -> int:
+        """Return how much it matters: each message has a ClientApp, whose executor logs its end."""
+        is_usual = self._config.kind is AppKind.CLIENTAPP and report.outcome is Outcome.COMPLETED
+        return logging.DEBUG if is_usual else logging.INFO
 
     async def _settle_serverapp(self, report: Report, patience: timedelta | None) -> int:
         if not self._calls.launched.done():
@@ -284,22 +300,15 @@ class Session:
         return EXIT_UNFINISHED
 
 
-async def _until_set(event: asyncio.Event) -> bool:
-    return await event.wait()
-
-
-async def _until_parent_exits(pid: int) -> bool:
-    await until_parent_exits(pid)
-    return True
-
-
 async def _to_stderr(text: str) -> None:
     with suppress(OSError):  # whoever read it has gone; the app must not notice
         sys.stderr.write(text)
         sys.stderr.flush()
 
 
-async def _cancelled(*tasks: "asyncio.Task[Any]") -> None:
-    for task in tasks:
+async def _cancelled(*tasks: "asyncio.Future[Any]") -> None:
+    left = [task for task in tasks if not task.done()]
+    for task in left:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if left:
+        await asyncio.gather(*left, return_exceptions=True)

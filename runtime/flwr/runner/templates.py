@@ -168,13 +168,14 @@ class Templates:
 
     async def _made(self, place: _Place) -> Template:
         """Wait for the template; one that nobody waits for any more is not made."""
-        place.waiting += 1
-        try:
-            await asyncio.wait([place.making])
-        finally:
-            place.waiting -= 1
-            if not place.waiting and not place.making.done():
-                self._drop(place)
+        if not place.making.done():
+            place.waiting += 1
+            try:
+                await asyncio.wait([place.making])
+            finally:
+                place.waiting -= 1
+                if not place.waiting and not place.making.done():
+                    self._drop(place)
         if place.making.cancelled():
             raise TemplateLostError("its place was given to another app")
         if place.making.exception() is not None:

@@ -4,8 +4,9 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -162,13 +163,28 @@ def describe_exit(code: int, *, ran_out_of_memory: bool = False) -> str:
 
 def oom_kills() -> int:
     """Return how often the kernel killed for memory in our control group; 0 where unknown."""
+    if (file := _oom_file()) is None:
+        return 0
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return 0
+    return _oom_kills_in(lines) or 0
+
+
+@cache  # it is asked for at each launch
+def _oom_file() -> Path | None:
     for name in _OOM_FILES:
-        try:
-            lines = (_CGROUP / name).read_text().splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            key, _, value = line.partition(" ")
-            if key == "oom_kill" and value.strip().isdigit():
-                return int(value)
-    return 0
+        file = _CGROUP / name
+        with suppress(OSError):
+            if _oom_kills_in(file.read_text().splitlines()) is not None:
+                return file
+    return None
+
+
+def _oom_kills_in(lines: Sequence[str]) -> int | None:
+    for line in lines:
+        key, _, value = line.partition(" ")
+        if key == "oom_kill" and value.strip().isdigit():
+            return int(value)
+    return None

@@ -120,7 +120,7 @@ def test_a_refused_token_is_remembered() -> None:
     async def call(relay: Relay) -> bool:
         with pytest.raises(UnauthenticatedError):
             await relay.call(GET_NODES, b"")
-        return relay.refused.is_set()
+        return relay.refused.done()
 
     assert relaying(Server(UnauthenticatedError("Authentication failed.")), call)
 
