@@ -104,10 +104,12 @@ class Relay:
         try:
             return await call(body, timeout=timeout_s, metadata=headers)
         except grpc.RpcError as error:
-            failure = from_rpc_error(error, method=method)
-            if failure.kind is ErrorKind.UNAUTHENTICATED and not self.refused.done():
-                self.refused.set_result(None)
-            raise failure from None
+            raise self._noted(from_rpc_error(error, method=method)) from None
+
+    def _noted(self, failure: FlwrError) -> FlwrError:
+        if failure.kind is ErrorKind.UNAUTHENTICATED and not self.refused.done():
+            self.refused.set_result(None)
+        return failure
 
     async def stream(
         self, request: Request, more: AsyncGenerator[bytes, None]
@@ -129,10 +131,7 @@ class Relay:
             while (message := await next_message(call)) is not None:
                 yield message
         except grpc.RpcError as error:
-            failure = failure_of_stream(error, method)
-            if failure.kind is ErrorKind.UNAUTHENTICATED:
-                self.refused.set()
-            raise failure from None
+            raise self._noted(failure_of_stream(error, method)) from None
         finally:
             call.cancel()
 

@@ -55,6 +55,7 @@ class FreshEmployee:
             return self._employee.work(metadata, content, partition, state)
         ours, theirs = os.pipe()
         parent = os.getpid()
+        self._freshness.renew()
         with warnings.catch_warnings():  # there are no threads, that was looked at
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
@@ -73,7 +74,7 @@ class FreshEmployee:
             die_with_parent()
             if os.getppid() != parent:  # it died before that could take effect
                 os._exit(_BUG)
-            self._freshness.renew()
+            self._freshness.keep_seeds()
             packed = self._employee.work(*job)
             place = ArenaWriter(self._scratch.fileno()).write([packed.pickle, *packed.buffers])
             Connection(pipe, readable=False).send_bytes(pickle.dumps(place))

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from flwr.app import ConfigRecord, RecordDict
+from flwr.core.errors import UnimplementedError
 from flwr.core.limits import MAX_TEMPLATES, TEMPLATE_IDLE
 from flwr.runner.calls import ClientAppCalls
 from flwr.runner.relay import Relay
 from flwr.runner.template_process import ForkedChild
 from flwr.runner.templates import Templates
 from flwr.wire.clients.work import Bundle
+from flwr.wire.pipe import Request
 from flwr.wire.pipe_server import serve_pipe
 from flwr.wire.transport import NO_METADATA, with_token
 from tests.unit.runner.appio_server import TOKEN, SuperNode, build_app
@@ -118,12 +120,19 @@ class _NoNetwork(Relay):
         content: bytes = response.SerializeToString()
         return content
 
+    async def stream(
+        self, request: Request, more: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        for nothing in list[bytes]():
+            yield nothing
+        raise UnimplementedError("no streams here")
+
 
 async def _serve(sock: socket.socket, node: SuperNode) -> None:
     reader, writer = await asyncio.open_connection(sock=sock)
     calls = ClientAppCalls(_NoNetwork(node))
     calls.has_bundle = True
     try:
-        await serve_pipe(reader, writer, calls.answer)
+        await serve_pipe(reader, writer, calls.answer, calls.relay.stream)
     finally:
         writer.close()
