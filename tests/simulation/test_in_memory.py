@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,8 @@ def test_with_a_fresh_start_each_message_is_the_first_its_app_sees(tmp_path: Pat
     output, _ = run(tmp_path, TINY, 7, *TWO_WORKERS, "--app-start", "fresh", *config(values))
     found = re.search(r"rounds-seen: ([0-9.]+) calls: ([0-9.]+)", output)
     assert found, output[-2000:]
-    assert (float(found[1]), float(found[2])) == (pytest.approx(3.0), pytest.approx(1.0))
+    assert float(found[1]) == pytest.approx(3.0)
+    assert float(found[2]) == pytest.approx(1.0)
 
 
 @pytest.mark.row("S75")
@@ -151,6 +153,44 @@ def test_workers_of_a_killed_simulation_end_too(tmp_path: Path) -> None:
         workers = set(descendants(program.pid))
         program.kill()
         eventually(lambda: not workers & processes().keys(), timeout=10)
+
+
+def on_a_terminal(root: Path, *args: str) -> str:
+    """Run a simulation of six nodes whose standard streams are a terminal; return what it shows."""
+    argv = [sys.executable, "-P", "-m", "flwr.simulation.main", "--app", str(TINY)]
+    argv += ["--num-supernodes", "6", *TWO_WORKERS, *args]
+    ours, theirs = os.openpty()
+    env = {**os.environ, "FLWR_HOME": str(root), "TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # that is how a terminal ends
+            while piece := os.read(ours, 65536):
+                shown += piece
+        assert process.wait(60) == 0, shown[-3000:]
+    os.close(ours)
+    return shown.decode()
+
+
+def test_a_terminal_shows_progress_and_a_pipe_does_not(tmp_path: Path) -> None:
+    values = config({"nodes": 6, "num-rounds": 1, "pause": 0.5, "evaluate": False})
+    shown = on_a_terminal(tmp_path, *values)
+    assert re.search(r"round 1/1 · \d/6 clients · \d+ clients/s", shown)
+    assert "client log: partition 5 round 1" in shown  # what workers print is not drawn over
+    assert "completed in" in shown
+    piped, document = run(tmp_path, TINY, 6, *TWO_WORKERS, *values)
+    assert "clients/s" not in piped
+    assert "\x1b[2K" not in piped
+    assert document["messages"]["answered"] == 12
+
+
+def test_quiet_is_what_the_app_prints(tmp_path: Path) -> None:
+    values = config({"nodes": 6, "num-rounds": 1, "evaluate": False})
+    shown = on_a_terminal(tmp_path, "--quiet", *values)
+    assert "model digest" in shown
+    assert "INFO" not in shown
+    assert "clients/s" not in shown
+    assert "completed in" not in shown
 
 
 def test_a_serverapp_that_raises_fails_the_run(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _ROUND: Final = re.compile(r"\[ROUND (\d+)(?:/(\d+))?\]")
+_CLIENTS: Final = re.compile(r"Simulation: .*?(\d+/\d+ clients · \d+ clients/s(?: · \d+ failed)?)")
 _LOOK_S: Final = 2.0  # between two looks at a run that is not running yet
 _FRAMES_PER_S: Final = 8
 
@@ -38,6 +39,7 @@ class Progress:
         self._run_id, self._clock = run_id, clock
         self._since = clock.monotonic()
         self._status, self._why, self._round = str(RunStatus.PENDING), "", ""
+        self._clients = ""  # of a simulation
 
     def see_run(self, run: Run) -> None:
         """Take note of the run as the SuperLink knows it."""
@@ -45,17 +47,22 @@ class Progress:
             self._status, self._why = str(run.status), printable(run.details)
 
     def see_log(self, text: str) -> None:
-        """Take note of the round that the log tells of."""
+        """Take note of the round that the log tells of, and of a simulation's clients."""
         for number, of in _ROUND.findall(text):
             self._status, self._why = str(RunStatus.RUNNING), ""
             self._round = f"round {number}/{of}" if of else f"round {number}"
+            self._clients = ""
+        for clients in _CLIENTS.findall(text):
+            self._clients = clients
 
     def line(self) -> str:
         """Return, such as, ``run 7 · running · round 2/3 · 1m 40s``."""
         elapsed = duration_text(self._clock.monotonic() - self._since)
         state = f"{self._status}: {self._why}" if self._why else self._status
         return " · ".join(
-            part for part in (f"run {self._run_id}", state, self._round, elapsed) if part
+            part
+            for part in (f"run {self._run_id}", state, self._round, self._clients, elapsed)
+            if part
         )
 
 

@@ -83,6 +83,7 @@ class Order:
     workers: int | None = None  # None: as many as fit
     env: Mapping[str, str] = field(default_factory=dict)  # workers get it on top of ours
     init_args: Mapping[str, Any] = field(default_factory=dict)  # a cluster's, such as its address
+    output: int | None = None  # descriptor that processes of this machine print to; None: as we do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,12 @@ SETTINGS: Final = (
         default="text",
         choices=("text", "json"),
     ),
+    Setting(
+        flag="--quiet",
+        help="show warnings and what the app prints, no progress and no summary",
+        is_switch=True,
+        default=False,
+    ),
     Setting(flag="--log-level", help="smallest level logged", default="INFO"),
 )
 _OF_A_LAUNCH: Final = ("--serverappio-api-address", "--token", "--token-stdin")
@@ -78,6 +84,7 @@ class SimulationSettings:
     needs: ClientNeeds
     init_args: Mapping[str, Any]
     is_json: bool
+    is_quiet: bool
     log_level: str
 
 
@@ -104,7 +111,8 @@ def load_config(argv: Sequence[str]) -> SimulationSettings | None:
         needs=read_needs(parse_pairs(values["client_resources"])),
         init_args=parse_pairs(values["init_args"]),
         is_json=values["format"] == "json",
-        log_level=values["log_level"],
+        is_quiet=values["quiet"],
+        log_level="WARNING" if values["quiet"] else values["log_level"],
     )
 
 

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from flwr.fab.manifest import AppManifest
 from flwr.serverapp.run_info import Run
 from flwr.simulation.backend import Order, WorkerSetup
 from flwr.simulation.backends import POOL, make_backend, require_backend
+from flwr.simulation.display import Display
 from flwr.simulation.grid import InMemoryGrid
 from flwr.simulation.partitions import VirtualNodes
 from flwr.simulation.resources import ClientNeeds
@@ -93,6 +94,14 @@ def open_grid(simulation: Simulation) -> Iterator[InMemoryGrid]:
         FlwrError: the simulation is impossible; nothing was started.
     """
     nodes = VirtualNodes(simulation.num_supernodes)
+    with closing(Display()) as display, _opened(simulation, nodes, display) as grid:
+        yield grid
+
+
+@contextmanager
+def _opened(
+    simulation: Simulation, nodes: VirtualNodes, display: Display
+) -> Iterator[InMemoryGrid]:
     order = Order(
         setup=WorkerSetup(
             app=simulation.client_app,
@@ -108,6 +117,7 @@ def open_grid(simulation: Simulation) -> Iterator[InMemoryGrid]:
         workers=simulation.workers,
         env=simulation.extra_env,
         init_args=simulation.init_args,
+        output=display.worker_output,
     )
     clock = SystemClock()
     backend = make_backend(simulation.backend, order, clock)
@@ -117,7 +127,8 @@ def open_grid(simulation: Simulation) -> Iterator[InMemoryGrid]:
         *(len(nodes), plan.workers, plan.where, plan.each),
     )
     grid = InMemoryGrid(simulation.run, nodes, backend, clock)
-    try:
-        yield grid
-    finally:
-        grid.close()
+    with display.showing(grid.tally, clock):
+        try:
+            yield grid
+        finally:
+            grid.close()

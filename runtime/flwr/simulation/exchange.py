@@ -26,6 +26,7 @@ from flwr.simulation.backend import Answer, Backend, Job, Lost
 from flwr.simulation.packing import Packed, pack
 from flwr.simulation.partitions import VirtualNodes
 from flwr.simulation.states import NodeStates, StateRefusedError
+from flwr.simulation.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +48,7 @@ class Exchange:
         self._busy: dict[NodeId, deque[Job]] = {}  # a working node, and what waits for it
         self._states = NodeStates()
         self._retried: set[MessageId] = set()
-        self.answered = 0
-        """How many instructions were answered, by whom or what ever."""
-        self.failed = 0
-        """How many of those with an error."""
+        self.tally = Tally()
 
     def prepare(self, messages: Iterable[Message]) -> list[Job]:
         """Return instructions that have their ids as jobs; equal content objects are encoded once.
@@ -59,7 +57,10 @@ class Exchange:
             InvalidError: a message is malformed.
         """
         encoded: dict[int, Packed] = {}
-        return [self._job(message, encoded) for message in messages]
+        jobs = [self._job(message, encoded) for message in messages]
+        with self._changed:
+            self.tally.expect(len(jobs))
+        return jobs
 
     def put(self, jobs: Iterable[Job]) -> None:
         """Take prepared instructions and have them executed."""
@@ -178,8 +179,7 @@ class Exchange:
 
     def _keep(self, message_id: MessageId, reply: Message) -> None:
         self._replies[message_id] = reply
-        self.answered += 1
-        self.failed += reply.has_error()
+        self.tally.answer(is_error=reply.has_error())
         self._changed.notify_all()
 
     def _expire(self) -> None:

@@ -15,6 +15,7 @@ from flwr.serverapp.run_info import Run
 from flwr.simulation.backend import Backend, Job, Plan
 from flwr.simulation.exchange import Exchange, new_message_id
 from flwr.simulation.partitions import VirtualNodes
+from flwr.simulation.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +63,9 @@ class InMemoryGrid(Grid):
         return self._backend.plan
 
     @property
-    def answered(self) -> int:
-        """How many messages were answered so far."""
-        return self._exchange.answered
-
-    @property
-    def failed(self) -> int:
-        """How many of those with an error."""
-        return self._exchange.failed
+    def tally(self) -> Tally:
+        """How many messages were sent and answered so far."""
+        return self._exchange.tally
 
     def get_node_ids(self) -> Iterable[int]:
         """Return the ids of all nodes."""

@@ -79,7 +79,9 @@ def _main() -> int:
     except _StoppedError as stopped:
         ending = _Ending("stopped", _EXIT_OF_SIGNAL + stopped.number, str(stopped))
     sys.stdout.flush()
-    _report(ending, facts | {"seconds": round(time.monotonic() - started, 3)}, document)
+    facts["seconds"] = round(time.monotonic() - started, 3)
+    if document is not None or not settings.is_quiet:
+        _report(ending, facts, document)
     return ending.code
 
 
@@ -123,7 +125,7 @@ def _simulate(settings: SimulationSettings, facts: dict[str, Any]) -> _Ending:
         except Exception as error:  # noqa: BLE001  # whatever user code raises ends its run
             return _failed(error)
         finally:
-            facts["messages"] = {"answered": grid.answered, "failed": grid.failed}
+            facts["messages"] = {"answered": grid.tally.answered, "failed": grid.tally.failed}
     return _Ending("completed", ExitCode.DONE)
 
 
@@ -157,7 +159,8 @@ def _report(ending: _Ending, facts: Mapping[str, Any], document: int | None) -> 
         messages = facts.get("messages", {"answered": 0, "failed": 0})
         sys.stderr.write(
             f"{PROGRAM}: {ending.status} in {facts['seconds']:.1f} s, {messages['answered']} "
-            f"messages answered, {messages['failed']} of them with an error"
+            f"messages answered ({messages['answered'] / max(facts['seconds'], 1e-3):.0f}/s), "
+            f"{messages['failed']} of them with an error"
             f"{': ' + ending.cause if ending.cause else ''}\n"
         )
         return

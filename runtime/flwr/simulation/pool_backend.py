@@ -56,7 +56,7 @@ class PoolBackend:
         self._plan = Plan(
             backend="pool", workers=self._workers, where="this machine", each=str(order.needs)
         )
-        self._setup, self._clock = order.setup, clock
+        self._setup, self._clock, self._output = order.setup, clock, order.output
         # Else every worker would start as many threads for its arrays as there are CPUs.
         threads = str(max(cpus // self._workers, 1))
         self._env = {_THREADS: threads, **os.environ, **order.env}
@@ -140,7 +140,7 @@ class PoolBackend:
             WorkerLostError: it ended before it was ready.
             OSError: it could not be started.
         """
-        worker = WorkerProcess(self._setup, self._env_of(number), self._contents)
+        worker = WorkerProcess(self._setup, self._env_of(number), self._contents, self._output)
         with self._changed:
             self._live[number] = worker
             self._busy.add(number)  # while it imports the app there is nothing to wait for

@@ -27,7 +27,13 @@ class WorkerProcess:
     The thread that starts it must outlive it: the kernel ends a worker with its starter.
     """
 
-    def __init__(self, setup: WorkerSetup, env: Mapping[str, str], contents: Contents) -> None:
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        env: Mapping[str, str],
+        contents: Contents,
+        output: int | None = None,
+    ) -> None:
         self._oom_before = oom_kills()
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
@@ -48,6 +54,8 @@ class WorkerProcess:
                 [*argv, *(f"--{name}={number}" for name, number in theirs.items())],
                 env=dict(env),
                 stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
                 pass_fds=tuple(theirs.values()),
                 start_new_session=True,
             )

@@ -38,6 +38,11 @@ def test_the_line_tells_status_round_and_time() -> None:
     progress.see_run(some_run(7, RunStatus.RUNNING))
     progress.see_log("INFO :  [ROUND 1/3]\nINFO :  [ROUND 2/3]\n")
     assert progress.line() == "run 7 · running · round 2/3 · 1m 40s"
+    progress.see_log(
+        "INFO :  Simulation: round 2/3 · 340/1000 clients · 512 clients/s · 3 failed\n"
+    )
+    clients = "340/1000 clients · 512 clients/s · 3 failed"
+    assert progress.line() == f"run 7 · running · round 2/3 · {clients} · 1m 40s"
 
     progress.see_log("[ROUND 3]\n")  # the legacy loop names no number of rounds
     progress.see_run(some_run(7, RunStatus.PENDING))  # asked before the log said more

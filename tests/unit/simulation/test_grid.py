@@ -106,7 +106,7 @@ def test_a_message_whose_worker_is_lost_is_tried_once_more(simulated: Simulated)
     assert following is not again
     (reply,) = grid.pull_messages([again.metadata.message_id])
     assert reply.error == Error(ErrorCode.CLIENT_APP_CRASHED, "ClientApp was killed by SIGKILL")
-    assert (grid.answered, grid.failed) == (1, 1)
+    assert (grid.tally.answered, grid.tally.failed) == (1, 1)
 
 
 def test_a_message_lost_after_its_life_is_not_tried_again(simulated: Simulated) -> None:
@@ -148,7 +148,7 @@ def test_a_lost_worker_becomes_an_error_reply_of_its_node(simulated: Simulated) 
     (reply,) = simulated.grid.pull_messages([message_id])
     assert reply.error == failure
     assert reply.metadata.src_node_id == simulated.nodes.ids[2]
-    assert (simulated.grid.answered, simulated.grid.failed) == (1, 1)
+    assert (simulated.grid.tally.answered, simulated.grid.tally.failed) == (1, 1)
 
 
 def test_an_instruction_nobody_answers_in_its_life_is_unavailable(simulated: Simulated) -> None:
@@ -157,7 +157,7 @@ def test_an_instruction_nobody_answers_in_its_life_is_unavailable(simulated: Sim
     (reply,) = simulated.grid.pull_messages([message_id])
     assert reply.error.code == ErrorCode.MESSAGE_UNAVAILABLE
     simulated.backend.answer(simulated.backend.jobs[0])  # too late: nobody may see it
-    assert simulated.grid.answered == 1
+    assert simulated.grid.tally.answered == 1
 
 
 def test_a_reply_that_comes_after_its_life_is_an_error(simulated: Simulated) -> None:
