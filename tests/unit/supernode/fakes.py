@@ -33,6 +33,8 @@ class FakeFleet:
         self.has_streams = False  # as upstream's
         self.piece_bytes = 1000
         self.asked: list[list[Wanted]] = []  # of it in pieces
+        self.pushed_twice: list[ObjectId] = []
+        self.keeps_received = True
         self.breaks_after: int | None = None  # pieces, once
         self.at_once = 1  # instructions in one answer
         self.stopped: set[RunId] = set()
@@ -182,12 +184,14 @@ class FakeFleet:
             await pieces.aclose()
             raise UnimplementedError("no streams")
         coming: defaultdict[ObjectId, bytearray] = defaultdict(bytearray)
+        self.pushed_twice += [object_id for object_id in ids if object_id in self.received]
         async for raw in pieces:
             piece = decode_piece(raw)
             object_id = ids[piece.index]
-            coming[object_id] += piece.data
-            if len(coming[object_id]) == piece.size:
-                self.received[object_id] = bytes(coming.pop(object_id))
+            if self.keeps_received:
+                coming[object_id] += piece.data
+            if piece.offset + len(piece.data) == piece.size:
+                self.received[object_id] = bytes(coming.pop(object_id, b""))
                 await self._note()
                 yield object_id, True
                 if self.breaks_after is not None:
