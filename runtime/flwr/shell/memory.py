@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Final
 
 CGROUP: Final = Path("/sys/fs/cgroup")
-_TRIM_THRESHOLD: Final = -1  # mallopt(3)
+_ARENA_MAX: Final = -8  # mallopt(3)
+_ARENAS: Final = 2
+_TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _MMAP_FROM: Final = 32 * 1024 * 1024  # bytes; the most that glibc takes
 _KEPT: Final = 128 * 1024 * 1024
@@ -55,3 +57,12 @@ def reuse_freed_memory() -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_MMAP_THRESHOLD, _MMAP_FROM)
         libc.mallopt(_TRIM_THRESHOLD, _KEPT)
+
+
+def share_arenas() -> None:
+    """Let all threads of this process reuse what any of them frees; where glibc is used.
+
+    Else each thread that ever held a piece of a payload keeps room for it.  Call it early.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_ARENA_MAX, _ARENAS)

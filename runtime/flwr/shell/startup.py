@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from flwr.shell import logs
 from flwr.shell.daemon_settings import ReportingConfig
 from flwr.shell.exits import ExitCode, run_program
+from flwr.shell.memory import share_arenas
 from flwr.shell.settings import Setting, show_settings
 
 _COLLECT_AFTER: Final = 10_000  # new containers; what a call makes is gone before that, uncollected
@@ -69,6 +70,7 @@ def run_daemon(daemon: Daemon[Config], argv: Sequence[str]) -> int:
         sys.stdout.write(show_settings(daemon.settings, values) + "\n")
         return ExitCode.DONE
     _spare_collections()
+    share_arenas()
     asyncio.run(work.serve(config))
     return ExitCode.DONE
 

@@ -26,6 +26,7 @@ from flwr.shell.confinement import forbid_inspection, plan
 from flwr.shell.exits import ExitCode, run_program
 from flwr.shell.health import take_away, told
 from flwr.shell.logs import configure
+from flwr.shell.memory import share_arenas
 from flwr.shell.orphans import orphans_reaped
 from flwr.shell.parent import until_parent_exits
 from flwr.shell.settings import show_settings
@@ -65,6 +66,7 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
     Raises:
         FlwrError: the daemon refuses this SuperExec, or the two disagree about TLS.
     """
+    share_arenas()
     tls = None
     if config.root_certificates is not None:
         # 6 MB of cryptography, which an executor without TLS does without.
