@@ -23,6 +23,7 @@ SIGNATURE_HEADER: Final = "flwr-signature-bin"
 
 _MAX_TIMESTAMP_CHARS: Final = 40
 _PARSED_KEYS: Final = 16_384  # about 4 kB each; a node whose key is not among them costs 60 µs more
+_SIGNATURES: Final = 16  # of the keys of one process; calls of one instant share one
 _TIMESTAMP: Final = re.compile(r"[0-9T:.+\- Z]+", re.ASCII)
 
 
@@ -196,8 +197,13 @@ def sign_call(key: NodeKey, *, at: datetime) -> tuple[tuple[str, str | bytes], .
     return (
         (PUBLIC_KEY_HEADER, key.public_pem),
         (TIMESTAMP_HEADER, timestamp),
-        (SIGNATURE_HEADER, ecdsa.sign(key.private, timestamp.encode("ascii"))),
+        (SIGNATURE_HEADER, _signature(key, timestamp)),
     )
+
+
+@lru_cache(maxsize=_SIGNATURES)
+def _signature(key: NodeKey, timestamp: str) -> bytes:
+    return ecdsa.sign(key.private, timestamp.encode("ascii"))
 
 
 def claimed_key(headers: Headers) -> bytes | None:

@@ -11,14 +11,16 @@ from google.protobuf.message import Message
 from flwr.auth import node_keys
 from flwr.core.errors import UnavailableError
 from flwr.core.ids import SUPERLINK_NODE, FabHash, MessageId, NodeId, ObjectId, RunId
-from flwr.core.message import Delivery, Envelope, ObjectTree
+from flwr.core.message import Delivery, Envelope, ErrorCode, ObjectTree
 from flwr.core.run import RunNotRunningError, RunStatus
 from flwr.proto import fab_pb2, fleet_pb2, heartbeat_pb2, message_pb2, run_pb2
 from flwr.proto.compose.v1 import logs_pb2
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.clients.fleet import FleetClient, NotActivatedError, Pulled, PulledObject
+from flwr.wire.codec.deliveries import read_deliveries, read_received, write_deliveries
 from flwr.wire.codec.messages import encode_deliveries
 from flwr.wire.interceptors.node import NodeInterceptor, calling_node
+from flwr.wire.object_format import error_reply, object_id_of
 from flwr.wire.server import chain
 from flwr.wire.transport import PeerNotRunningError
 from tests.fakes.certificates import Authority
@@ -51,6 +53,7 @@ class Fleet:
         self.requests: dict[str, Any] = {}
         self.headers: dict[str, dict[str, Any]] = {}
         self.ended: str | None = None
+        self.brings: Delivery | None = None  # with what it encloses
 
     def answering(self, name: str, answer: Message | Exception) -> Any:
         async def answered(request: Any, rpc: Any) -> Message:
@@ -60,6 +63,10 @@ class Fleet:
                 assert calling_node(rpc) == NODE
                 if self.ended is not None:
                     rpc.set_trailing_metadata((("flwr-compose-ended-runs", self.ended),))
+                if self.brings is not None:
+                    whole = fleet_pb2.PullMessagesResponse()
+                    write_deliveries(whole, [self.brings])
+                    return whole
             if isinstance(answer, Exception):
                 raise answer
             return answer
@@ -130,19 +137,30 @@ class Fleet:
         )
 
 
-def played(scenario: Callable[[FleetClient, Fleet], Awaitable[Any]]) -> tuple[Any, Fleet]:
+def small_reply() -> tuple[Delivery, bytes]:
+    """Return an error reply, which is one object, with it."""
+    envelope, content = error_reply(
+        DELIVERY.envelope, ErrorCode.CLIENT_APP_CRASHED, "crashed", now=CLOCK.now()
+    )
+    object_id = object_id_of(content)
+    return Delivery(envelope, ObjectTree(object_id), {object_id: content}), content
+
+
+def played(
+    scenario: Callable[[FleetClient, Fleet], Awaitable[Any]], *, clock: FakeClock = CLOCK
+) -> tuple[Any, Fleet]:
     fleet = Fleet()
 
     async def find_node(_public_key: bytes) -> NodeId | None:
         return NODE
 
     async def play() -> Any:
-        guard = chain(NodeInterceptor(find_node, clock=CLOCK))
+        guard = chain(NodeInterceptor(find_node, clock=clock))
         async with (
             serving(*fleet.services(), interceptors=guard, tls=AUTHORITY.issue()) as server,
             open_aio_channel(server.address, AUTHORITY.client_tls) as channel,
         ):
-            client = FleetClient(channel, KEY, clock=CLOCK, is_durable=True)
+            client = FleetClient(channel, KEY, clock=clock, is_durable=True)
             return await scenario(client, fleet)
 
     return asyncio.run(play()), fleet
@@ -259,3 +277,39 @@ def test_nobody_there_is_unavailable() -> None:
                 await client.register()
 
     asyncio.run(call())
+
+
+def test_calls_of_one_second_share_the_contracts_signature_and_each_has_its_own_binding() -> None:
+    clock = FakeClock()
+
+    async def calls(client: FleetClient, fleet: Fleet) -> list[dict[str, Any]]:
+        await client.activate(timedelta(seconds=30), remembers=True)
+        made = []
+        for step_s in (0.0, 0.9, 0.2):
+            clock.advance(timedelta(seconds=step_s))
+            await client.confirm(RUN, DELIVERY.envelope.message_id)
+            made.append(fleet.headers["ConfirmMessageReceived"])
+        return made
+
+    (first, second, third), _ = played(calls, clock=clock)
+    stated = ("flwr-timestamp", "flwr-signature-bin")
+    assert [first[name] for name in stated] == [second[name] for name in stated]
+    assert all(first[name] != third[name] for name in stated)
+    assert len({one["flwr-compose-signature-bin"] for one in (first, second, third)}) == 3
+
+
+def test_small_messages_travel_whole() -> None:
+    reply, content = small_reply()
+
+    async def push_and_pull(client: FleetClient, fleet: Fleet) -> Pulled:
+        await client.activate(timedelta(seconds=30), remembers=True)
+        await client.push_reply(reply, 1.5)
+        fleet.brings = reply
+        return await client.pull_messages((), [DELIVERY.envelope.message_id])
+
+    pulled, fleet = played(push_and_pull)
+    (pushed,) = read_deliveries(fleet.requests["PushMessages"])
+    assert pushed.contents == {object_id_of(content): content}
+    assert fleet.headers["PullMessages"]["flwr-compose-enclose"] == "1"
+    assert read_received(fleet.requests["PullMessages"]) == [DELIVERY.envelope.message_id]
+    assert [one.contents for one in pulled.deliveries] == [pushed.contents]

@@ -34,6 +34,7 @@ Response = TypeVar("Response", bound=Message)
 Headers = tuple[tuple[str, str | bytes], ...]
 
 _FLEET: Final = "/flwr.proto.Fleet/"
+_ONE_SIGNATURE: Final = timedelta(seconds=1)  # the contract's says only when; calls share it
 _PUSH_NODE_LOGS: Final = "/flwr.compose.v1.NodeLogs/PushNodeLogs"
 
 
@@ -87,6 +88,7 @@ class FleetClient:
         self._channel = channel
         self._key = key
         self._clock = clock
+        self._signed_at = clock.now()
         self._traits: Headers = ((metadata.DURABLE, "1"),) if is_durable else ()
         self._node_id: NodeId | None = None
         self._interval: timedelta | None = None
@@ -294,7 +296,10 @@ class FleetClient:
         )
 
     def _sign(self, method: str, body: bytes) -> Headers:
-        signed = sign_bound_call(self._key, method, body, at=self._clock.now())
+        now = self._clock.now()
+        if not timedelta(0) <= now - self._signed_at < _ONE_SIGNATURE:
+            self._signed_at = now
+        signed = sign_bound_call(self._key, method, body, at=self._signed_at)
         return (*signed, (metadata.VERSION, __version__))
 
     def _node(self) -> node_pb2.Node:
