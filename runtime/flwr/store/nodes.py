@@ -115,14 +115,17 @@ class Nodes:
             found.update((NodeId(row.node_id), NodeStatus(row.status)) for row in rows)
         return found
 
-    def prolong(self, terms: Mapping[NodeId, tuple[datetime, float]]) -> None:
-        """Note until when silence of nodes that are online is forgiven, and their interval."""
+    def prolong(self, terms: Mapping[NodeId, tuple[datetime, float]]) -> int:
+        """Note until when silence of nodes that are online is forgiven, and their interval.
+
+        Returns:
+            How many of them are online; of the others nothing is noted.
+        """
         rows = [
             {"of": node_id, "until": until, "interval_s": interval_s}
             for node_id, (until, interval_s) in terms.items()
         ]
-        if rows:
-            self._connection.execute(_PROLONG, rows)
+        return self._connection.execute(_PROLONG, rows).rowcount if rows else 0
 
     def online(self, now: datetime) -> NodeIdList:
         """Return the ids of nodes that are online and not yet missed, oldest first."""

@@ -157,19 +157,17 @@ class Nodes:
     def renew(self, beats: Sequence["Beat"]) -> frozenset[NodeId]:
         """Renew the presence of every node that was heard; return those that may be present."""
         with self._store.transaction() as tx:
+            present = [beat for beat in beats if not beat.is_void]
+            terms = {b.node_id: (missed_at(b.at, b.interval_s), b.interval_s) for b in present}
+            if tx.nodes.prolong(terms) == len(terms):  # all were online, as nearly always
+                return frozenset(beat.node_id for beat in beats)
             statuses = tx.nodes.statuses([beat.node_id for beat in beats])
-            terms: dict[NodeId, tuple[datetime, float]] = {}
-            for beat in beats:
-                status = statuses.get(beat.node_id, NodeStatus.UNREGISTERED)
-                if beat.is_void or status is NodeStatus.UNREGISTERED:
-                    continue
-                if status is NodeStatus.ONLINE:
-                    terms[beat.node_id] = (missed_at(beat.at, beat.interval_s), beat.interval_s)
-                else:
+            gone = NodeStatus.UNREGISTERED
+            known = {node_id for node_id, status in statuses.items() if status is not gone}
+            for beat in present:
+                if beat.node_id in known and statuses[beat.node_id] is not NodeStatus.ONLINE:
                     self._come_online(tx, beat)
-            tx.nodes.prolong(terms)
-        is_gone = NodeStatus.UNREGISTERED
-        return frozenset(node_id for node_id, status in statuses.items() if status is not is_gone)
+        return frozenset(known)
 
     def note_durable(self, node_id: NodeId) -> None:
         """Note that a node keeps what it confirmed over a restart of its own."""

@@ -8,6 +8,7 @@ from flwr.core.ids import AccountId, NodeId
 from flwr.core.node import NodeNotFoundError, NodeStatus, heard, unregister, went_offline
 from flwr.store.store import Store
 from tests import given
+from tests.fakes.statements import counted
 
 MINUTE = timedelta(minutes=1)
 
@@ -66,3 +67,31 @@ def test_nodes_are_listed_in_the_order_they_came(store: Store) -> None:
             tx.nodes.add(node)
         assert tx.nodes.list() == [gone, early, late]
         assert tx.nodes.list(owner_id=AccountId("a")) == [late]
+
+
+def test_the_terms_of_online_nodes_are_prolonged_and_those_are_counted(store: Store) -> None:
+    nodes = [given.node(status=status) for status in NodeStatus]
+    until = nodes[0].registered_at + timedelta(minutes=1)
+    with store.transaction() as tx:
+        for node in nodes:
+            tx.nodes.add(node)
+        terms = {node.node_id: (until, 12.5) for node in nodes}
+        assert tx.nodes.prolong({}) == 0
+        assert tx.nodes.prolong({**terms, NodeId(99): (until, 12.5)}) == 1
+        assert tx.nodes.statuses([*terms, NodeId(99)]) == {n.node_id: n.status for n in nodes}
+        for node in nodes:
+            is_online = node.status is NodeStatus.ONLINE
+            expected = (until, 12.5) if is_online else (None, node.heartbeat_interval_s)
+            found = tx.nodes.require(node.node_id)
+            assert (found.online_until, found.heartbeat_interval_s) == expected
+
+
+def test_many_terms_are_one_statement(store: Store) -> None:
+    nodes = [given.node(status=NodeStatus.ONLINE) for _ in range(39)]
+    with store.transaction() as tx:
+        for node in nodes:
+            tx.nodes.add(node)
+    with counted(store) as asked, store.transaction() as tx:
+        until = nodes[0].registered_at + timedelta(minutes=1)
+        assert tx.nodes.prolong({node.node_id: (until, 30.0) for node in nodes}) == len(nodes)
+    assert len([text for text in asked.statements if text.startswith("UPDATE")]) == 1
