@@ -28,7 +28,8 @@ from flwr.proto import (
 )
 from flwr.proto.compose.v1 import launches_pb2, logs_pb2
 from flwr.wire.codec.contexts import decode_context, encode_context
-from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
+from flwr.wire.codec.deliveries import read_deliveries, write_deliveries
+from flwr.wire.codec.messages import encode_deliveries
 from flwr.wire.codec.runs import encode_run
 from flwr.wire.errors import abort_with
 from flwr.wire.objects import deflate, inflate
@@ -218,8 +219,9 @@ class AppIoServer:
 
     def accept(self, request: bytes) -> tuple[list[Delivery], list[str]]:
         """Read pushed messages; return them and the ids of the objects we lack."""
-        pushed = appio_pb2.PushAppMessagesRequest.FromString(request)
-        deliveries = decode_deliveries(pushed.messages_list, pushed.message_object_trees)
+        deliveries = read_deliveries(appio_pb2.PushAppMessagesRequest.FromString(request))
+        for one in deliveries:
+            self.objects |= {str(key): content for key, content in one.contents.items()}
         ids = dict.fromkeys(key for one in deliveries for key in one.tree.walk())
         return deliveries, [key for key in ids if key not in self.objects]
 
@@ -303,8 +305,17 @@ class SuperNode(AppIoServer):
 
     async def _pull_message(self, request: bytes) -> appio_pb2.PullAppMessagesResponse:
         assert appio_pb2.PullAppMessagesRequest.FromString(request).token == TOKEN
-        messages, trees = encode_deliveries([self.instruction])
-        return appio_pb2.PullAppMessagesResponse(messages_list=messages, message_object_trees=trees)
+        return self.pulled()
+
+    def pulled(self, *, whole: bool = False) -> appio_pb2.PullAppMessagesResponse:
+        """Return the instruction as PullMessage does."""
+        sent = self.instruction
+        if whole:
+            contents = {ObjectId(key): self.objects[key] for key in sent.tree.walk()}
+            sent = Delivery(sent.envelope, sent.tree, contents)
+        response = appio_pb2.PullAppMessagesResponse()
+        write_deliveries(response, [sent])
+        return response
 
     async def _push_message(self, request: bytes) -> appio_pb2.PushAppMessagesResponse:
         assert appio_pb2.PushAppMessagesRequest.FromString(request).token == TOKEN

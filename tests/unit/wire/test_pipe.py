@@ -1,7 +1,8 @@
 import asyncio
+import signal
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from flwr.core.errors import ErrorKind, FlwrError, InvalidError, NotFoundError, UnavailableError
 from flwr.core.run import RunNotRunningError, RunStatus
 from flwr.proto import appio_pb2
+from flwr.wire.appio_methods import PULL_PIECES, PUSH_PIECES
 from flwr.wire.pipe import (
     PipeCaller,
     PipeClosedError,
@@ -17,20 +19,22 @@ from flwr.wire.pipe import (
     decode_request,
     encode_request,
 )
-from flwr.wire.pipe_server import serve_pipe
+from flwr.wire.pipe_server import Stream, serve_pipe
 from flwr.wire.transport import PeerNotRunningError, with_token
 
 METHOD = "/flwr.proto.ServerAppIo/GetNodes"
 
 
 @contextmanager
-def runner(answer: Callable[[Request], Awaitable[bytes]]) -> Iterator[PipeCaller]:
+def runner(
+    answer: Callable[[Request], Awaitable[bytes]], stream: Stream | None = None
+) -> Iterator[PipeCaller]:
     """Serve one end of a pipe in a thread; yield a caller at the other."""
     ours, theirs = socket.socketpair()
 
     async def serve() -> None:
         reader, writer = await asyncio.open_connection(sock=theirs, limit=2**22)
-        await serve_pipe(reader, writer, answer)
+        await serve_pipe(reader, writer, answer, stream)
         writer.close()
         await writer.wait_closed()
 
@@ -128,6 +132,70 @@ def test_a_bug_in_the_runner_ends_the_call_and_nothing_else() -> None:
         with pytest.raises(FlwrError, match="its log says why"):
             caller.call(METHOD, b"bad")
         assert caller.call(METHOD, b"good") == b"good"
+
+
+def test_a_call_costs_no_thread_and_a_word_no_answer() -> None:
+    told: list[Request] = []
+
+    async def hear(request: Request) -> bytes:
+        told.append(request)
+        return request.body
+
+    with runner(hear) as caller:
+        before = threading.active_count()
+        caller.tell(METHOD, b"by the way")
+        assert caller.call(METHOD, b"well") == b"well"
+        assert threading.active_count() == before
+    assert [request.body for request in told] == [b"by the way", b"well"]
+
+
+def test_a_wait_that_a_signal_interrupts_leaves_the_pipe_usable() -> None:
+    class InterruptedWaitError(Exception):
+        pass
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise InterruptedWaitError
+
+    async def hold(request: Request) -> bytes:
+        if request.body == b"hold":
+            await asyncio.Event().wait()
+        return request.body
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with runner(hold) as caller:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            with pytest.raises(InterruptedWaitError):
+                caller.call(METHOD, b"hold")
+            assert caller.call(METHOD, b"again") == b"again"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_pieces_cross_the_pipe_both_ways_in_one_call() -> None:
+    async def answer(_: Request) -> bytes:
+        return b""
+
+    async def double(
+        request: Request, more: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        yield request.body
+        async for piece in more:
+            yield piece * 2
+
+    def stumble(_: object) -> None:
+        raise ZeroDivisionError
+
+    got: list[bytes] = []
+    pieces = [[bytes([n]) * 100_000] for n in range(20)]
+    with runner(answer, double) as caller:
+        caller.stream(PUSH_PIECES, b"first", more=iter(pieces), take=lambda p: got.append(bytes(p)))
+        caller.stream(PULL_PIECES, b"only", take=lambda p: got.append(bytes(p)))
+        with pytest.raises(ZeroDivisionError):
+            caller.stream(PULL_PIECES, b"bad", take=stumble)
+        assert caller.call(METHOD, b"") == b""
+
+    assert got == [b"first", *(piece * 2 for (piece,) in pieces), b"only"]
 
 
 def test_a_call_that_waits_too_long_is_given_up_and_cancelled_at_the_runner() -> None:
