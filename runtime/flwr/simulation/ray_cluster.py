@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any, Final
 
-from flwr.core.errors import InvalidError, UnavailableError
+from flwr.core.errors import FlwrError, InvalidError, UnavailableError
 from flwr.simulation.capacity import Machine
 from flwr.simulation.ray_folder import new_folder
 from flwr.simulation.ray_store import store_size
@@ -39,6 +39,7 @@ _DEFAULTS: Final = {
     "include_dashboard": False,
 }
 _OF_A_NEW_ONE: Final = frozenset({"num_cpus", "num_gpus", "resources", "object_store_memory"})
+_LATE: Final = "timed out during startup"  # on a machine that does much else
 _ANSWERS_WITHIN_S: Final = 5.0
 _ENDS_WITHIN_S: Final = 10.0
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
@@ -68,11 +69,13 @@ class RayCluster:
                 else:
                     self.ray = self._meet(str(self.address), said)
                 self._cleanup = self._cleanup.pop_all()
+        except FlwrError:
+            raise
         except (TypeError, ValueError) as cause:
             raise InvalidError(
                 f"Ray refuses its settings: {cause}", hint="correct init_args of the backend"
             ) from cause
-        except (OSError, RuntimeError) as cause:  # ConnectionError among them
+        except Exception as cause:  # Ray raises plain ones, too
             raise UnavailableError(f"Ray cannot be used: {_first_line(cause)}") from cause
 
     @property
@@ -101,7 +104,14 @@ class RayCluster:
         with _environment(variables), _signal_handlers_kept():
             self._cleanup.callback(ray.shutdown)
             settings = {**_DEFAULTS, "object_store_memory": store_size(), **said}
-            ray.init(address="local", _temp_dir=str(folder), **settings)
+            try:
+                ray.init(address="local", _temp_dir=str(folder), **settings)
+            except Exception as cause:
+                if _LATE not in str(cause):
+                    raise
+                log.info("Ray was not up within its 30 s, trying once more")
+                ray.shutdown()
+                ray.init(address="local", _temp_dir=str(folder), **settings)
         return ray
 
     def _meet(self, address: str, said: dict[str, Any]) -> Any:

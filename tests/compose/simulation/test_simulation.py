@@ -39,8 +39,7 @@ def cluster(tmp_path: Path) -> Iterator[Deployment]:
     with Deployment(
         tmp_path, nodes=1, profiles=["simulation"], overlays=["ray-cluster.server"]
     ) as deployment:
-        deployment.project.up("simulation", "ray-worker", wait=False)
-        deployment.project.await_health("simulation", timeout=120)
+        deployment.project.up("simulation", "ray-worker", timeout=300)
         yield deployment
 
 
