@@ -17,6 +17,7 @@ MAX_IDS: Final = 10_000
 """How many values one IN may list; SQLite allows 32,766 variables in a statement."""
 
 _WRITER_LOCK: Final = 0x666C7772  # "flwr"; advisory locks are numbered per database
+_SERIALIZE: Final = Prepared(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
 
 
 def is_sqlite(connection: Connection) -> bool:
@@ -98,4 +99,4 @@ def serialize(connection: Connection) -> None:
     operations can deadlock.  Transactions are short; readers never wait.
     """
     if not is_sqlite(connection):
-        connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
+        _SERIALIZE.change(connection)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
 
 from flwr.core.errors import InvalidError
+from flwr.store.prepared import run_text
 
 MEMORY: Final = ":memory:"
 _BUSY_TIMEOUT_S: Final = 10.0  # how long another process may hold the writer's turn
@@ -137,7 +138,7 @@ def _sqlite(path: Path, *, begin: str, durable: bool, read_only: bool) -> Engine
         _set_pragmas(connection, durable=durable, read_only=read_only)
 
     def start(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        run_text(connection, begin)
 
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", start)

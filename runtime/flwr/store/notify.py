@@ -21,11 +21,12 @@ from sqlalchemy import Connection, Engine, text
 from flwr.core.errors import FlwrError
 from flwr.core.topics import EVERY_TOPIC
 from flwr.store.errors import driver_errors
+from flwr.store.prepared import Prepared
 
 logger: Final = logging.getLogger(__name__)
 
 _MOST_BYTES: Final = 7000  # of one notification; PostgreSQL takes 8000
-_SEND: Final = text("SELECT pg_notify('flwr_' || current_schema(), :payload)")
+_SEND: Final = Prepared(text("SELECT pg_notify('flwr_' || current_schema(), :payload)"))
 _CHANNEL: Final = text("SELECT quote_ident('flwr_' || current_schema())")
 _RETRY_FIRST: Final = timedelta(milliseconds=200)
 _RETRY_CAP: Final = timedelta(seconds=5)
@@ -59,9 +60,8 @@ class Notifications:
     def send(self, connection: Connection, topics: Iterable[str]) -> None:
         """Send ``topics`` to the others when the transaction of ``connection`` commits."""
         for some in _parts(sorted(topics)):
-            connection.execute(
-                _SEND, {"payload": json.dumps([self._sender, *some], ensure_ascii=False)}
-            )
+            payload = json.dumps([self._sender, *some], ensure_ascii=False)
+            _SEND.change(connection, {"payload": payload})
 
     def close(self) -> None:
         """Stop listening."""

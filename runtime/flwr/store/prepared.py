@@ -153,6 +153,11 @@ def _process(kind: Any, dialect: Dialect, which: str, *more: Any) -> Process | N
     return process
 
 
+def run_text(connection: Connection, text: str) -> None:
+    """Run a statement that has no parameters and returns nothing."""
+    _execute(connection, text, ())
+
+
 def _execute(connection: Connection, text: str, values: Any, *, is_many: bool = False) -> Any:
     for note in connection.dispatch.before_cursor_execute:  # tests count statements
         note(connection, None, text, values, None, is_many)
