@@ -84,7 +84,8 @@ class Outbox:
             async with asyncio.timeout(patience.total_seconds()):
                 while True:
                     self._finished_one.clear()
-                    if not self._sending and not await in_thread(self._read_due):
+                    is_left = await in_thread(self._read_due)
+                    if not is_left and not self._sending:
                         break
                     await self._finished_one.wait()
         except TimeoutError:

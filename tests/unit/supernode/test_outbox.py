@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -7,7 +8,7 @@ import pytest
 
 from flwr.core.errors import InvalidError
 from flwr.core.ids import ObjectId
-from flwr.core.message import ErrorCode
+from flwr.core.message import Delivery, ErrorCode
 from flwr.store.errors import StoreFullError
 from tests.unit.supernode.fakes import unreachable
 from tests.unit.supernode.given import RUN, Sent, Site, scenario
@@ -164,6 +165,26 @@ def test_draining_waits_for_what_is_under_way() -> None:
     async def body() -> None:
         site, asked, _ = replied()
         async with sending(site):
+            assert await site.outbox.drain(timedelta(seconds=5))
+            assert list(site.fleet.replies) == [asked.message_id]
+
+    scenario(body)
+
+
+@pytest.mark.row("F44")
+def test_draining_waits_for_what_is_begun_while_it_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        site, asked, _ = replied()
+        read, looks = site.outbox._read_due, iter([0.0, 0.1])
+
+        def read_slowly() -> list[Delivery]:
+            time.sleep(next(looks, 0.0))  # the sender is the first to look
+            return read()
+
+        monkeypatch.setattr(site.outbox, "_read_due", read_slowly)
+        site.fleet.hooks["push_reply"] = lambda: asyncio.sleep(0.2)
+        async with sending(site):
+            await asyncio.sleep(0)
             assert await site.outbox.drain(timedelta(seconds=5))
             assert list(site.fleet.replies) == [asked.message_id]
 
