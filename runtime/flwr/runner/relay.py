@@ -15,7 +15,7 @@ import grpc
 from flwr.auth.app_tokens import token_headers
 from flwr.auth.tls import ClientTls
 from flwr.core.clock import Clock
-from flwr.core.errors import DeniedError, ErrorKind, FlwrError
+from flwr.core.errors import DeniedError, ErrorKind, FlwrError, UnimplementedError
 from flwr.core.lease import AppKind
 from flwr.core.limits import APP_PATIENCE, CONTACT_LOST
 from flwr.wire.appio_methods import FINISH_LAUNCH, PULL_PIECES, TAKE_LAUNCH, method_of
@@ -117,6 +117,7 @@ class Relay:
         """Forward a call of many messages, once; the app goes on by itself where it broke.
 
         Raises:
+            UnimplementedError: the daemon has no such call.
             FlwrError: the daemon's.
         """
         method, headers = request.method, token_headers(self._token)
@@ -131,7 +132,12 @@ class Relay:
             while (message := await next_message(call)) is not None:
                 yield message
         except grpc.RpcError as error:
-            raise self._noted(failure_of_stream(error, method)) from None
+            failure = failure_of_stream(error, method)
+            if failure.kind is ErrorKind.UNAUTHENTICATED:
+                # Upstream 1.29 says so of any method it does not know.  Should the token be dead,
+                # the next call of the contract is told.
+                raise UnimplementedError(f"the daemon does not serve {method}") from None
+            raise failure from None
         finally:
             call.cancel()
 
