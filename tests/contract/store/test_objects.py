@@ -227,12 +227,12 @@ def test_contents_may_come_with_the_announcement(store: Store) -> None:
     tree = given.tree(message, b"leaf", b"other")
     with store.transaction() as tx:
         wanted = tx.objects.preregister(RUN, message.message_id, tree, {leaf: b"leaf"})
-        assert wanted == [given.object_id(b"other"), message.message_id]
+        assert wanted == [given.object_id(b"other"), ObjectId(message.message_id)]
         assert tx.objects.get(leaf) == b"leaf"
         assert tx.objects.contents(message.message_id) == {}  # not all of it is here
         brought = {given.object_id(b"other"): b"other", leaf: b"leaf"}
         wanted = tx.objects.preregister(RUN, message.message_id, tree, brought)
-        assert wanted == [message.message_id]
+        assert wanted == [ObjectId(message.message_id)]
         assert tx.objects.get(given.object_id(b"other")) == b"other"
 
 

@@ -27,7 +27,9 @@ def test_lists_of_any_length_are_found_and_rows_have_names(store: Store) -> None
             assert found == {
                 k: v for k, v in zip("abc", ("1", "2", "100 %"), strict=True) if k in keys
             }
-        assert TAKE.first(connection, {"gone": "b"}).value == "2"
+        taken = TAKE.first(connection, {"gone": "b"})
+        assert taken is not None
+        assert taken.value == "2"
         assert TAKE.first(connection, {"gone": "b"}) is None
         assert FORGET.change(connection, {"gone": "a"}) == 1
 

@@ -1,7 +1,7 @@
 """What arrives while an executor waits is granted as it is stored, and reaches exactly one call."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import pytest
@@ -251,8 +251,10 @@ def test_an_instruction_that_is_stored_while_its_executor_looks_is_found_by_it()
         looked = asyncio.Event()
         loop = asyncio.get_running_loop()
 
-        def take_slowly(*args: object) -> WholeLaunch | None:
-            taken = take(*args)  # type: ignore[arg-type]
+        def take_slowly(
+            choice: AppChoice = EVERY_APP, bundles: Collection[str] = ()
+        ) -> WholeLaunch | None:
+            taken = take(choice, bundles)
             if not looked.is_set():
                 site.intake.store_at_hand([delivery])  # just after nothing was found
                 loop.call_soon_threadsafe(looked.set)
@@ -272,6 +274,6 @@ async def waiting_at_once(site: Site) -> AsyncIterator["asyncio.Task[WholeLaunch
     call = asyncio.ensure_future(
         site.wakeups.until({"apps"}, lambda: site.handover.look(waiter), timeout=LONG_POLL)
     )
-    yield call  # type: ignore[misc]
+    yield call
     call.cancel()
     site.handover.leave(waiter)

@@ -81,7 +81,7 @@ def test_peers_that_do_not_know_it_read_the_plain_contract() -> None:
     carrier = fleet_pb2.PushMessagesRequest()
     write_deliveries(carrier, [sent])
     known = fleet_pb2.PushMessagesRequest.FromString(carrier.SerializeToString())
-    known.DiscardUnknownFields()
+    known.DiscardUnknownFields()  # type: ignore[attr-defined]  # the stubs lack it
     (got,) = decode_deliveries(known.messages_list, known.message_object_trees)
     assert got == sent
 
