@@ -23,51 +23,15 @@ from flwr.store.outgoing import OpenObject
 from flwr.store.store import Store, Tx
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.replies import ACTOR, end_answered_lease, end_lease
+from flwr.supernode.stopwatches import Stopwatches
 from flwr.wire.codec.pieces import Absence
 from flwr.wire.object_format import check_object
 
 logger = logging.getLogger(__name__)
 
-_REMEMBERED: Final = 4096  # running times of messages whose reply has not left yet
 _SMALL_CONTEXT: Final = 65_536  # bytes
 _CONTEXTS_KEPT: Final = 64  # of runs, as they are in the store
 _CONFIGS_KEPT: Final = 32  # parsed default configurations, by FAB
-
-
-class Stopwatches:
-    """How long the app had each message; unknown after a restart, which is no error.
-
-    Upstream lost every error reply over a missing time (wire contract §19 no. 1).
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock, self._lock = clock, Lock()
-        self._started: OrderedDict[MessageId, float] = OrderedDict()
-        self._took: OrderedDict[MessageId, float] = OrderedDict()
-
-    def start(self, message_id: MessageId) -> None:
-        """The app has its message now; asking again does not restart the watch."""
-        with self._lock:
-            self._started.setdefault(message_id, self._clock.monotonic())
-            _trim(self._started)
-
-    def stop(self, message_id: MessageId) -> None:
-        """The app has replied now."""
-        with self._lock:
-            if (started := self._started.pop(message_id, None)) is not None:
-                self._took[message_id] = self._clock.monotonic() - started
-                _trim(self._took)
-
-    def seconds(self, message_id: MessageId) -> float:
-        """Return how long it took, 0 when unknown."""
-        with self._lock:
-            return self._took.get(message_id, 0.0)
-
-    def forget(self, message_id: MessageId) -> None:
-        """The reply has left."""
-        with self._lock:
-            self._started.pop(message_id, None)
-            self._took.pop(message_id, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,8 +358,3 @@ def _require_same(tx: Tx, instruction_id: MessageId, reply: Envelope) -> None:
     if earlier is None or earlier.envelope.message_id != reply.message_id:
         # The objects of the refused reply were preregistered in this transaction: it rolls back.
         raise FailedPreconditionError(f"instruction {instruction_id} has been answered already")
-
-
-def _trim(times: OrderedDict[MessageId, float]) -> None:
-    while len(times) > _REMEMBERED:
-        times.popitem(last=False)

@@ -47,7 +47,7 @@ from flwr.shell.wakeups import Wakeups
 from flwr.store.fabs import Fab
 from flwr.store.store import Store, open_store
 from flwr.supernode.app_logs import AppLogs
-from flwr.supernode.apps import AppSessions, Stopwatches
+from flwr.supernode.apps import AppSessions
 from flwr.supernode.config import SuperNodeConfig
 from flwr.supernode.fleet import FleetSession, Patience
 from flwr.supernode.handover import Handover
@@ -62,6 +62,7 @@ from flwr.supernode.port import make_clientappio
 from flwr.supernode.runs import RunBook
 from flwr.supernode.sent import SentReplies
 from flwr.supernode.state import own_key, state_directory
+from flwr.supernode.stopwatches import Stopwatches
 from flwr.supernode.upkeep import EndedRuns, Reaper, launch_apps
 from flwr.wire.channel import client_address, open_aio_channel
 from flwr.wire.clients.fleet import FleetClient

@@ -7,10 +7,10 @@ lost connection and renews a lost registration, so that inbox and outbox know no
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, ParamSpec, Protocol, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from flwr.core.clock import Clock
 from flwr.core.errors import (
@@ -23,7 +23,7 @@ from flwr.core.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
+from flwr.core.ids import NodeId
 from flwr.core.limits import (
     NODE_HEARTBEAT,
     NODE_HEARTBEAT_DEADLINE,
@@ -31,13 +31,10 @@ from flwr.core.limits import (
     RETRY_CAP,
     RETRY_FIRST,
 )
-from flwr.core.message import Delivery
-from flwr.core.run import Run
 from flwr.shell.in_thread import in_thread
+from flwr.supernode.fleet_calls import FleetCalls
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.pulse import Pulse
-from flwr.wire.clients.fleet import FetchedFab, Pulled, PulledObject
-from flwr.wire.codec.pieces import Piece, Wanted
 from flwr.wire.diagnose import TlsMismatchError
 
 logger = logging.getLogger(__name__)
@@ -51,82 +48,6 @@ _LEAVE_DEADLINE: Final = timedelta(seconds=2)  # each of two last calls
 _REJOINS: Final = 3  # in a row without one successful call between
 _ODD_TRIES: Final = 3  # a server that stumbled once (upstream's UNKNOWN) is asked again
 _REFUSED: Final = (FailedPreconditionError, ConflictError, AlreadyExistsError, UnauthenticatedError)
-
-
-class FleetCalls(Protocol):
-    """The Fleet API as this node uses it; each call is tried once.
-
-    Errors are those of ``core.errors``: UnavailableError when trying again may help.
-    """
-
-    async def register(self) -> NodeId:
-        """Register our own key."""
-        ...
-
-    async def activate(self, interval: timedelta, *, remembers: bool) -> NodeId:
-        """Come online; the answer is our id, used by every later call.
-
-        Args:
-            interval: between the heartbeats that will follow.
-            remembers: whatever this node confirmed in an earlier life is still here.
-        """
-        ...
-
-    async def heartbeat(self, interval: timedelta) -> bool:
-        """Stay online; False when the server does not know us."""
-        ...
-
-    async def deactivate(self) -> None:
-        """Go offline."""
-        ...
-
-    async def unregister(self) -> None:
-        """Give the registration back."""
-        ...
-
-    async def pull_messages(
-        self, active_runs: Sequence[RunId] = (), received: Sequence[MessageId] = ()
-    ) -> Pulled:
-        """Wait for instructions as long as the server holds the call; say what came whole."""
-        ...
-
-    async def push_reply(self, reply: Delivery, runtime_s: float) -> Sequence[ObjectId]:
-        """Announce a reply, with its contents if small; the answer names the objects wanted."""
-        ...
-
-    async def push_object(self, run_id: RunId, object_id: ObjectId, content: bytes) -> bool:
-        """Send an object; False when it is not wanted."""
-        ...
-
-    async def pull_object(self, run_id: RunId, object_id: ObjectId) -> PulledObject:
-        """Fetch an object."""
-        ...
-
-    def pull_pieces(self, run_id: RunId, wanted: Sequence[Wanted]) -> AsyncGenerator[Piece, None]:
-        """Fetch objects in pieces; UnimplementedError from a server that has no streams."""
-        ...
-
-    def push_pieces(
-        self, run_id: RunId, ids: Sequence[ObjectId], pieces: AsyncGenerator[bytes, None]
-    ) -> AsyncGenerator[tuple[ObjectId, bool], None]:
-        """Send objects in pieces; UnimplementedError from a server that has no streams."""
-        ...
-
-    async def confirm(self, run_id: RunId, message_id: MessageId) -> None:
-        """Say that an instruction is durable here."""
-        ...
-
-    async def get_run(self, run_id: RunId) -> Run:
-        """Fetch a run that is running."""
-        ...
-
-    async def get_fab(self, run_id: RunId, fab_hash: FabHash) -> FetchedFab:
-        """Fetch the bundle of a run."""
-        ...
-
-    async def push_logs(self, run_id: RunId, logs: Sequence[str]) -> None:
-        """Share the output of a ClientApp."""
-        ...
 
 
 class NodeRejectedError(DeniedError):

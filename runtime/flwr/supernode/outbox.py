@@ -19,13 +19,13 @@ from flwr.core.message import Delivery, ErrorCode
 from flwr.shell.in_thread import in_thread
 from flwr.shell.wakeups import Wakeups
 from flwr.store.store import Store
-from flwr.supernode.apps import Stopwatches
 from flwr.supernode.fleet import FATAL, FleetSession
 from flwr.supernode.parallel import all_of
 from flwr.supernode.pieces import PiecesOut
 from flwr.supernode.replies import ACTOR, answer_with_error
 from flwr.supernode.runs import RUN_OVER, RunBook
 from flwr.supernode.sent import SentReplies
+from flwr.supernode.stopwatches import Stopwatches
 
 logger = logging.getLogger(__name__)
 

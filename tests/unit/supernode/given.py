@@ -19,7 +19,7 @@ from flwr.fab.verify import verify_fab
 from flwr.shell.wakeups import Wakeups
 from flwr.store.fabs import Fab
 from flwr.store.store import Store, open_store
-from flwr.supernode.apps import AppSessions, Stopwatches
+from flwr.supernode.apps import AppSessions
 from flwr.supernode.fleet import FleetSession, Patience
 from flwr.supernode.handover import Handover
 from flwr.supernode.identity import NodeIdentity
@@ -31,6 +31,7 @@ from flwr.supernode.membership import Membership
 from flwr.supernode.outbox import Outbox
 from flwr.supernode.runs import RunBook
 from flwr.supernode.sent import SentReplies
+from flwr.supernode.stopwatches import Stopwatches
 from flwr.wire.clients.fleet import FetchedFab
 from flwr.wire.diagnose import ConnectionRefusedByPeerError
 from flwr.wire.object_format import ObjectType, build_object, message_object, object_id_of

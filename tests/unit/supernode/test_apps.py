@@ -10,8 +10,8 @@ from flwr.core.ids import FabHash, ObjectId, RunId
 from flwr.core.message import Delivery, ErrorCode
 from flwr.core.run import Run
 from flwr.store.fabs import Fab
-from flwr.supernode.apps import Stopwatches
 from flwr.supernode.runs import FABS_KEPT
+from flwr.supernode.stopwatches import Stopwatches
 from tests.fakes.clock import FakeClock
 from tests.unit.supernode import given
 from tests.unit.supernode.given import NODE, OTHER_RUN, Site
