@@ -140,6 +140,8 @@ def test_a_stopped_simulation_leaves_no_process_behind(tmp_path: Path, number: i
         eventually(lambda: "Sampled 4 nodes" in program.output, timeout=30)
         workers = descendants(program.pid)
         assert len(workers) == 2
+        mapped = Path(f"/proc/{program.pid}/maps").read_text()
+        assert "/dev/shm/" not in mapped  # noqa: S108  # nothing with a name that could stay
         os.kill(program.pid, number)
         assert program.wait(10) == 128 + number
         assert not set(workers) & processes().keys()

@@ -85,7 +85,11 @@ def expected_model() -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_model_is_the_one_computed_by_hand() -> None:
+@pytest.mark.parametrize("kept_bytes", [10**9, 0], ids=["listed", "folded"])
+def test_the_model_is_the_one_computed_by_hand(
+    kept_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flwr.simulation.grid._KEPT_BYTES", kept_bytes)
     results: list[Result] = []
     run_simulation(make_server_app(results), make_client_app(), NODES, **POOL)
     (model,) = results[0].arrays.to_numpy_ndarrays()
