@@ -146,17 +146,20 @@ class Inbox:
         return True
 
     async def _until_a_slot_is_free(self) -> None:
+        await self._take_slot()
+        self._slots.release()
+
+    async def _take_slot(self) -> None:
         if self._slots.locked():  # the next pull may be far away
             await self._confirm_received()
         await self._slots.acquire()
-        self._slots.release()
 
     async def _begin(self, tasks: asyncio.TaskGroup, delivery: Delivery) -> None:
         message_id = delivery.envelope.message_id
         if message_id in self._taking_in:
             return
         self._taking_in.add(message_id)
-        await self._slots.acquire()
+        await self._take_slot()
         tasks.create_task(self._take_in(delivery), name=f"intake-{message_id[:8]}")
 
     async def _take_in(self, delivery: Delivery) -> None:
