@@ -164,8 +164,9 @@ class InMemoryGrid(Grid):
                 yield here.pop(order.popleft())
             if pending:
                 arrived = self._exchange.await_any(pending, deadline)
-                here |= {_answered(reply): reply for reply in arrived}
-                pending.difference_update(here)
+                new = {_answered(reply): reply for reply in arrived}
+                here |= new
+                pending.difference_update(new)
                 if not arrived:
                     break
         yield from (here[message_id] for message_id in order if message_id in here)
