@@ -1,8 +1,9 @@
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import grpc
 import pytest
 
 from flwr.core.clock import SystemClock
@@ -12,11 +13,13 @@ from flwr.core.errors import (
     InvalidError,
     UnauthenticatedError,
     UnavailableError,
+    UnimplementedError,
 )
 from flwr.core.lease import AppKind
 from flwr.core.limits import APP_HEARTBEAT, APP_PATIENCE
 from flwr.runner import relay
 from flwr.runner.relay import Relay, require_allowed, retry_policy
+from flwr.wire.appio_methods import PULL_PIECES
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.clients.runner import RunnerClient
 from flwr.wire.errors import abort_with
@@ -52,6 +55,31 @@ def relaying(server: Server, body: Callable[[Relay], Awaitable[T]]) -> T:
             return await body(relay)
 
     return asyncio.run(scenario())
+
+
+def test_a_stream_that_upstream_refuses_like_a_dead_token_is_only_not_offered() -> None:
+    service, _, name = PULL_PIECES.strip("/").partition("/")
+
+    async def refuse(_request: bytes, rpc: Any) -> AsyncIterator[bytes]:
+        await rpc.abort(grpc.StatusCode.UNAUTHENTICATED, "Authentication failed.")
+        yield b""
+
+    async def nothing() -> AsyncGenerator[bytes, None]:
+        for message in list[bytes]():
+            yield message
+
+    async def scenario() -> None:
+        async with (
+            asyncio.timeout(20),
+            serving(byte_service(service, stream={name: refuse})) as at,
+            open_aio_channel(at.address, None) as channel,
+        ):
+            calls = Relay(channel, "secret", retry=retry_policy(at.address, None, SystemClock()))
+            with pytest.raises(UnimplementedError):
+                await anext(calls.stream(Request(PULL_PIECES, b""), nothing()))
+            assert not calls.refused.done(), "the token is as good as before"
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.row("F16")
