@@ -22,6 +22,7 @@ class FakeLaunches:
         self.reported = asyncio.Event()
         self.given_back: list[str] = []
         self.claims = self.whole_asked = 0
+        self.whole: list[TakenLaunch | FlwrError] | None = None  # the daemon lacks the call
         self.claimable = asyncio.Event()
         self.claimable.set()
         self.taken_by_others: set[RunId] = set()
@@ -33,7 +34,14 @@ class FakeLaunches:
 
     async def take(self) -> TakenLaunch | None:
         self.whole_asked += 1
-        raise UnimplementedError("no such call")
+        if self.whole is None:
+            raise UnimplementedError("no such call")
+        if not self.whole:
+            await asyncio.Event().wait()
+        taken = self.whole.pop(0)
+        if isinstance(taken, FlwrError):
+            raise taken
+        return taken
 
     async def list_apps(self) -> list[RunId]:
         if self.errors:

@@ -8,8 +8,11 @@ import pytest
 from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.clock import SystemClock
 from flwr.core.errors import FlwrError, UnauthenticatedError, UnavailableError
+from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
 from flwr.superexec.loop import EXIT_NOT_STARTED, LaunchLoop
+from flwr.wire.clients.launches import TakenLaunch
+from flwr.wire.clients.work import Work
 from tests.unit.superexec.fakes import FakeLauncher, FakeLaunches
 
 
@@ -31,6 +34,10 @@ def made(
         tell=tell,
         only_apps=only_apps,
     )
+
+
+def work(run_id: int) -> Work:
+    return Work(run_id=RunId(run_id), bundle=None, inputs=b"", message=b"", was_taken_whole=True)
 
 
 @asynccontextmanager
@@ -74,6 +81,40 @@ def test_no_run_is_looked_up_where_every_app_is_ours(kind: AppKind) -> None:
         async with running(made(launches, launcher, kind=kind)):
             await launcher.until_started(1)
         assert launches.looked_up == []  # a call less between a submission and its ServerApp
+
+    scenario(body)
+
+
+@pytest.mark.row("S4")
+def test_whole_launches_are_taken_where_the_daemon_has_them() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(), FakeLauncher()
+        launches.whole = [TakenLaunch(f"token-{n}", work(n)) for n in (1, 2)]
+        async with running(made(launches, launcher)):
+            await launcher.until_started(2)
+            assert [launch.token for launch in launcher.launches] == ["token-1", "token-2"]
+            assert [launch.work for launch in launcher.launches] == [work(1), work(2)]
+        assert launches.claims == 0
+
+    scenario(body)
+
+
+def test_a_daemon_that_has_no_whole_launches_is_asked_for_them_once() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(1, 2, 3), FakeLauncher()
+        async with running(made(launches, launcher)):
+            await launcher.until_started(3)
+        assert launches.whole_asked == 1
+
+    scenario(body)
+
+
+def test_a_daemon_that_was_only_unreachable_is_asked_for_whole_launches_again() -> None:
+    async def body() -> None:
+        launches, launcher = FakeLaunches(), FakeLauncher()
+        launches.whole = [UnavailableError("restarting"), TakenLaunch("token-1", work(1))]
+        async with running(made(launches, launcher)):
+            await launcher.until_started(1)
 
     scenario(body)
 
