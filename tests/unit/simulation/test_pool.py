@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -33,7 +32,7 @@ from flwr.fab.entry import EntryReference
 from flwr.simulation.backend import Answer, Job, Lost, Order, WorkerSetup
 from flwr.simulation.packing import pack
 from flwr.simulation.pool_backend import PoolBackend
-from flwr.simulation.resources import ClientNeeds, ImpossibleNeedsError
+from flwr.simulation.resources import ClientNeeds
 from tests.harness.program import eventually, processes
 
 pytestmark = pytest.mark.slow
@@ -345,49 +344,6 @@ def test_an_app_that_must_not_be_forked_gets_a_new_interpreter_for_every_message
     metrics = [reply_of(a).content.metric_records["metrics"] for a in answers.values()]
     assert {m["calls"] for m in metrics} == {1}
     assert len({m["importer"] for m in metrics}) == 2
-
-
-def plan(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> PoolBackend:
-    monkeypatch.setattr("flwr.simulation.pool_backend.available_cpus", lambda: 8)
-    monkeypatch.setattr("flwr.simulation.pool_backend.available_gpus", lambda: ("3", "5"))
-    monkeypatch.setattr("flwr.simulation.pool_backend.available_memory", lambda: 16_000_000_000)
-    setup = WorkerSetup(app=b"", run_id=RunId(9), num_partitions=10)
-    return PoolBackend(Order(setup=setup, **{"nodes": 100, **changed}), SystemClock())
-
-
-@pytest.mark.parametrize(
-    ("changed", "workers"),
-    [
-        ({}, 8),
-        ({"nodes": 3}, 3),
-        ({"needs": ClientNeeds(cpus=3)}, 2),
-        ({"needs": ClientNeeds(gpus=0.5)}, 4),
-        ({"needs": ClientNeeds(memory=6_000_000_000)}, 2),
-        ({"workers": 20}, 20),  # CPUs can be shared
-        ({"workers": 20, "needs": ClientNeeds(gpus=1)}, 2),  # GPUs cannot
-        ({"workers": 1, "needs": ClientNeeds(cpus=9)}, 1),
-    ],
-)
-def test_workers_are_what_fits(
-    monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], workers: int
-) -> None:
-    assert plan(monkeypatch, **changed).plan.workers == workers
-
-
-@pytest.mark.row("S74")
-@pytest.mark.parametrize(
-    ("needs", "cause"),
-    [
-        (ClientNeeds(cpus=9), "9 CPUs per ClientApp wanted, this machine has 8 CPUs, 2 GPUs"),
-        (ClientNeeds(gpus=3), "1 CPU, 3 GPUs per ClientApp wanted, this machine has"),
-        (ClientNeeds(memory=10**11), "100000 MB per ClientApp wanted, .* 16000 MB"),
-    ],
-)
-def test_what_does_not_fit_is_refused_before_anything_starts(
-    monkeypatch: pytest.MonkeyPatch, needs: ClientNeeds, cause: str
-) -> None:
-    with pytest.raises(ImpossibleNeedsError, match=cause):
-        plan(monkeypatch, needs=needs)
 
 
 @pytest.mark.row("S74")
