@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from python_on_whales import DockerException
 
 from tests.compose.deployment import Deployment
 from tests.harness.apps import config, digest_in
@@ -39,7 +40,10 @@ def cluster(tmp_path: Path) -> Iterator[Deployment]:
     with Deployment(
         tmp_path, nodes=1, profiles=["simulation"], overlays=["ray-cluster.server"]
     ) as deployment:
-        deployment.project.up("simulation", "ray-worker", timeout=300)
+        try:
+            deployment.project.up("simulation", "ray-worker", timeout=300)
+        except DockerException:  # Ray ends when it is not up within 30 s; it is started anew
+            deployment.project.up("simulation", "ray-worker", timeout=300)
         yield deployment
 
 
