@@ -151,10 +151,6 @@ def quiet() -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": "t" * 40,
         "PYTHONUNBUFFERED": "1",
-        # the nodes of a killed machine are given up at once, not in 30 s
-        "RAY_health_check_initial_delay_ms": "1000",
-        "RAY_health_check_period_ms": "500",
-        "RAY_health_check_failure_threshold": "3",
     }
 
 

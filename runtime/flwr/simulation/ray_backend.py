@@ -27,6 +27,7 @@ from flwr.simulation.ray_worker import Answered, RayWorker, RayWorkerLostError, 
 log = logging.getLogger(__name__)
 
 _STILLBORN: Final = 3  # workers in a row that end before they are ready, until a thread gives up
+_ENDS_WITHIN_S: Final = 5.0  # unless its worker's machine is gone and nobody has noticed yet
 _LONGEST_WAIT_S: Final = 86_400.0
 
 
@@ -94,7 +95,7 @@ class RayBackend:
         for worker in workers:
             worker.kill()
         for thread in self._threads:
-            thread.join()
+            thread.join(_ENDS_WITHIN_S)
         self._cluster.close()
 
     def _run(self, number: int, deliver: Deliver) -> None:

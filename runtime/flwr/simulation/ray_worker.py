@@ -8,6 +8,7 @@ reads the replies, from shared memory without a copy.
 import os
 import pickle
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,6 +100,7 @@ class RayWorker:
 
     def __init__(self, ray: Any, setup: Any, order: Order, shelf: Shelf) -> None:
         self._ray, self._shelf = ray, shelf
+        self._stirred = threading.Event()  # it is ready, or it is to end
         actor = ray.remote(ClientAppWorker).options(max_restarts=0, **actor_options(order.needs))
         self._actor = actor.remote(setup, dict(order.env))
 
@@ -108,7 +110,15 @@ class RayWorker:
         Raises:
             RayWorkerLostError: it ended before.
         """
-        printed: Printed = self._get(self._actor.stand_by.remote(), None)
+        ready = self._actor.stand_by.remote().future()
+        ready.add_done_callback(lambda _: self._stirred.set())
+        self._stirred.wait()  # not in Ray: who waits there for a machine that has gone waits on
+        if not ready.done():
+            raise RayWorkerLostError("was stopped")
+        try:
+            printed: Printed = ready.result()
+        except self._ray.exceptions.RayError as cause:
+            raise RayWorkerLostError(_ending(cause)) from cause
         return printed
 
     def send(self, jobs: Sequence[Job]) -> Any:
@@ -129,22 +139,17 @@ class RayWorker:
             RayWorkerLostError: the worker has ended.
         """
         try:
-            shipped, printed, work_s = self._get(call, timeout)
-        except TimeoutError:
+            shipped, printed, work_s = self._ray.get(call, timeout=timeout)
+        except self._ray.exceptions.GetTimeoutError:
             return None
+        except self._ray.exceptions.RayError as cause:
+            raise RayWorkerLostError(_ending(cause)) from cause
         return Answered([_unship(reply) for reply in shipped], printed, work_s)
 
     def kill(self) -> None:
         """End it; whoever waits for it is told that it is lost."""
+        self._stirred.set()
         self._ray.kill(self._actor)
-
-    def _get(self, call: Any, timeout: float | None) -> Any:
-        try:
-            return self._ray.get(call, timeout=timeout)
-        except self._ray.exceptions.GetTimeoutError:
-            raise TimeoutError from None
-        except self._ray.exceptions.RayError as cause:
-            raise RayWorkerLostError(_ending(cause)) from cause
 
 
 def _ship(packed: Packed) -> Shipped:
