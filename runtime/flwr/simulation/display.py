@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _FRAME_S: Final = 0.25
+_LAST_WORDS_S: Final = 1.0
 _LINE_S: Final = 10.0  # between two lines in a log
 
 
@@ -38,9 +39,9 @@ class Display:
         return None if self._pipe is None else self._pipe[1].fileno()
 
     def close(self) -> None:
-        """Let go of the pipe; nobody prints to it any more."""
-        for end in self._pipe or ():
-            end.close()
+        """Let go of the pipe; whoever reads it does so to its end."""
+        if self._pipe is not None:
+            self._pipe[1].close()
 
     @contextmanager
     def showing(self, tally: Tally, clock: Clock) -> Iterator[None]:
@@ -81,12 +82,13 @@ def _draw(
             done, total = tally.step
             bar.update(task, completed=done, total=total or None, description=standing.line())
         theirs.close()  # the workers have ended before, and closed theirs
-        printing.join()
+        printing.join(_LAST_WORDS_S)  # a process that an app left behind may keep the pipe open
 
 
 def _print_above(lines: IO[str]) -> None:
-    for line in lines:
-        sys.stdout.write(line)
+    with lines:
+        for line in lines:
+            sys.stdout.write(line)
 
 
 def _bar() -> "Progress":
