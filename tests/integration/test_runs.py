@@ -316,7 +316,7 @@ def test_a_node_that_joins_in_mid_run_gets_the_code_and_is_sampled(
 @pytest.mark.long
 @pytest.mark.row("S38")
 def test_two_different_apps_share_the_federation_at_the_same_time(running: Federation) -> None:
-    tiny = running.submit(TINY, *config(num_rounds=4, pause=0.5))
+    tiny = running.submit(TINY, *config(num_rounds=8, pause=1.0))
     digits = running.submit(DIGITS)
 
     ends = [running.await_end(run_id, timeout=180) for run_id in (tiny, digits)]
