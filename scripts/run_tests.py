@@ -20,6 +20,7 @@ NOT_RUN: Final = (
     "what repeats at length what shorter tests prove: make test-long",
     "the store on a PostgreSQL of yours: make test-postgres",
     "the PyTorch example, 3 GB to fetch: make test-torch",
+    "simulations on Ray in containers: make test-long T=tests/compose/simulation",
 )
 SHORT: Final = ("-m", "not matrix and not long and not torch")
 # Two federations at a time: they wait most of their time.  What a file shares is made once.

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from certs.names import SERVER_NAMES
 from images.inputs import local_image
 from scripts.diagnosis.findings import Answer, Result, ask, finding, fine, skipped
 from scripts.diagnosis.model import Model
@@ -114,7 +115,7 @@ def _names(facts: dict[str, Any], model: Model | None, names: list[str]) -> Iter
     dialled = dict.fromkeys([*names, *_dialled(model)])
     missing = [name for name in dialled if not _covers(has, name.lower())]
     if missing:
-        builtin = {"localhost", "127.0.0.1", "::1", "superlink", "control", "fleet"}
+        builtin = set(SERVER_NAMES)
         wanted = ",".join([*sorted(has - builtin), *missing])
         text = f"the server's certificate is not for {', '.join(missing)}"
         yield finding("names", text, f"make certs SAN={wanted}")
