@@ -28,6 +28,8 @@ from tests.harness.program import Program, end_all, eventually
 from tests.harness.toolset import OURS, ROOT, Toolset
 
 CONNECTION: Final = "test"
+_COMPLETED: Final = "finished:completed"
+_LOG_SHOWN: Final = 4000  # characters of the log of a run that failed
 _POLL_S: Final = 0.1
 _QUIET: Final = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -211,9 +213,12 @@ class Federation:
         return str(answer["run-id"])
 
     def await_end(self, run_id: str, timeout: float = 120) -> dict[str, Any]:
-        """Wait until a run is final and return it."""
+        """Wait until a run is final and return it; one that failed is shown with its log."""
         self.await_status(run_id, *FINAL, timeout=timeout)
-        return self.run_status(run_id)
+        run = self.run_status(run_id)
+        if run["status"] != _COMPLETED:  # pytest shows it if that was not expected
+            print(f"{run}\n{self.log_of(run_id)[-_LOG_SHOWN:]}")
+        return run
 
     def await_status(self, run_id: str, *wanted: RunStatus, timeout: float = 120) -> None:
         """Wait until a run has one of these statuses."""
