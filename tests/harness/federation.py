@@ -217,7 +217,7 @@ class Federation:
         self.await_status(run_id, *FINAL, timeout=timeout)
         run = self.run_status(run_id)
         if run["status"] != _COMPLETED:  # pytest shows it if that was not expected
-            print(f"{run}\n{self.log_of(run_id)[-_LOG_SHOWN:]}")
+            sys.stdout.write(f"{run}\n{self.log_of(run_id)[-_LOG_SHOWN:]}\n")
         return run
 
     def await_status(self, run_id: str, *wanted: RunStatus, timeout: float = 120) -> None:
