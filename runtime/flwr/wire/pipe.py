@@ -142,7 +142,9 @@ async def write_frame(writer: "StreamWriter", frame: Frame) -> None:
         ConnectionError: the other end is gone.
     """
     head = _head(frame.kind, frame.call_id, len(frame.payload))
-    writer.writelines((head, frame.payload))
+    # Since Python 3.12 an empty piece stays in the transport's buffer, which then tries to write it
+    # again and again, and takes the reader down with it when the other end has gone meanwhile.
+    writer.writelines((head, frame.payload) if frame.payload else (head,))
     await writer.drain()
 
 

@@ -2,7 +2,7 @@ import asyncio
 import signal
 import socket
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -12,12 +12,15 @@ from flwr.core.run import RunNotRunningError, RunStatus
 from flwr.proto import appio_pb2
 from flwr.wire.appio_methods import PULL_PIECES, PUSH_PIECES
 from flwr.wire.pipe import (
+    Frame,
+    FrameKind,
     PipeCaller,
     PipeClosedError,
     Request,
     decode_failure,
     decode_request,
     encode_request,
+    write_frame,
 )
 from flwr.wire.pipe_server import Stream, serve_pipe
 from flwr.wire.transport import PeerNotRunningError, with_token
@@ -268,3 +271,20 @@ def test_the_token_is_set_only_in_requests_that_have_one() -> None:
     decoded = appio_pb2.PullAppMessagesRequest.FromString(with_it)
     assert (decoded.run_id, decoded.token) == (7, token)
     assert with_token("/flwr.proto.ServerAppIo/PushObject", request, token) == request
+
+
+def test_no_empty_piece_is_left_to_the_transport() -> None:
+    """From Python 3.12 on it would stay there, and lose what a process says before it goes."""
+    written: list[bytes] = []
+
+    class Writer:
+        def writelines(self, pieces: Iterable[bytes]) -> None:
+            written.extend(pieces)
+
+        async def drain(self) -> None:
+            pass
+
+    for payload in (b"", b"answer"):
+        asyncio.run(write_frame(Writer(), Frame(FrameKind.REPLY, 1, payload)))  # type: ignore[arg-type]
+    assert len(written) == 3
+    assert all(written)
