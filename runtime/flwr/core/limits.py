@@ -90,6 +90,7 @@ STORED_AT_ONCE_BYTES: Final = 16_777_216  # of a stream, in files already, in on
 MAX_TREE_OBJECTS: Final = 1_000_000  # objects in one message
 MAX_TREE_DEPTH: Final = 8  # Message > RecordDict > ArrayRecord > Array > ArrayChunk is 5
 TRANSFERS_IN_PARALLEL: Final = 4
+MAX_MISMATCHES: Final = 3  # wrong bytes for one object until its receiver gives it up
 OBJECT_WAIT: Final = timedelta(hours=2)  # §22; an announced object that never comes
 OBJECT_POLL_FIRST: Final = timedelta(milliseconds=50)
 OBJECT_POLL_CAP: Final = timedelta(seconds=2)

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from flwr.app import Error, Message, RecordDict
@@ -36,6 +36,14 @@ _UNKNOWN: Final = "The instruction is unknown or has expired."
 _TOO_LATE: Final = "The reply has expired."
 
 
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """A thread that waits for replies."""
+
+    asked: AbstractSet[MessageId]
+    lacks: int  # of them, until it is woken
+
+
 class Exchange:
     """Takes instructions, has them executed, and keeps the replies until they are asked for."""
 
@@ -47,6 +55,7 @@ class Exchange:
         self._expiries: list[tuple[float, MessageId]] = []  # a heap; answered ones linger
         self._busy: dict[NodeId, deque[Job]] = {}  # a working node, and what waits for it
         self._states = NodeStates()
+        self._waiters: list[_Waiter] = []
         self._retried: set[MessageId] = set()
         self.tally = Tally()
 
@@ -94,7 +103,8 @@ class Exchange:
             following = [self._with_state(waiting.popleft())] if waiting else []
             if not following:
                 del self._busy[node_id]
-        self._backend.submit(following)
+        if following:  # else every idle worker would wake for nothing
+            self._backend.submit(following)
 
     def take(self, asked: Collection[MessageId]) -> list[Message]:
         """Return the replies that are there, each once; an unknown instruction has an error."""
@@ -104,26 +114,29 @@ class Exchange:
             found = [self._replies.pop(m) for m in asked if m in self._replies]
             return found + [self._unknown_reply(m) for m in unknown]
 
-    def await_any(self, asked: AbstractSet[MessageId], deadline: float | None) -> list[Message]:
-        """Wait for replies to known instructions; return those there, none at the deadline.
+    def await_some(
+        self, asked: AbstractSet[MessageId], deadline: float | None, *, at_least: int = 1
+    ) -> list[Message]:
+        """Wait for replies to known instructions; return those there, at the deadline any number.
 
         Args:
             asked: instructions whose replies were not taken yet.
             deadline: reading of the clock's ``monotonic``; None waits as long as they live.
+            at_least: how many of them are worth waking for.
         """
         with self._changed:
             while True:
                 self._expire()
                 there = self._replies.keys() & asked
-                if there:
+                left = _FOREVER_S if deadline is None else deadline - self._clock.monotonic()
+                if len(there) >= at_least or left <= 0:
                     return [self._replies.pop(message_id) for message_id in there]
-                patience = self._until_expiry()
-                if deadline is not None:
-                    left = deadline - self._clock.monotonic()
-                    if left <= 0:
-                        return []
-                    patience = min(patience, left)
-                self._changed.wait(min(patience, _FOREVER_S))
+                waiter = _Waiter(asked, at_least - len(there))
+                self._waiters.append(waiter)
+                try:
+                    self._changed.wait(min(self._until_expiry(), left, _FOREVER_S))
+                finally:
+                    self._waiters.remove(waiter)
 
     def close(self) -> None:
         """Forget what nodes keep; nothing can be put or delivered any more."""
@@ -180,7 +193,10 @@ class Exchange:
     def _keep(self, message_id: MessageId, reply: Message) -> None:
         self._replies[message_id] = reply
         self.tally.answer(is_error=reply.has_error())
-        self._changed.notify_all()
+        for waiter in self._waiters:
+            waiter.lacks -= message_id in waiter.asked
+        if any(waiter.lacks <= 0 for waiter in self._waiters):
+            self._changed.notify_all()
 
     def _expire(self) -> None:
         """Answer what nobody answered in time; replies nobody asked for go the same way."""

@@ -163,7 +163,9 @@ class InMemoryGrid(Grid):
             while order and order[0] in here:
                 yield here.pop(order.popleft())
             if pending:
-                arrived = self._exchange.await_any(pending, deadline)
+                # What is not handed on one by one is waited for together.
+                enough = len(pending) if window is None else min(len(pending), max(size // 8, 1))
+                arrived = self._exchange.await_some(pending, deadline, at_least=enough)
                 new = {_answered(reply): reply for reply in arrived}
                 here |= new
                 pending.difference_update(new)

@@ -17,7 +17,12 @@ from typing import Final
 from flwr.core.clock import Clock
 from flwr.core.errors import InvalidError, TooLargeError, UnimplementedError
 from flwr.core.ids import FabHash, ObjectId, RunId
-from flwr.core.limits import ENCLOSED_MESSAGE_BYTES, NODE_REAPS_EVERY, TRANSFERS_IN_PARALLEL
+from flwr.core.limits import (
+    ENCLOSED_MESSAGE_BYTES,
+    MAX_MISMATCHES,
+    NODE_REAPS_EVERY,
+    TRANSFERS_IN_PARALLEL,
+)
 from flwr.core.message import Delivery, Envelope, ErrorCode
 from flwr.core.run import Run, RunNotRunningError, RunStatus
 from flwr.fab.verify import verify_fab
@@ -31,7 +36,7 @@ from flwr.supernode.handover import Waiter
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.launches import WholeLaunch, WholeLaunches
 from flwr.supernode.parallel import all_of
-from flwr.supernode.pieces import FIRST_WAIT, LONGEST_WAIT, MAX_MISMATCHES, PiecesIn
+from flwr.supernode.pieces import FIRST_WAIT, LONGEST_WAIT, PiecesIn
 from flwr.supernode.refusals import IntakeRefusedError
 from flwr.supernode.replies import ACTOR, WAITING, answer_with_error
 from flwr.supernode.runs import RunBook

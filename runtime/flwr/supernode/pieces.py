@@ -13,6 +13,7 @@ from typing import Final
 
 from flwr.core.errors import InvalidError
 from flwr.core.ids import ObjectId, RunId
+from flwr.core.limits import MAX_MISMATCHES
 from flwr.core.message import ErrorCode
 from flwr.shell.in_thread import in_thread
 from flwr.store.incoming import IncomingObject
@@ -23,7 +24,6 @@ from flwr.supernode.refusals import IntakeRefusedError
 from flwr.wire.bulk import Keeper, Receiver, pieces_of
 from flwr.wire.codec.pieces import Absence, Wanted
 
-MAX_MISMATCHES: Final = 3  # wrong bytes for one object until the instruction is given up
 FIRST_WAIT: Final = timedelta(milliseconds=100)  # its sender is still uploading
 LONGEST_WAIT: Final = timedelta(seconds=10)  # wire contract §8.3
 

@@ -18,6 +18,7 @@ from flwr.core.errors import FlwrError, InvalidError, NotFoundError, Unavailable
 from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import (
     CONTACT_LOST,
+    MAX_MISMATCHES,
     MAX_OBJECT_BYTES,
     OBJECT_POLL_CAP,
     OBJECT_POLL_FIRST,
@@ -37,8 +38,6 @@ from flwr.wire.codec.pieces import (
 )
 from flwr.wire.object_format import Content, MalformedObjectError
 from flwr.wire.transport import Buffers, Caller
-
-MAX_MISMATCHES: Final = 3  # wrong bytes for one object until it is given up
 
 
 class Parts(Protocol):

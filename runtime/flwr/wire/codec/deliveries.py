@@ -14,7 +14,7 @@ from flwr.core.ids import MessageId, ObjectId
 from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES
 from flwr.core.message import Delivery
 from flwr.proto.compose.v1 import messages_pb2
-from flwr.wire.codec.messages import decode_deliveries, encode_envelope, encode_tree
+from flwr.wire.codec.messages import decode_deliveries, encode_deliveries
 from flwr.wire.object_format import check_object, object_id_of
 
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ def write_deliveries(carrier: "Carrier", deliveries: Iterable[Delivery]) -> None
     """
     enclosed: dict[ObjectId, bytes] = {}
     room = ENCLOSED_CALL_BYTES
-    for delivery in deliveries:
-        carrier.messages_list.append(encode_envelope(delivery.envelope))
-        carrier.message_object_trees.append(encode_tree(delivery.tree))
+    known = list(deliveries)
+    messages, trees = encode_deliveries(known)
+    carrier.messages_list.extend(messages)
+    carrier.message_object_trees.extend(trees)
+    for delivery in known:
         if delivery.contents and delivery.is_whole:
             room = _enclose(delivery, enclosed, room)
     if enclosed:
