@@ -27,13 +27,14 @@ from flwr.app import (
 )
 from flwr.app.metadata import Metadata
 from flwr.clientapp import ClientApp
+from flwr.core.capacity import AppNeeds
 from flwr.core.clock import SystemClock
 from flwr.core.ids import RunId
 from flwr.core.message import ErrorCode
 from flwr.fab.entry import EntryReference
 from flwr.simulation.backend import Answer, Job, Lost, Order, WorkerSetup
 from flwr.simulation.packing import Packed, pack
-from flwr.simulation.resources import ClientNeeds, ImpossibleNeedsError
+from flwr.simulation.resources import ImpossibleNeedsError
 from tests.harness.program import eventually, processes
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'flwr-compose[ray]'")
@@ -149,7 +150,7 @@ class Backends:
 
     def open(
         self,
-        needs: ClientNeeds | None = None,
+        needs: AppNeeds | None = None,
         *,
         workers: int | None = 1,
         app: EntryReference | bytes | None = None,
@@ -161,7 +162,7 @@ class Backends:
             num_partitions=10,
             import_path=path,
         )
-        order = Order(setup=setup, nodes=200, needs=needs or ClientNeeds(), workers=workers)
+        order = Order(setup=setup, nodes=200, needs=needs or AppNeeds(), workers=workers)
         backend = RayBackend(order, SystemClock())
         self.opened.append(backend)
         backend.start(self._inbox.deliver)
@@ -208,10 +209,10 @@ def test_every_job_is_answered_by_the_workers_there_are(backends: Backends, inbo
 @pytest.mark.row("S74")
 @pytest.mark.parametrize(
     ("needs", "at_a_time"),
-    [(ClientNeeds(cpus=2), 2), (ClientNeeds(cpus=1, gpus=1), 2)],
+    [(AppNeeds(cpus=2), 2), (AppNeeds(cpus=1, gpus=1), 2)],
 )
 def test_resources_say_how_many_clients_work_at_a_time(
-    backends: Backends, inbox: Inbox, tmp_path: Path, needs: ClientNeeds, at_a_time: int
+    backends: Backends, inbox: Inbox, tmp_path: Path, needs: AppNeeds, at_a_time: int
 ) -> None:
     backend = backends.open(needs, workers=None)
     assert backend.plan.workers == at_a_time
@@ -224,7 +225,7 @@ def test_resources_say_how_many_clients_work_at_a_time(
 def test_a_client_sees_the_gpus_set_aside_for_it_and_no_other(
     backends: Backends, inbox: Inbox, tmp_path: Path
 ) -> None:
-    backend = backends.open(ClientNeeds(gpus=0.5), workers=None)
+    backend = backends.open(AppNeeds(gpus=0.5), workers=None)
     backend.submit(jobs(*[f"meet 4 {tmp_path}"] * 8))
     gpu_of = {place["pid"]: place["gpus"] for place in inbox.await_places(8)}
     assert Counter(gpu_of.values()) == {"0": 2, "1": 2}
@@ -240,13 +241,13 @@ def test_without_gpus_wanted_none_is_seen(worker: Common) -> None:
 @pytest.mark.parametrize(
     ("needs", "cause"),
     [
-        (ClientNeeds(cpus=6), "6 CPUs per ClientApp wanted, this machine has 5 CPUs, 2 GPUs"),
-        (ClientNeeds(gpus=3), "3 GPUs per ClientApp wanted, this machine has 5 CPUs, 2 GPUs"),
-        (ClientNeeds(memory=10**15), "1000000000 MB per ClientApp wanted"),
+        (AppNeeds(cpus=6), "6 CPUs per ClientApp wanted, this machine has 5 CPUs, 2 GPUs"),
+        (AppNeeds(gpus=3), "3 GPUs per ClientApp wanted, this machine has 5 CPUs, 2 GPUs"),
+        (AppNeeds(memory=10**15), "1000000000 MB per ClientApp wanted"),
     ],
 )
 def test_an_impossible_request_is_refused_before_anything_starts(
-    backends: Backends, needs: ClientNeeds, cause: str
+    backends: Backends, needs: AppNeeds, cause: str
 ) -> None:
     with pytest.raises(ImpossibleNeedsError, match=cause):
         backends.open(needs, workers=None)

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 from flwr.app import Error, Message
 from flwr.app.metadata import Metadata
 from flwr.app.user_config import UserConfig
+from flwr.core.capacity import AppNeeds
 from flwr.core.ids import RunId
 from flwr.fab.entry import EntryReference
 from flwr.simulation.packing import Packed, unpack
-from flwr.simulation.resources import ClientNeeds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +79,7 @@ class Order:
 
     setup: WorkerSetup
     nodes: int
-    needs: ClientNeeds = field(default_factory=ClientNeeds)
+    needs: AppNeeds = field(default_factory=AppNeeds)
     workers: int | None = None  # None: as many as fit
     env: Mapping[str, str] = field(default_factory=dict)  # workers get it on top of ours
     init_args: Mapping[str, Any] = field(default_factory=dict)  # a cluster's, such as its address

@@ -1,53 +1,14 @@
 """How many ClientApps fit on the machines there are, and which requests can never be met."""
 
-import math
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
 
+from flwr.core.capacity import AppNeeds, Machine, times
 from flwr.core.errors import InvalidError
-from flwr.simulation.resources import ClientNeeds, ImpossibleNeedsError
-
-_PRECISION: Final = 1e-4  # of shares, as Ray counts them
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What one machine shares out, whoever uses it at the moment."""
-
-    cpus: float
-    gpus: float = 0.0
-    memory: float = math.inf  # bytes
-
-    @classmethod
-    def from_resources(cls, resources: Mapping[str, float]) -> "Machine":
-        """Read what Ray says of a node."""
-        return cls(
-            cpus=resources.get("CPU", 0.0),
-            gpus=resources.get("GPU", 0.0),
-            memory=resources.get("memory", 0.0),
-        )
-
-    def room_for(self, needs: ClientNeeds) -> int:
-        """Return how many ClientApps it can run at the same time."""
-        rooms = [_times(needs.cpus, self.cpus)]
-        if needs.gpus >= 1:
-            rooms.append(_times(needs.gpus, self.gpus))
-        elif needs.gpus > 0:  # a fraction never spans two GPUs
-            rooms.append(math.floor(self.gpus) * _times(needs.gpus, 1.0))
-        if needs.memory:
-            rooms.append(_times(needs.memory, self.memory))
-        return min(rooms)
-
-    def __str__(self) -> str:
-        """Return it for a person."""
-        said = f"{self.cpus:g} CPUs, {self.gpus:g} GPUs"
-        return said if math.isinf(self.memory) else f"{said}, {self.memory / 1e6:.0f} MB"
+from flwr.simulation.resources import ImpossibleNeedsError
 
 
 def plan_workers(
-    needs: ClientNeeds, machines: Sequence[Machine], *, nodes: int, wanted: int | None
+    needs: AppNeeds, machines: Sequence[Machine], *, nodes: int, wanted: int | None
 ) -> int:
     """Return how many workers serve ``nodes`` virtual nodes.
 
@@ -59,15 +20,10 @@ def plan_workers(
 
     Raises:
         ImpossibleNeedsError: not even one ClientApp would fit; with the numbers.
-        InvalidError: ``wanted`` is not positive, or there is no such share of a GPU.
+        InvalidError: ``wanted`` is not positive.
     """
     if wanted is not None and wanted < 1:
         raise InvalidError(f"{wanted} workers wanted", hint="give 1 or more")
-    if needs.gpus > 1 and needs.gpus != int(needs.gpus):
-        raise InvalidError(
-            f"{needs.gpus:g} GPUs per ClientApp wanted, only one GPU is shared out in fractions",
-            hint="give a whole number, or a number below 1",
-        )
     fitting = sum(machine.room_for(needs) for machine in machines)
     if fitting < 1:
         raise ImpossibleNeedsError(
@@ -86,7 +42,7 @@ def share_out(gpus: Sequence[str], each: float, workers: int) -> list[tuple[str,
         workers: how many there are.
     """
     if each < 1:
-        return [(gpus[number // _times(each, 1.0)],) if each else () for number in range(workers)]
+        return [(gpus[number // times(each, 1.0)],) if each else () for number in range(workers)]
     count = int(each)
     return [tuple(gpus[number * count : (number + 1) * count]) for number in range(workers)]
 
@@ -98,9 +54,3 @@ def _largest(machines: Sequence[Machine]) -> str:
     if len(machines) == 1:
         return f"this machine has {best}"
     return f"the largest of {len(machines)} machines has {best}"
-
-
-def _times(part: float, whole: float) -> int:
-    if math.isinf(whole):
-        return sys.maxsize
-    return math.floor((whole + _PRECISION) / part)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from flwr.core.capacity import AppNeeds
 from flwr.core.run_config import Config, parse_pairs, parse_toml
 from flwr.shell.settings import ConfigError, Setting, load_settings, show_settings
 from flwr.simulation.backends import POOL
 from flwr.simulation.engine import DEFAULT_NODES
-from flwr.simulation.resources import ClientNeeds, read_needs
+from flwr.simulation.resources import read_needs
 
 PROGRAM: Final = "flwr-simulation"
 SETTINGS: Final = (
@@ -81,7 +82,7 @@ class SimulationSettings:
     workers: int | None
     starts_fresh: bool | None  # None: as the app says
     backend: str
-    needs: ClientNeeds
+    needs: AppNeeds
     init_args: Mapping[str, Any]
     is_json: bool
     is_quiet: bool

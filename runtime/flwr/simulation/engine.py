@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from flwr.app.user_config import UserConfig
+from flwr.core.capacity import AppNeeds
 from flwr.core.clock import SystemClock
 from flwr.core.ids import RunId
 from flwr.core.simulation import SimulationConfig
@@ -19,7 +20,6 @@ from flwr.simulation.backends import POOL, make_backend, require_backend
 from flwr.simulation.display import Display
 from flwr.simulation.grid import InMemoryGrid
 from flwr.simulation.partitions import VirtualNodes
-from flwr.simulation.resources import ClientNeeds
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Simulation:
     starts_fresh: bool = False  # see ``WorkerSetup``
     run_config: UserConfig = field(default_factory=dict)
     num_supernodes: int = DEFAULT_NODES
-    needs: ClientNeeds = field(default_factory=ClientNeeds)
+    needs: AppNeeds = field(default_factory=AppNeeds)
     workers: int | None = None  # None: as many as fit
     backend: str = POOL
     init_args: Mapping[str, Any] = field(default_factory=dict)  # of a cluster
@@ -57,7 +57,7 @@ def simulation_of(
     """
     backend = POOL if config.backend is None else config.backend
     require_backend(backend)
-    default, nodes = ClientNeeds(), config.num_supernodes
+    default, nodes = AppNeeds(), config.num_supernodes
     cpus, gpus = config.client_resources_num_cpus, config.client_resources_num_gpus
     return Simulation(
         client_app=app.clientapp,
@@ -67,7 +67,7 @@ def simulation_of(
         run_config=run_config,
         num_supernodes=DEFAULT_NODES if nodes is None else nodes,
         backend=backend,
-        needs=ClientNeeds(
+        needs=AppNeeds(
             cpus=default.cpus if cpus is None else cpus,
             gpus=default.gpus if gpus is None else gpus,
         ),

@@ -20,8 +20,8 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any, Final
 
+from flwr.core.capacity import Machine
 from flwr.core.errors import FlwrError, InvalidError, UnavailableError
-from flwr.simulation.capacity import Machine
 from flwr.simulation.ray_folder import new_folder
 from flwr.simulation.ray_store import store_size
 

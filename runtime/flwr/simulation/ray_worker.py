@@ -17,12 +17,12 @@ from weakref import WeakKeyDictionary
 
 from flwr.app.console_log import configure_console
 from flwr.app.metadata import Metadata
+from flwr.core.capacity import AppNeeds
 from flwr.fab.load import install
 from flwr.simulation.backend import Job, Order, WorkerSetup
 from flwr.simulation.employee import Employee
 from flwr.simulation.packing import Packed
 from flwr.simulation.ray_output import Output, Printed
-from flwr.simulation.resources import ClientNeeds
 
 SHARED_FROM: Final = 65_536  # bytes; less goes along with the call
 
@@ -89,7 +89,7 @@ class Shelf:
         return place
 
 
-def actor_options(needs: ClientNeeds) -> dict[str, Any]:
+def actor_options(needs: AppNeeds) -> dict[str, Any]:
     """Return what Ray is asked to set aside for one ClientApp."""
     options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus}
     return options | ({"memory": needs.memory} if needs.memory else {})

@@ -25,6 +25,7 @@ from flwr.app import (
 )
 from flwr.app.metadata import Metadata
 from flwr.clientapp import ClientApp
+from flwr.core.capacity import AppNeeds
 from flwr.core.clock import SystemClock
 from flwr.core.ids import RunId
 from flwr.core.message import ErrorCode
@@ -32,7 +33,6 @@ from flwr.fab.entry import EntryReference
 from flwr.simulation.backend import Answer, Job, Lost, Order, WorkerSetup
 from flwr.simulation.packing import pack
 from flwr.simulation.pool_backend import PoolBackend
-from flwr.simulation.resources import ClientNeeds
 from tests.harness.program import eventually, processes
 
 pytestmark = pytest.mark.slow
@@ -352,7 +352,7 @@ def test_a_worker_sees_its_share_of_the_gpus_only(
 ) -> None:
     monkeypatch.setattr("flwr.simulation.pool_backend.available_gpus", lambda: ("3", "5"))
     setup = WorkerSetup(app=cloudpickle.dumps(make_app()), run_id=RunId(9), num_partitions=10)
-    needs = ClientNeeds(cpus=0.1, gpus=1)
+    needs = AppNeeds(cpus=0.1, gpus=1)
     pool = PoolBackend(Order(setup=setup, nodes=10, needs=needs), SystemClock())
     pool.start(inbox.deliver)
     try:

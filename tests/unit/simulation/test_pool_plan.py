@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from flwr.core.capacity import AppNeeds
 from flwr.core.clock import SystemClock
 from flwr.core.ids import RunId
 from flwr.simulation.backend import Order, WorkerSetup
 from flwr.simulation.pool_backend import PoolBackend
-from flwr.simulation.resources import ClientNeeds, ImpossibleNeedsError
+from flwr.simulation.resources import ImpossibleNeedsError
 
 
 def plan(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> PoolBackend:
@@ -24,12 +25,12 @@ def plan(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> PoolBackend:
     [
         ({}, 8),
         ({"nodes": 3}, 3),
-        ({"needs": ClientNeeds(cpus=3)}, 2),
-        ({"needs": ClientNeeds(gpus=0.5)}, 4),
-        ({"needs": ClientNeeds(memory=6_000_000_000)}, 2),
+        ({"needs": AppNeeds(cpus=3)}, 2),
+        ({"needs": AppNeeds(gpus=0.5)}, 4),
+        ({"needs": AppNeeds(memory=6_000_000_000)}, 2),
         ({"workers": 20}, 20),  # CPUs can be shared
-        ({"workers": 20, "needs": ClientNeeds(gpus=1)}, 2),  # GPUs cannot
-        ({"workers": 1, "needs": ClientNeeds(cpus=9)}, 1),
+        ({"workers": 20, "needs": AppNeeds(gpus=1)}, 2),  # GPUs cannot
+        ({"workers": 1, "needs": AppNeeds(cpus=9)}, 1),
     ],
 )
 def test_workers_are_what_fits(
@@ -42,13 +43,13 @@ def test_workers_are_what_fits(
 @pytest.mark.parametrize(
     ("needs", "cause"),
     [
-        (ClientNeeds(cpus=9), "9 CPUs per ClientApp wanted, this machine has 8 CPUs, 2 GPUs"),
-        (ClientNeeds(gpus=3), "1 CPU, 3 GPUs per ClientApp wanted, this machine has"),
-        (ClientNeeds(memory=10**11), "100000 MB per ClientApp wanted, .* 16000 MB"),
+        (AppNeeds(cpus=9), "9 CPUs per ClientApp wanted, this machine has 8 CPUs, 2 GPUs"),
+        (AppNeeds(gpus=3), "1 CPU, 3 GPUs per ClientApp wanted, this machine has"),
+        (AppNeeds(memory=10**11), "100000 MB per ClientApp wanted, .* 16000 MB"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_starts(
-    monkeypatch: pytest.MonkeyPatch, needs: ClientNeeds, cause: str
+    monkeypatch: pytest.MonkeyPatch, needs: AppNeeds, cause: str
 ) -> None:
     with pytest.raises(ImpossibleNeedsError, match=cause):
         plan(monkeypatch, needs=needs)
