@@ -154,8 +154,6 @@ def _value_name(setting: Setting) -> str:
 def _default(setting: Setting) -> str:
     if setting.is_switch or setting.default in {None, ""}:
         return ""
-    if setting.flag == "--max-apps":  # of the machine this is written on
-        return "one per CPU"
     return f"`{setting.default}`"
 
 

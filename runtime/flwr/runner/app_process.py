@@ -62,21 +62,27 @@ class AppProcess:
         self.on_end, self.on_launch = on_end, on_launch
 
     @classmethod
-    async def start(cls, kind: AppKind, *, withheld: Path | None = None) -> "AppProcess":
+    async def start(
+        cls,
+        kind: AppKind,
+        *,
+        withheld: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> "AppProcess":
         """Start the interpreter that will run the app; it asks for its work by itself.
 
         Args:
             kind: which half of the app.
             withheld: a directory whose files it may not read.
+            environment: what it has besides ours.
         """
         ours, theirs = socket.socketpair()
         try:
             argv = [sys.executable, "-P", "-m", "flwr.runner.child"]
             argv += [str(kind), str(theirs.fileno())]
             argv += [str(withheld)] if withheld is not None else []
-            child = await Child.start(
-                argv, env=app_environment(os.environ), capture=True, pass_fds=[theirs.fileno()]
-            )
+            env = {**app_environment(os.environ), **(environment or {})}
+            child = await Child.start(argv, env=env, capture=True, pass_fds=[theirs.fileno()])
         except BaseException:
             ours.close()
             raise

@@ -8,15 +8,17 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import grpc
 
 from flwr.core.clock import Clock
-from flwr.core.errors import FlwrError
-from flwr.core.limits import APP_FIRST_HEARTBEAT
+from flwr.core.errors import FlwrError, UnauthenticatedError
+from flwr.core.lease import AppKind
+from flwr.core.limits import APP_FIRST_HEARTBEAT, APP_HEARTBEAT
 from flwr.runner.app_process import AppProcess
 from flwr.runner.calls import ClientAppCalls
 from flwr.runner.config import RunnerConfig
@@ -25,6 +27,7 @@ from flwr.runner.session import Pump, Session
 from flwr.runner.templates import Templates
 from flwr.shell.children import describe_exit
 from flwr.shell.exits import ExitCode, exit_code_of
+from flwr.wire.clients.runner import RunnerClient
 from flwr.wire.clients.work import Bundle, Work
 from flwr.wire.retry import Retry
 
@@ -36,6 +39,19 @@ Begun = Callable[[int], None]
 """Told the id of the app's process."""
 
 
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """An app may begin."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What its process has besides ours: which GPUs it may use."""
+    has_waited: bool = False
+
+
+Permits = Callable[[], AbstractAsyncContextManager[Permit]]
+"""Begins a block when an app may begin; the block ends with the app."""
+
+
 class InExecutorRunners:
     """Starts runners.
 
@@ -45,6 +61,7 @@ class InExecutorRunners:
         retry: how an unavailable daemon is called again.
         clock: time.
         templates: None: every app gets a fresh interpreter.
+        permits: tells each app when it may begin.
     """
 
     def __init__(
@@ -55,9 +72,10 @@ class InExecutorRunners:
         retry: Retry,
         clock: Clock,
         templates: Templates | None,
+        permits: Permits,
     ) -> None:
         self._config, self._channel, self._retry, self._clock = config, channel, retry, clock
-        self._templates = templates
+        self._templates, self._permits = templates, permits
 
     def start(self, token: str, work: Work | None, begun: Begun) -> "InExecutorRunner":
         """Start the runner of one launch.
@@ -70,8 +88,13 @@ class InExecutorRunners:
         stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         calls = ClientAppCalls(Relay(self._channel, token, retry=self._retry), work)
 
+        held = AsyncExitStack()
+
         async def begin(pump: Pump) -> AppProcess:
-            app = await self._start_app(calls, pump)
+            permit = await held.enter_async_context(self._permits())
+            if permit.has_waited:
+                await _require_lease(calls)
+            app = await self._start_app(calls, pump, permit.environment)
             begun(app.child.pid)
             return app
 
@@ -82,16 +105,20 @@ class InExecutorRunners:
             self._clock,
             first_heartbeat=APP_FIRST_HEARTBEAT,
         )
-        return InExecutorRunner(asyncio.create_task(_run(session, stop)), stop)
+        return InExecutorRunner(asyncio.create_task(_run(session, stop, held)), stop)
 
-    async def _start_app(self, calls: ClientAppCalls, pump: Pump) -> AppProcess:
+    async def _start_app(
+        self, calls: ClientAppCalls, pump: Pump, environment: Mapping[str, str]
+    ) -> AppProcess:
         bundle = (await calls.work()).bundle
         if self._templates is not None and bundle is not None:
-            forked = await _fork(self._templates, bundle, pump)
+            forked = await _fork(self._templates, bundle, pump, environment)
             if forked is not None:
                 calls.has_bundle = True
                 return forked
-        return await AppProcess.start(self._config.kind, withheld=self._config.withheld)
+        return await AppProcess.start(
+            self._config.kind, withheld=self._config.withheld, environment=environment
+        )
 
 
 class InExecutorRunner:
@@ -122,10 +149,11 @@ class InExecutorRunner:
         return _KILLED if self._task.cancelled() else self._task.result()
 
 
-async def _run(session: Session, stop: "asyncio.Future[None]") -> int:
+async def _run(session: Session, stop: "asyncio.Future[None]", held: AsyncExitStack) -> int:
     """Return what the process of a runner would have as its exit code."""
     try:
-        return await session.run(stop)
+        async with held:
+            return await session.run(stop)
     except FlwrError as error:
         log.error(  # noqa: TRY400  # expected; a traceback says nothing more
             "Runner failed", extra={"event": "runner-failed", "cause": error.message}
@@ -136,13 +164,26 @@ async def _run(session: Session, stop: "asyncio.Future[None]") -> int:
         return ExitCode.BUG
 
 
-async def _fork(templates: Templates, bundle: Bundle, pump: Pump) -> AppProcess | None:
+async def _require_lease(calls: ClientAppCalls) -> None:
+    """Make sure that what waited for its permit is still wanted: it may have expired.
+
+    Raises:
+        FlwrError: it is not.
+    """
+    daemon = RunnerClient(calls.relay, kind=AppKind.CLIENTAPP)
+    if not await daemon.heartbeat(next_in=APP_HEARTBEAT):
+        raise UnauthenticatedError("the launch ended while its app waited to begin")
+
+
+async def _fork(
+    templates: Templates, bundle: Bundle, pump: Pump, environment: Mapping[str, str]
+) -> AppProcess | None:
     """Return a fork of the app's template; None where a fresh interpreter is needed."""
     transport, printed = await _open_output(pump)
     ours, theirs = socket.socketpair()
     child = None
     try:
-        child = await templates.fork(bundle, theirs.fileno(), printed)
+        child = await templates.fork(bundle, theirs.fileno(), printed, environment)
     finally:
         theirs.close()
         os.close(printed)

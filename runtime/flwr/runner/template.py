@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,16 +179,17 @@ class _Nursery:
         if frame.verb is Verb.RETIRE:
             self._is_retired = True
         elif frame.verb is Verb.FORK:
-            return self._fork(*descriptors)
+            return self._fork(frame.environment, *descriptors)
         return None
 
-    def _fork(self, pipe: int, output: int) -> _Forked | None:
+    def _fork(self, environment: Mapping[str, str], pipe: int, output: int) -> _Forked | None:
         parent = os.getpid()
         try:
             self._loaded.freshness.renew()
             pid = _fork() if self._loaded.watch.is_unchanged() else None
             if pid == 0:
                 self._become_child(parent, output)
+                os.environ.update(environment)
                 return _Forked(self._loaded, pipe, self._fence)
             frame = TemplateFrame(Verb.STALE) if pid is None else self._adopt(pid)
         except OSError as error:

@@ -4,15 +4,16 @@ The socket keeps packets apart (``SOCK_SEQPACKET``); descriptors travel beside t
 asks for one thing at a time and gets one answer; ``exited`` comes unasked.
 
 - ``load``, with the bundle and where to print: answered by ``loaded`` or ``unfit``.
-- ``fork``, with a child's pipe and where it prints: ``forked``, ``stale`` or ``not-forked``.
+- ``fork``, with a child's pipe, where it prints, and what its ``environment`` has besides the
+  template's: ``forked``, ``stale`` or ``not-forked``.
 - ``retire``: no answer; the template ends with its last child.
 - end of stream: the executor is gone; the template kills its children and ends.
 """
 
 import json
 import socket
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -46,6 +47,7 @@ class TemplateFrame:
     code: int = 0
     why: str = ""
     fab_hash: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def send_frame(sock: socket.socket, frame: TemplateFrame, fds: Sequence[int] = ()) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -146,8 +146,15 @@ class Template:
         if isinstance(answer, TemplateFrame) and answer.verb is Verb.UNFIT:
             raise UnfitError(answer.why)
 
-    async def fork(self, pipe: int, output: int) -> ForkedChild:
+    async def fork(
+        self, pipe: int, output: int, environment: Mapping[str, str] | None = None
+    ) -> ForkedChild:
         """Return a child that speaks through ``pipe`` and prints to ``output``.
+
+        Args:
+            pipe: its end.
+            output: both of its outputs.
+            environment: what it has besides that of the template.
 
         Raises:
             TemplateLostError: another template is needed.
@@ -155,7 +162,9 @@ class Template:
         """
         # Not abandoned half-way: the next answer would be taken for this one.  A child that nobody
         # wants any more finds its pipe closed, and ends.
-        answer = await asyncio.shield(asyncio.create_task(self._fork(os.dup(pipe), os.dup(output))))
+        frame = TemplateFrame(Verb.FORK, environment=environment or {})
+        asking = self._fork(frame, os.dup(pipe), os.dup(output))
+        answer = await asyncio.shield(asyncio.create_task(asking))
         if isinstance(answer, ForkedChild):
             return answer
         if answer.verb is Verb.STALE:
@@ -178,9 +187,11 @@ class Template:
         self._lose(self._process.cause_of_exit())
         return self._process.cause_of_exit()
 
-    async def _fork(self, pipe: int, output: int) -> TemplateFrame | ForkedChild:
+    async def _fork(
+        self, frame: TemplateFrame, pipe: int, output: int
+    ) -> TemplateFrame | ForkedChild:
         try:
-            return await self._ask(TemplateFrame(Verb.FORK), (pipe, output))
+            return await self._ask(frame, (pipe, output))
         finally:
             os.close(pipe)
             os.close(output)

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -87,13 +87,20 @@ class Templates:
         self._unfit: OrderedDict[str, None] = OrderedDict()
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def fork(self, bundle: Bundle, pipe: int, output: int) -> ForkedChild | None:
+    async def fork(
+        self,
+        bundle: Bundle,
+        pipe: int,
+        output: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> ForkedChild | None:
         """Return a child that has imported the app; None when the app needs a fresh interpreter.
 
         Args:
             bundle: of the app.
             pipe: through which the child calls.
             output: where it prints, and where its import does if this is the first.
+            environment: what the child has besides that of the template.
 
         Raises:
             OSError: no process is to be had.
@@ -105,7 +112,7 @@ class Templates:
             place = self._places.get(key) or self._make(key, bundle, output)
             self._places.move_to_end(key)
             try:
-                return await self._fork(place, pipe, output)
+                return await self._fork(place, pipe, output, environment)
             except UnfitError as error:
                 self._note_unfit(key, bundle, error.message)
             except TemplateLostError as error:
@@ -156,12 +163,14 @@ class Templates:
         )
         return template
 
-    async def _fork(self, place: _Place, pipe: int, output: int) -> ForkedChild:
+    async def _fork(
+        self, place: _Place, pipe: int, output: int, environment: Mapping[str, str] | None
+    ) -> ForkedChild:
         template = await self._made(place)
         place.keep()
         template.on_idle = partial(self._retire_later, place)
         try:
-            return await template.fork(pipe, output)
+            return await template.fork(pipe, output, environment)
         finally:
             if template.is_idle:
                 self._retire_later(place)

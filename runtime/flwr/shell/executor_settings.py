@@ -4,12 +4,13 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flwr.core.app_choice import read_choice
 from flwr.core.limits import DRAIN
 from flwr.shell.health_settings import HEALTH_SETTINGS
+from flwr.shell.resource_settings import ADMISSION_DIR, APP_NEEDS
 from flwr.shell.settings import ConfigError, Setting
 
 
@@ -61,14 +62,24 @@ EXECUTOR_SETTINGS: Final = (
         metavar="SECONDS",
     ),
     APP_START,
+    *APP_NEEDS,
+    ADMISSION_DIR,
     *HEALTH_SETTINGS,
 )
 
 
-def executor_flags(values: Mapping[str, Any]) -> list[str]:
-    """Return what is set of ``EXECUTOR_SETTINGS`` as command line flags."""
+OF_SERVERAPPS: Final = (APP_START, *APP_NEEDS)
+"""What a SuperLink can be told for the executor that it starts."""
+OF_CLIENTAPPS: Final = (APP_START, *APP_NEEDS, ADMISSION_DIR)
+"""What a SuperNode can be told for the executor that it starts, besides how many apps run."""
+
+
+def executor_flags(
+    values: Mapping[str, Any], settings: Sequence[Setting] = EXECUTOR_SETTINGS
+) -> list[str]:
+    """Return what is set of these settings as command line flags."""
     argv: list[str] = []
-    for setting in EXECUTOR_SETTINGS:
+    for setting in settings:
         if values[setting.name] is not None:
             argv += [setting.flag, str(values[setting.name])]
     return argv

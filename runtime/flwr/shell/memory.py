@@ -1,13 +1,16 @@
-"""How much memory this process' container grants, whether it runs short, what is kept for reuse.
+"""How much memory our control groups grant, whether it runs short, what is kept for reuse.
 
-Only control groups of version 2 are read; elsewhere there is no limit that we know of.
+Of version 1 the limits are read, and not how much is in use.
 """
 
 import ctypes
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+from flwr.shell.control_groups import own_groups
 
 CGROUP: Final = Path("/sys/fs/cgroup")
 _ARENA_MAX: Final = -8  # mallopt(3)
@@ -16,27 +19,31 @@ _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _MMAP_FROM: Final = 32 * 1024 * 1024  # bytes; the most that glibc takes
 _KEPT: Final = 128 * 1024 * 1024
+_LIMITS: Final = ("memory.max", "memory.limit_in_bytes")  # of versions 2 and 1
+_UNLIMITED: Final = 1 << 60  # about what version 1 says where there is no limit
 _SHORT: Final = 0.5  # of the limit in use, without what the kernel can take back at once
 
 
-def memory_limit(cgroup: Path = CGROUP) -> int | None:
-    """Return the limit in bytes, None when there is none."""
-    try:
-        return int((cgroup / "memory.max").read_text())
-    except (OSError, ValueError):  # no such file, or "max"
-        return None
+def memory_limit(groups: Iterable[Path] | None = None) -> int | None:
+    """Return the lowest limit in bytes, None when there is none.
+
+    Args:
+        groups: whose limits count; None: ours.
+    """
+    limits = [_limit(group) for group in (own_groups("memory") if groups is None else groups)]
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
-def available_memory(cgroup: Path = CGROUP) -> int:
+def available_memory() -> int:
     """Return how many bytes of memory this process' container, else this machine, has in all."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    granted = memory_limit(cgroup)
+    granted = memory_limit()
     return total if granted is None else min(total, granted)
 
 
 def is_memory_short(cgroup: Path = CGROUP) -> bool:
     """Tell whether more than half of the limit is in use."""
-    limit = memory_limit(cgroup)
+    limit = _limit(cgroup)
     if limit is None:
         return False
     try:
@@ -66,3 +73,13 @@ def share_arenas() -> None:
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_ARENA_MAX, _ARENAS)
+
+
+def _limit(group: Path) -> int | None:
+    for name in _LIMITS:
+        try:
+            limit = int((group / name).read_text())
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        return limit if limit < _UNLIMITED else None
+    return None

@@ -115,16 +115,24 @@ def superexec_argv(
     root_certificates: Path | None,
     secret: Path | None,
     max_apps: int | None = None,
-    app_start: str | None = None,
+    flags: Sequence[str] = (),
 ) -> list[str]:
-    """Return the command line of our SuperExec; it names files, no secret."""
+    """Return the command line of our SuperExec; it names files, no secret.
+
+    Args:
+        address: of the daemon's AppIo port.
+        kind: of the apps.
+        root_certificates: whom it trusts, None: clear text.
+        secret: file with what it proves itself by.
+        max_apps: that run at one time, None: it decides.
+        flags: what else it is told.
+    """
     argv = [sys.executable, "-m", "flwr.superexec.main", "--appio-api-address", address]
     argv += ["--plugin-type", str(kind), "--parent-pid", str(os.getpid())]
     argv += ["--drain", "0"]  # its daemon stops together with it, and its work waits for the next
     if max_apps is not None:
         argv += ["--max-apps", str(max_apps)]
-    if app_start is not None:
-        argv += ["--app-start", app_start]
+    argv += flags
     if root_certificates is None:
         argv += ["--insecure"]
     else:

@@ -9,9 +9,9 @@ from typing import Any, Final
 from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.lease import AppKind
 from flwr.core.limits import DRAIN
-from flwr.shell.cpus import available_cpus
 from flwr.shell.executor_settings import EXECUTOR_SETTINGS
 from flwr.shell.health_settings import HealthConfig, read_health
+from flwr.shell.resource_settings import Room, read_room
 from flwr.shell.settings import ConfigError, Setting, load_settings
 from flwr.shell.transport import require_transport
 
@@ -21,12 +21,6 @@ _KINDS: Final[Mapping[str, AppKind]] = {
     "clientapp": AppKind.CLIENTAPP,
     "serverapp": AppKind.SERVERAPP,
     "simulation": AppKind.SERVERAPP,  # deprecated alias (wire contract §12.1)
-}
-
-_CPUS: Final = available_cpus()
-_DEFAULT_MAX_APPS: Final[Mapping[AppKind, int]] = {
-    AppKind.CLIENTAPP: _CPUS,  # they compute
-    AppKind.SERVERAPP: max(8, 4 * _CPUS),  # they mostly wait, and must not keep others waiting
 }
 
 SETTINGS: Final = (
@@ -72,7 +66,7 @@ class SuperExecConfig:
     kind: AppKind
     root_certificates: Path | None  # None: clear text
     secret_file: Path | None
-    max_apps: int
+    room: Room
     starts_warm: bool
     parent_pid: int | None
     health: HealthConfig
@@ -96,8 +90,6 @@ def load_config(
         if values[name] is None:
             flag = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{flag} is missing", hint=f"pass {flag}; see --help")
-    if values["max_apps"] is not None and values["max_apps"] < 1:
-        raise ConfigError(f"--max-apps is {values['max_apps']}", hint="use 1 or more")
     return _config(values), values
 
 
@@ -111,7 +103,7 @@ def _config(values: Mapping[str, Any]) -> SuperExecConfig:
             values["root_certificates"], insecure=values["insecure"]
         ),
         secret_file=Path(secret) if secret is not None else None,
-        max_apps=values["max_apps"] or _DEFAULT_MAX_APPS[kind],
+        room=read_room(values, kind),
         starts_warm=values["app_start"] != "fresh",
         parent_pid=values["parent_pid"],
         health=read_health(values),

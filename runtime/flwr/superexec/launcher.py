@@ -5,9 +5,12 @@ this process.  The token never appears in an argument list or an environment.  W
 does is not its business.
 """
 
+import asyncio
 import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -16,7 +19,7 @@ from typing import Final, Protocol, Self
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
 from flwr.runner.config import RunnerConfig
-from flwr.runner.in_executor import InExecutorRunners
+from flwr.runner.in_executor import InExecutorRunners, Permits
 from flwr.shell.children import Child
 from flwr.superexec.stand_by import StandBy
 from flwr.wire.clients.work import Work
@@ -93,11 +96,16 @@ class ProcessLauncher:
 
     Args:
         config: of each runner, but for its token.
-        keeps_stand_by: start a runner before there is a launch for it.
+        permits: tells each app when it may begin.
+        keeps_stand_by: start a runner before there is a launch for it; not where each has an
+            environment of its own.
     """
 
-    def __init__(self, config: RunnerConfig, *, keeps_stand_by: bool = False) -> None:
-        self._config = config
+    def __init__(
+        self, config: RunnerConfig, permits: Permits, *, keeps_stand_by: bool = False
+    ) -> None:
+        self._config, self._permits = config, permits
+        self._holding: set[asyncio.Task[int]] = set()
         self._stand_by = StandBy(self._start_runner) if keeps_stand_by else None
 
     async def __aenter__(self) -> Self:
@@ -106,6 +114,8 @@ class ProcessLauncher:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        for task in self._holding:
+            task.cancel()
         if self._stand_by is not None:
             await self._stand_by.close()
 
@@ -126,14 +136,27 @@ class ProcessLauncher:
 
     async def start(self, launch: Launch) -> AppProcess:
         """Start one runner, or take the one that stands by, and tell it its token."""
-        child = None if self._stand_by is None else await self._stand_by.take()
-        if child is None:
-            child = await self._start_runner()
+        async with AsyncExitStack() as held:
+            permit = await held.enter_async_context(self._permits())
+            child = None if self._stand_by is None else await self._stand_by.take()
+            if child is None:
+                child = await self._start_runner(permit.environment)
+            self._hold_until_end(child, held.pop_all())
         child.tell(f"{launch.token}\n".encode("ascii"))
         _log_start(launch, child.pid)
         if self._stand_by is not None:
             self._stand_by.prepare(after=child)
         return child
 
-    async def _start_runner(self) -> Child:
-        return await Child.start(self.command(), is_told=True)
+    def _hold_until_end(self, child: Child, held: AsyncExitStack) -> None:
+        async def hold() -> int:
+            async with held:
+                return await child.wait()
+
+        task = asyncio.create_task(hold())
+        self._holding.add(task)
+        task.add_done_callback(self._holding.discard)
+
+    async def _start_runner(self, environment: Mapping[str, str] | None = None) -> Child:
+        env = {**os.environ, **environment} if environment else None
+        return await Child.start(self.command(), env=env, is_told=True)

@@ -98,6 +98,7 @@ class LaunchLoop:
         retry: how an unreachable daemon is asked again.
         tell: told whether the daemon answers, whenever that may have changed.
         only_apps: claim no other run, also where the daemon does not know how to choose.
+        shortage: says what there is too little of for one more app; empty: nothing.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class LaunchLoop:
         retry: Retry | None = None,
         tell: Callable[[bool], None] = _tell_nobody,
         only_apps: AppChoice = EVERY_APP,
+        shortage: Callable[[], str] = lambda: "",
     ) -> None:
         self._launches, self._launcher = launches, launcher
         self._kind, self._clock = kind, clock
@@ -122,6 +124,7 @@ class LaunchLoop:
         self._retry = replace(
             retry or Retry(clock=clock), on_wait=lambda *_: self._tell(answers=False)
         )
+        self._max_apps, self._shortage = max_apps, shortage
         self._slots = asyncio.Semaphore(max_apps)
         self._alive = 0  # runners
         self._processes: set[AppProcess] = set()
@@ -167,14 +170,23 @@ class LaunchLoop:
 
     async def _until_a_slot_is_free(self) -> None:
         """Wait; the daemon is not polled meanwhile, so it is asked now and then how it is."""
+        is_told = False
         while True:
             try:
                 async with asyncio.timeout(_ASK_PERIOD.total_seconds()):
                     await self._slots.acquire()
             except TimeoutError:
+                if not is_told:
+                    self._tell_full()
+                is_told = True
                 await self._ask_daemon()
             else:
                 return
+
+    def _tell_full(self) -> None:
+        short_of = self._shortage() or f"1 app: {self._alive} of {self._max_apps} run"
+        facts = {"event": "full", "cause": f"waiting for {short_of}"}
+        log.info("No room for more apps", extra=facts)
 
     async def _ask_daemon(self) -> None:
         try:

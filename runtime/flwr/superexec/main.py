@@ -19,7 +19,7 @@ from flwr.core.clock import Clock, SystemClock
 from flwr.core.lease import AppKind
 from flwr.core.limits import STOP_GRACE
 from flwr.runner.config import NO_INSTALLATION, RunnerConfig
-from flwr.runner.in_executor import InExecutorRunners
+from flwr.runner.in_executor import InExecutorRunners, Permits
 from flwr.runner.relay import retry_policy
 from flwr.runner.templates import Templates, are_possible
 from flwr.shell.confinement import forbid_inspection, plan
@@ -29,8 +29,10 @@ from flwr.shell.logs import configure
 from flwr.shell.memory import share_arenas
 from flwr.shell.orphans import orphans_reaped
 from flwr.shell.parent import until_parent_exits
+from flwr.shell.resource_settings import Room
 from flwr.shell.settings import show_settings
 from flwr.shell.signals import repeated_stop_requests
+from flwr.superexec.admission import Admission, OwnAdmission
 from flwr.superexec.config import PROGRAM, SETTINGS, SuperExecConfig, load_config
 from flwr.superexec.launcher import InExecutorLauncher, Launcher, ProcessLauncher
 from flwr.superexec.loop import LaunchLoop
@@ -77,7 +79,8 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
     async with (
         told(health, config.health),
         open_aio_channel(config.address, tls) as channel,
-        _launcher(config, channel, tls, clock) as launcher,
+        _admission(config.room, clock) as admission,
+        _launcher(config, channel, tls, clock, admission.admitted) as launcher,
     ):
         secret = load_secret(config.secret_file) if config.secret_file is not None else None
         loop = LaunchLoop(
@@ -86,11 +89,12 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
             ),
             launcher,
             kind=config.kind,
-            max_apps=config.max_apps,
+            max_apps=config.room.apps,
             clock=clock,
             retry=_patient(config.address, tls, clock),
             tell=health.tell,
             only_apps=config.only_apps,
+            shortage=lambda: admission.shortage,
         )
         log.info("SuperExec serves", extra={"event": "started", "address": config.address})
         await _launch_until_done(loop, config)
@@ -99,8 +103,23 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
 
 
 @asynccontextmanager
+async def _admission(room: Room, clock: Clock) -> AsyncIterator[Admission]:
+    if room.shared_by is None:
+        yield OwnAdmission(room, clock)
+        return
+    from flwr.superexec.shared_queue import SharedAdmission  # noqa: PLC0415  # few need it
+
+    async with SharedAdmission(room.shared_by, room, clock) as admission:
+        yield admission
+
+
+@asynccontextmanager
 async def _launcher(
-    config: SuperExecConfig, channel: grpc.aio.Channel, tls: ClientTls | None, clock: Clock
+    config: SuperExecConfig,
+    channel: grpc.aio.Channel,
+    tls: ClientTls | None,
+    clock: Clock,
+    permits: Permits,
 ) -> AsyncIterator[Launcher]:
     """Yield what starts the apps of our kind; templates end with the block."""
     runner = RunnerConfig(
@@ -111,7 +130,8 @@ async def _launcher(
         withheld=_withheld(config),
     )
     if config.kind is AppKind.SERVERAPP:
-        async with ProcessLauncher(runner, keeps_stand_by=config.starts_warm) as launcher:
+        stands_by = config.starts_warm and not config.room.assigns_gpus
+        async with ProcessLauncher(runner, permits, keeps_stand_by=stands_by) as launcher:
             yield launcher
         return
     if config.allow_dependency_installation:
@@ -120,7 +140,9 @@ async def _launcher(
     retry = retry_policy(config.address, tls, clock)
     try:
         yield InExecutorLauncher(
-            InExecutorRunners(runner, channel, retry=retry, clock=clock, templates=templates)
+            InExecutorRunners(
+                runner, channel, retry=retry, clock=clock, templates=templates, permits=permits
+            )
         )
     finally:
         if templates is not None:

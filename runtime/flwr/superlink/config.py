@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from flwr.auth.tls import TlsFiles
 from flwr.core.home import HOME_VARIABLE, user_home
+from flwr.core.lease import AppKind
 from flwr.core.limits import CONTROL_PORT, FLEET_PORT, SERVERAPPIO_PORT
 from flwr.shell.addresses import read_address
 from flwr.shell.daemon_settings import (
@@ -19,7 +20,8 @@ from flwr.shell.daemon_settings import (
     read_appio,
     read_reporting,
 )
-from flwr.shell.executor_settings import APP_START
+from flwr.shell.executor_settings import OF_SERVERAPPS, executor_flags
+from flwr.shell.resource_settings import read_room
 from flwr.shell.settings import ConfigError, Refused, Setting, load_settings
 
 PROGRAM: Final = "flower-superlink"
@@ -93,7 +95,7 @@ SETTINGS: Final = (
         default=False,
         is_switch=True,
     ),
-    APP_START,
+    *OF_SERVERAPPS,
     *appio_settings(_APPIO_API),
     *REPORTING,
 )
@@ -137,7 +139,7 @@ class SuperLinkConfig:
     database: str
     node_keys: Path | None
     requires_node_auth: bool
-    app_start: str | None = None  # what our own SuperExec is told
+    executor_flags: tuple[str, ...] = ()  # what our own SuperExec is told
 
     @property
     def run_dir(self) -> Path:
@@ -184,8 +186,14 @@ def make_config(values: Mapping[str, Any]) -> SuperLinkConfig:
         database=_database(values["database"], state_dir),
         node_keys=values["node_keys"],
         requires_node_auth=requires_auth,
-        app_start=values["app_start"],
+        executor_flags=_executor_flags(values),
     )
+
+
+def _executor_flags(values: Mapping[str, Any]) -> tuple[str, ...]:
+    if values["isolation"] == "subprocess" and not values["simulation"]:
+        read_room(values, AppKind.SERVERAPP)  # refuse here what the executor would refuse for ever
+    return tuple(executor_flags(values, OF_SERVERAPPS))
 
 
 def _main_tls(values: Mapping[str, Any]) -> TlsFiles | None:

@@ -188,7 +188,7 @@ def _keeper(
         AppKind.SERVERAPP,
         root_certificates=security.root_certificates,
         secret=security.secret,
-        app_start=config.app_start,
+        flags=config.executor_flags,
     )
     return SuperExecKeeper(argv, clock, apps_live_on=True)
 

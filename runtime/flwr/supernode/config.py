@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from flwr.core.lease import AppKind
 from flwr.core.limits import (
     CLIENTAPPIO_PORT,
     FLEET_PORT,
@@ -25,7 +26,8 @@ from flwr.shell.daemon_settings import (
     read_appio,
     read_reporting,
 )
-from flwr.shell.executor_settings import APP_START
+from flwr.shell.executor_settings import OF_CLIENTAPPS, executor_flags
+from flwr.shell.resource_settings import read_room
 from flwr.shell.settings import ConfigError, Refused, Setting, load_settings
 
 PROGRAM: Final = "flower-supernode"
@@ -70,7 +72,7 @@ SETTINGS: Final = (
         metavar="PAIRS",
     ),
     ISOLATION,
-    APP_START,
+    *OF_CLIENTAPPS,
     Setting(
         flag="--clientappio-api-address",
         help="where SuperExec and ClientApps connect; port 0 chooses a free one",
@@ -87,8 +89,8 @@ SETTINGS: Final = (
     ),
     Setting(
         flag="--max-apps",
-        help="ClientApps that run at one time, of different runs",
-        default=available_cpus(),
+        help="ClientApps that run at one time, of different runs (default: one per CPU, or what "
+        "there is room for)",
         read=int,
         metavar="N",
     ),
@@ -151,7 +153,7 @@ class SuperNodeConfig:
     reporting: ReportingConfig
     state_dir: Path | None  # None: a temporary one
     max_apps: int
-    app_start: str | None
+    executor_flags: tuple[str, ...]  # what our own SuperExec is told
     max_retries: int | None
     max_wait: timedelta | None
     heartbeat: timedelta
@@ -194,14 +196,22 @@ def make_config(values: Mapping[str, Any]) -> SuperNodeConfig:
         appio=read_appio(values, api=_APPIO_API, in_clear_text=values["insecure"]),
         reporting=read_reporting(values),
         state_dir=Path(state_dir).expanduser().absolute() if state_dir else None,
-        max_apps=_at_least(values, "max_apps", 1),
-        app_start=values["app_start"],
+        max_apps=_max_apps(values),
+        executor_flags=tuple(executor_flags(values, OF_CLIENTAPPS)),
         max_retries=None if retries is None else _at_least(values, "max_retries", 0),
         max_wait=None if wait is None else timedelta(seconds=_at_least(values, "max_wait_time", 0)),
         heartbeat=_heartbeat(values["heartbeat_interval"]),
         trusted_entities=values["trusted_entities"],
         shares_app_logs=values["share_app_logs"],
     )
+
+
+def _max_apps(values: Mapping[str, Any]) -> int:
+    """Return how many leases there are at one time; refuse what our executor would refuse."""
+    if values["isolation"] == "subprocess":
+        room = read_room(values, AppKind.CLIENTAPP)
+        return values["max_apps"] or room.apps
+    return available_cpus() if values["max_apps"] is None else _at_least(values, "max_apps", 1)
 
 
 def _check_superlink_tls(values: Mapping[str, Any]) -> None:

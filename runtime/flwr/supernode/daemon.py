@@ -294,7 +294,7 @@ def _superexec(
         client_address(server.address),
         AppKind.CLIENTAPP,
         max_apps=config.max_apps,
-        app_start=config.app_start,
+        flags=config.executor_flags,
         root_certificates=security.root_certificates,
         secret=security.secret,
     )

@@ -23,9 +23,19 @@ def test_memory_is_short_when_half_of_the_limit_is_really_used(
 
 
 def test_without_a_control_group_there_is_no_limit(tmp_path: Path) -> None:
-    assert memory_limit(tmp_path) is None
+    assert memory_limit([tmp_path]) is None
     assert not is_memory_short(tmp_path)
 
 
 def test_the_limit_is_read(tmp_path: Path) -> None:
-    assert memory_limit(cgroup(tmp_path, "2147483648", 0)) == 2**31
+    assert memory_limit([cgroup(tmp_path, "2147483648", 0)]) == 2**31
+
+
+def test_the_lowest_limit_of_all_groups_counts_and_no_limit_does_not(tmp_path: Path) -> None:
+    limits = {"service": "500", "slice": "400", "root": "9223372036854771712"}  # of version 1
+    for name, limit in limits.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "memory.limit_in_bytes").write_text(limit)
+    groups = [tmp_path / name for name in limits]
+    assert memory_limit(groups) == 400
+    assert memory_limit(groups[2:]) is None

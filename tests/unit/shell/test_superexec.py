@@ -125,11 +125,13 @@ def test_the_command_line_holds_paths_and_no_secret() -> None:
         max_apps=3,
         root_certificates=Path("/c"),
         secret=Path("/s"),
+        flags=["--app-start", "fresh"],
     )
     config, _ = load_config(argv[3:], env={})
     assert config.address == "127.0.0.1:9094"
     assert config.kind is AppKind.CLIENTAPP
-    assert config.max_apps == 3
+    assert config.room.apps == 3
+    assert not config.starts_warm
     assert config.parent_pid == os.getpid()
     assert config.root_certificates == Path("/c")
     assert config.secret_file == Path("/s")

@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
 from flwr.runner.config import RunnerConfig
 from flwr.runner.config import load_config as load_runner_config
+from flwr.runner.in_executor import Permit
 from flwr.shell.settings import ConfigError
 from flwr.superexec.config import load_config
 from flwr.superexec.launcher import Launch, ProcessLauncher
@@ -25,7 +27,7 @@ BASE = ["--appio-api-address", "127.0.0.1:9091", "--insecure"]
 def test_plugin_types_name_kinds(plugin: str, kind: AppKind) -> None:
     config, _ = load_config([*BASE, "--plugin-type", plugin], env={})
     assert config.kind is kind
-    assert config.max_apps >= 1
+    assert config.room.apps >= 1
 
 
 @pytest.mark.parametrize(
@@ -48,9 +50,13 @@ def runner(**settings: object) -> RunnerConfig:
     return replace(config, **settings)  # type: ignore[arg-type]
 
 
+def launcher_of(**settings: object) -> ProcessLauncher:
+    return ProcessLauncher(runner(**settings), lambda: nullcontext(Permit()))
+
+
 @pytest.mark.row("F21")
 def test_no_token_appears_on_the_command_line() -> None:
-    launcher = ProcessLauncher(runner(root_certificates=Path("/ca.pem"), token="secret"))
+    launcher = launcher_of(root_certificates=Path("/ca.pem"), token="secret")
     command = list(launcher.command())
     assert not any("secret" in part for part in command)
     assert "--token-stdin" in command
@@ -60,11 +66,11 @@ def test_no_token_appears_on_the_command_line() -> None:
 
 @pytest.mark.row("F7")
 def test_a_serverapp_does_not_watch_its_superexec() -> None:
-    assert "--parent-pid" not in ProcessLauncher(runner()).command()
+    assert "--parent-pid" not in launcher_of().command()
 
 
 def test_what_is_withheld_from_apps_goes_by_their_runners() -> None:
-    command = ProcessLauncher(runner(withheld=Path("/run/secrets"))).command()
+    command = launcher_of(withheld=Path("/run/secrets")).command()
     flags = list(command[command.index("--serverappio-api-address") :])
     flags[flags.index("--token-stdin")] = "--token=t"
     read, _ = load_runner_config(AppKind.SERVERAPP, flags, env={})
