@@ -50,7 +50,7 @@ PROOFS: Final[Mapping[str, Proof]] = {
     **_rows(_COMPOSE, Proof.APP_TOKEN, "WholeLaunches/Finish AppLogs/PushAppLogs"),
     **_rows(_COMPOSE, Proof.NODE, "NodeLogs/PushNodeLogs"),
     **_rows(_COMPOSE, Proof.NODE, "NodeBulk/Pull NodeBulk/Push"),
-    **_rows(_COMPOSE, Proof.APP_TOKEN, "AppBulk/Pull AppBulk/Push"),
+    **_rows(_COMPOSE, Proof.APP_TOKEN, "AppBulk/Pull AppBulk/Push AppBulk/OpenHatch"),
     **_rows(_CONTROL, Proof.NONE, "GetLoginDetails GetAuthTokens"),
     **_rows(_CONTROL, Proof.ACCOUNT, "StartRun StopRun StreamLogs ListRuns PullArtifacts"),
     **_rows(_CONTROL, Proof.ACCOUNT, "RegisterNode UnregisterNode ListNodes"),

@@ -12,6 +12,7 @@ from flwr.runner.app_caller import AppCaller
 from flwr.runner.transfer import Get, Transfers
 from flwr.wire.clients.app_bulk import AppBulk
 from flwr.wire.clients.appio import ClientAppIoClient, ServerAppIoClient
+from flwr.wire.clients.hatch import HatchClient
 from flwr.wire.objects import Source, inflate
 
 T = TypeVar("T")
@@ -86,4 +87,8 @@ class LargeMessages:
         return Transfers()
 
     def _bulk(self, run_id: RunId) -> AppBulk:
-        return AppBulk(self._caller, self._appio.node_id, run_id)
+        return AppBulk(self._caller, self._appio.node_id, run_id, self._hatch)
+
+    @cached_property
+    def _hatch(self) -> HatchClient:
+        return HatchClient(self._caller, self._appio.node_id)

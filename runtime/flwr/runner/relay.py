@@ -18,7 +18,7 @@ from flwr.core.clock import Clock
 from flwr.core.errors import DeniedError, ErrorKind, FlwrError, UnimplementedError
 from flwr.core.lease import AppKind
 from flwr.core.limits import APP_PATIENCE, CONTACT_LOST
-from flwr.wire.appio_methods import FINISH_LAUNCH, PULL_PIECES, TAKE_LAUNCH, method_of
+from flwr.wire.appio_methods import FINISH_LAUNCH, PUSH_PIECES, TAKE_LAUNCH, method_of
 from flwr.wire.clients.bulk import MessageStream, failure_of_stream, next_message
 from flwr.wire.clients.deadlines import FAB_S, HELD_S, OBJECT_S, deadline_s
 from flwr.wire.diagnose import explain
@@ -122,7 +122,7 @@ class Relay:
         """
         method, headers = request.method, token_headers(self._token)
         call: MessageStream
-        if method == PULL_PIECES:
+        if method != PUSH_PIECES:
             pull: _Pull = self._channel.unary_stream(method)
             call = pull(request.body, metadata=headers)
         else:

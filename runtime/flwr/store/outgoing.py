@@ -1,7 +1,7 @@
 """Objects on their way out of the store: open for reading, a piece at a time."""
 
 from hashlib import sha256
-from typing import Protocol
+from typing import Final, Protocol
 
 from flwr.core.ids import ObjectId
 from flwr.store.errors import ObjectDamagedError
@@ -12,6 +12,11 @@ class OpenObject(Protocol):
 
     size: int
     """In bytes."""
+
+    @property
+    def descriptor(self) -> int | None:
+        """Of a file that holds nothing else and never changes; None: there is none."""
+        ...
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes from ``offset`` on; none at the end."""
@@ -24,6 +29,8 @@ class OpenObject(Protocol):
 
 class InlineObject:
     """A small object, which is in its row."""
+
+    descriptor: Final = None
 
     def __init__(self, object_id: ObjectId, content: bytes) -> None:
         """Hold the content.

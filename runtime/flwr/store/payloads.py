@@ -171,7 +171,8 @@ class PayloadReader:
 
     def __init__(self, payloads: Payloads, name: str, descriptor: int) -> None:
         """Take over ``descriptor``."""
-        self._payloads, self._name, self._descriptor = payloads, name, descriptor
+        self._payloads, self._name = payloads, name
+        self.descriptor: Final = descriptor
         self.size = os.fstat(descriptor).st_size
 
     def has_hash(self, object_id: ObjectId, *, suspected: bool = False) -> bool:
@@ -181,7 +182,7 @@ class PayloadReader:
             object_id: the SHA-256 it must have.
             suspected: hash it even if nobody seems to have touched it.
         """
-        if not suspected and self._payloads.is_vouched(self._name, self._descriptor):
+        if not suspected and self._payloads.is_vouched(self._name, self.descriptor):
             return True
         digest, offset = sha256(), 0
         while piece := self.read(offset, _HASHED_AT_ONCE):
@@ -189,17 +190,17 @@ class PayloadReader:
             offset += len(piece)
         if digest.hexdigest() != object_id:
             return False
-        self._payloads.vouch(self._name, self._descriptor)
+        self._payloads.vouch(self._name, self.descriptor)
         return True
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes from ``offset`` on; none at the end."""
         with system_errors(str(self._payloads.directory)):
-            return os.pread(self._descriptor, size, offset)
+            return os.pread(self.descriptor, size, offset)
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
 
 class PayloadChanges:

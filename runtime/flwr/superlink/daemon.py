@@ -49,6 +49,7 @@ from flwr.superlink.runs import Runs
 from flwr.superlink.traffic import Traffic
 from flwr.superlink.uploads import Uploads
 from flwr.wire.channel import client_address
+from flwr.wire.hatch_server import Hatch, open_hatch
 from flwr.wire.health import Health
 from flwr.wire.listening import until_resolvable
 from flwr.wire.server import RenewedTls, RpcServer
@@ -82,7 +83,8 @@ async def serve(config: SuperLinkConfig) -> None:
         await in_thread(_prepare, config, operations, reaper)
         security = appio_security(config.appio, config.run_dir, wall)
         await until_resolvable((config.appio.address, config.fleet_address, config.control_address))
-        servers = _bind(config, operations, security, wall)
+        hatch = open_hatch(in_thread)
+        servers = _bind(config, operations, security, wall, hatch)
         health = Health()
         async with told(health, config.reporting.health), asyncio.TaskGroup() as tasks:
             try:
@@ -91,6 +93,8 @@ async def serve(config: SuperLinkConfig) -> None:
                 health.set_serving()
                 logger.info("SuperLink serves", extra={"event": "serving"})
                 beside = [tasks.create_task(reaper.run(wakeups), name="reaper")]
+                if hatch is not None:
+                    beside.append(tasks.create_task(hatch.serve(), name="hatch"))
                 if (keeper := _keeper(config, servers, security, wall)) is not None:
                     beside.append(tasks.create_task(keeper.run(), name="superexec"))
                 await stop.wait()
@@ -144,7 +148,11 @@ def _prepare(config: SuperLinkConfig, operations: Operations, reaper: Reaper) ->
 
 
 def _bind(
-    config: SuperLinkConfig, operations: Operations, security: AppIoSecurity, clock: Clock
+    config: SuperLinkConfig,
+    operations: Operations,
+    security: AppIoSecurity,
+    clock: Clock,
+    hatch: Hatch | None,
 ) -> list[RpcServer]:
     """Bind every port, ServerAppIo first."""
     servers = [
@@ -156,6 +164,7 @@ def _bind(
             superexec=security.verifier,
             accepts_old_apps=config.appio.accepts_old_apps,
             clock=clock,
+            hatch=hatch,
         ),
     ]
     if not config.is_simulation:

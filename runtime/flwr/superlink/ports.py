@@ -20,6 +20,7 @@ from flwr.superlink.rpc.control import ControlServicer, add_control
 from flwr.superlink.rpc.fleet import FleetServicer, NodeLogsServicer, add_fleet
 from flwr.superlink.rpc.serverappio import LaunchesServicer, ServerAppIoServicer, add_appio
 from flwr.superlink.runs import Runs
+from flwr.wire.hatch_server import Hatch
 from flwr.wire.interceptors.account import AccountInterceptor
 from flwr.wire.interceptors.app_token import AppTokenInterceptor
 from flwr.wire.interceptors.node import NodeInterceptor
@@ -51,6 +52,7 @@ def make_appio(
     superexec: SuperExecVerifier | None = None,
     accepts_old_apps: bool = False,
     renewed_tls: RenewedTls | None = None,
+    hatch: Hatch | None = None,
 ) -> RpcServer:
     """Bind the port of SuperExec and ServerApps.
 
@@ -79,7 +81,7 @@ def make_appio(
         address,
         services=[
             partial(add_appio, servicer, LaunchesServicer(launches)),
-            serverapp_bulk(operations.objects, operations.wakeups).register,
+            serverapp_bulk(operations.objects, operations.wakeups, hatch).register,
         ],
         tls=tls,
         interceptors=chain(proof),

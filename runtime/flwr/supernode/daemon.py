@@ -67,6 +67,7 @@ from flwr.supernode.upkeep import EndedRuns, Reaper, launch_apps
 from flwr.wire.channel import client_address, open_aio_channel
 from flwr.wire.clients.fleet import FleetClient
 from flwr.wire.diagnose import explain
+from flwr.wire.hatch_server import Hatch, open_hatch
 from flwr.wire.health import Health
 from flwr.wire.listening import until_resolvable
 from flwr.wire.server import RpcServer
@@ -90,6 +91,7 @@ class _Node:
     wakeups: Wakeups
     clock: Clock
     server: RpcServer
+    hatch: Hatch | None
     superexec: SuperExecKeeper | None
 
 
@@ -152,6 +154,8 @@ async def _serve(node: _Node, stop: asyncio.Event, health: Health) -> None:
                 EndedRuns(node.session, node.runs, node.inbox).run(), name="ended-runs"
             ),
         ]
+        if node.hatch is not None:
+            beside.append(tasks.create_task(node.hatch.serve(), name="hatch"))
         launching = (
             [tasks.create_task(launch_apps(node.superexec, node.leases), name="superexec")]
             if node.superexec
@@ -210,6 +214,7 @@ async def _build(
     security = await in_thread(appio_security, config.appio, state_dir / "run", wall)
     await until_resolvable([config.appio.address])
     share = session.fleet.push_logs if config.shares_app_logs else None
+    hatch = open_hatch(in_thread)
     server = make_clientappio(
         config.appio.address,
         leases=leases,
@@ -223,6 +228,7 @@ async def _build(
         renewed_tls=security.renewed_tls,
         superexec=security.verifier,
         accepts_old_apps=config.appio.accepts_old_apps,
+        hatch=hatch,
     )
     return _Node(
         identity=identity,
@@ -234,6 +240,7 @@ async def _build(
         wakeups=wakeups,
         clock=clock,
         server=server,
+        hatch=hatch,
         superexec=_superexec(config, leases, clock, server, security),
     )
 

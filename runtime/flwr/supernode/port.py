@@ -23,6 +23,7 @@ from flwr.supernode.rpc.compose import (
     add_compose,
 )
 from flwr.supernode.rpc.waiting import WaitingExecutors
+from flwr.wire.hatch_server import Hatch
 from flwr.wire.interceptors.app_token import AppTokenInterceptor
 from flwr.wire.server import PortInUseError, Register, RenewedTls, RpcServer, chain, make_server
 
@@ -53,6 +54,7 @@ def make_clientappio(
     superexec: SuperExecVerifier | None = None,
     accepts_old_apps: bool = False,
     renewed_tls: RenewedTls | None = None,
+    hatch: Hatch | None = None,
 ) -> RpcServer:
     """Bind the port of SuperExec and ClientApps.
 
@@ -69,7 +71,7 @@ def make_clientappio(
     )
     waiting = WaitingExecutors(leases, wakeups, Executors(clock))
     services: list[Register] = [
-        clientapp_bulk(apps).register,
+        clientapp_bulk(apps, hatch).register,
         partial(add_clientappio, ClientAppIoServicer(leases, apps, waiting)),
         partial(
             add_compose,

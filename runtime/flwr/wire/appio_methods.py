@@ -14,6 +14,7 @@ APP_BULK: Final = "/flwr.compose.v1.AppBulk/"
 
 PULL_PIECES: Final = f"{APP_BULK}Pull"
 PUSH_PIECES: Final = f"{APP_BULK}Push"
+OPEN_HATCH: Final = f"{APP_BULK}OpenHatch"
 PUSH_APP_LOGS: Final = f"{APP_LOGS}PushAppLogs"
 REPORT_EXIT: Final = f"{LAUNCHES}ReportExit"
 TAKE_LAUNCH: Final = f"{WHOLE_LAUNCHES}Take"

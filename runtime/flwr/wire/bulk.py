@@ -5,14 +5,21 @@ memory.  The disk is waited for in threads, which the caller provides.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar
 
 from flwr.core.errors import ErrorKind, FlwrError, InvalidError
 from flwr.core.ids import ObjectId
-from flwr.core.limits import PIECE_BYTES, STORED_AT_ONCE_BYTES
-from flwr.wire.codec.pieces import Absence, Piece, Wanted, encode_piece
+from flwr.core.limits import MAX_TREE_OBJECTS, PIECE_BYTES, STORED_AT_ONCE_BYTES
+from flwr.wire.codec.pieces import (
+    Absence,
+    Piece,
+    Wanted,
+    decode_piece,
+    encode_piece,
+    encode_taken,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,6 +45,11 @@ class Readable(Protocol):
     @property
     def size(self) -> int:
         """In bytes."""
+        ...
+
+    @property
+    def descriptor(self) -> int | None:
+        """Of a file that holds nothing else and never changes; None: there is none."""
         ...
 
     def read(self, offset: int, size: int) -> bytes:
@@ -110,6 +122,8 @@ class Door(Keeper[A], Protocol[A]):
         """Open an object, waiting a while for one that is on its way."""
         ...
 
+
+ReadPiece = Callable[[], Awaitable[bytes | memoryview | None]]
 
 OpenObject = Callable[[ObjectId], Readable | None]
 """Opens one of our objects; None if it is not here any more."""
@@ -218,3 +232,39 @@ class Receiver(Generic[A]):
             return None
         self._open[object_id] = begun
         return begun
+
+
+async def take_in(
+    door: Door[Any], ids: Sequence[ObjectId], read: ReadPiece, run: InThread
+) -> AsyncGenerator[bytes, None]:
+    """Take objects in pieces; yield the answer for each once it is durable.
+
+    Args:
+        door: of who brings them.
+        ids: the objects, as the opening names them.
+        read: returns the next piece as it came, None at the end; it is used up before the next.
+        run: runs operations.
+
+    Raises:
+        InvalidError: a piece is not one of these objects, or not the next one.
+    """
+    if len(ids) > MAX_TREE_OBJECTS:
+        raise InvalidError(f"{len(ids)} objects in one call")
+    place = {object_id: index for index, object_id in enumerate(ids)}
+    receiver = Receiver(door, run)
+    try:
+        while (raw := await read()) is not None:
+            piece = decode_piece(raw)
+            if piece.index >= len(ids):
+                raise InvalidError("a piece of an object that the opening does not name")
+            await receiver.take(ids[piece.index], piece)
+            for answer in _answers(receiver, place):
+                yield answer
+    finally:
+        await receiver.close()
+    for answer in _answers(receiver, place):
+        yield answer
+
+
+def _answers(receiver: Receiver[Any], place: Mapping[ObjectId, int]) -> list[bytes]:
+    return [encode_taken(place[key], stored=stored) for key, stored in receiver.settled()]

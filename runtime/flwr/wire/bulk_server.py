@@ -4,26 +4,27 @@ What a caller may take and bring is judged by the ``Door`` its proof opens.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import closing
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, closing
+from functools import partial
 from typing import Any
 
 import grpc
 
 from flwr.core.errors import InvalidError
 from flwr.core.ids import NodeId, ObjectId, RunId
-from flwr.core.limits import MAX_TREE_OBJECTS, PIECE_BYTES
+from flwr.core.limits import PIECE_BYTES
 from flwr.proto.compose.v1 import bulk_pb2
-from flwr.wire.bulk import Door, InThread, Receiver
+from flwr.wire.bulk import Door, InThread, take_in
 from flwr.wire.clients.deadlines import OBJECT_S
 from flwr.wire.codec.pieces import (
     Absence,
-    decode_piece,
     decode_wanted,
     encode_absence,
+    encode_invitation,
     encode_piece,
-    encode_taken,
 )
+from flwr.wire.hatch_server import Hatch
 from flwr.wire.interceptors.guarding import Opened, Rpc
 
 FindDoor = Callable[[NodeId, RunId], Door[Any]]
@@ -40,10 +41,14 @@ class BulkServicer:
         service: ``NODE_BULK`` or ``APP_BULK``.
         find_door: judges who calls.
         run: runs operations in threads.
+        hatch: a way for apps on this machine, if there is one.
     """
 
-    def __init__(self, service: str, find_door: FindDoor, run: InThread) -> None:
+    def __init__(
+        self, service: str, find_door: FindDoor, run: InThread, hatch: Hatch | None = None
+    ) -> None:
         self._service, self._find_door, self._run = service, find_door, run
+        self._hatch = hatch
 
     async def pull(self, request: bulk_pb2.PullRequest, _rpc: Rpc) -> AsyncGenerator[bytes, None]:
         """Hand out objects in the order asked."""
@@ -66,23 +71,19 @@ class BulkServicer:
         opening: bulk_pb2.Piece = opened.request
         door = self._find_door(NodeId(opening.node.node_id), RunId(opening.run_id))
         await self._run(door.admit)
-        if len(opening.object_ids) > MAX_TREE_OBJECTS:
-            raise InvalidError(f"{len(opening.object_ids)} objects in one call")
         ids = [ObjectId(text) for text in opening.object_ids]
-        place = {object_id: index for index, object_id in enumerate(ids)}
-        receiver = Receiver(door, self._run)
-        try:
-            while (raw := await _next(opened)) is not None:
-                piece = decode_piece(raw)
-                if piece.index >= len(ids):
-                    raise InvalidError("a piece of an object that the opening does not name")
-                await receiver.take(ids[piece.index], piece)
-                for answer in _answers(receiver, place):
-                    yield answer
-        finally:
-            await receiver.close()
-        for answer in _answers(receiver, place):
-            yield answer
+        async with aclosing(take_in(door, ids, partial(_next, opened), self._run)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def open_hatch(
+        self, request: bulk_pb2.HatchRequest, _rpc: Rpc
+    ) -> AsyncGenerator[bytes, None]:
+        """Let the caller make one Pull or Push past gRPC, on this machine."""
+        door = self._find_door(NodeId(request.node.node_id), RunId(request.run_id))
+        await self._run(door.admit)
+        assert self._hatch is not None, "served only with one"
+        yield encode_invitation(self._hatch.invite(door))
 
     def register(self, server: grpc.aio.Server) -> None:
         """Serve on ``server``; bytes stay as they are, the guards decode what is proven."""
@@ -94,6 +95,10 @@ class BulkServicer:
                 self.push, request_deserializer=bulk_pb2.Piece.FromString
             ),
         }
+        if self._hatch is not None:
+            handlers["OpenHatch"] = grpc.unary_stream_rpc_method_handler(
+                self.open_hatch, request_deserializer=bulk_pb2.HatchRequest.FromString
+            )
         generic = grpc.method_handlers_generic_handler(self._service.strip("/"), handlers)
         server.add_generic_rpc_handlers((generic,))
 
@@ -106,7 +111,3 @@ async def _next(opened: Opened) -> bytes | None:
         return None
     except TimeoutError as cause:
         raise InvalidError("nothing more came of a pushed object") from cause
-
-
-def _answers(receiver: Receiver[Any], place: Mapping[ObjectId, int]) -> list[bytes]:
-    return [encode_taken(place[key], stored=stored) for key, stored in receiver.settled()]

@@ -9,9 +9,10 @@ from flwr.core.errors import NotFoundError, UnavailableError, UnimplementedError
 from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import PIECE_BYTES
 from flwr.proto.compose.v1 import bulk_pb2
-from flwr.wire.appio_methods import PULL_PIECES, PUSH_PIECES
+from flwr.wire.appio_methods import OPEN_HATCH, PULL_PIECES, PUSH_PIECES
 from flwr.wire.clients.app_bulk import AppBulk
 from flwr.wire.clients.appio import ObjectRefusedError
+from flwr.wire.clients.hatch import HatchClient
 from flwr.wire.codec.pieces import (
     Absence,
     Wanted,
@@ -61,7 +62,7 @@ class Daemon:
     def stream(
         self, method: str, request: bytes, *, more: Iterable[Buffers] = (), take: Take
     ) -> None:
-        if not self.has_streams:
+        if not self.has_streams or method == OPEN_HATCH:
             raise UnimplementedError(method)
         if method == PULL_PIECES:
             self._hand_out(decode_wanted(bulk_pb2.PullRequest.FromString(request)), take)
@@ -115,7 +116,8 @@ class Daemon:
 
 
 def bulk_of(daemon: Daemon) -> AppBulk:
-    return AppBulk(daemon, NodeId(5), RunId(7), pause=lambda _: None)
+    hatch = HatchClient(daemon, NodeId(5))
+    return AppBulk(daemon, NodeId(5), RunId(7), hatch, pause=lambda _: None)
 
 
 def sources(*objects: tuple[Content, ...]) -> dict[ObjectId, Source]:

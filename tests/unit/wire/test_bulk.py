@@ -1,7 +1,6 @@
 """Objects in pieces between a client and a server: bounded, resumed, and wrong ones refused."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import wraps
@@ -20,6 +19,7 @@ from flwr.wire.clients.bulk import BulkClient
 from flwr.wire.codec.pieces import Absence, Piece, Wanted, encode_piece
 from flwr.wire.interceptors.guarding import Guard, ServiceGuard
 from flwr.wire.server import RpcServer, chain, make_server
+from tests.unit.wire.desk import Content, Desk, id_of
 
 P = ParamSpec("P")
 
@@ -36,88 +36,6 @@ def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
         asyncio.run(test(*args, **kwargs))
 
     return run
-
-
-def id_of(content: bytes) -> ObjectId:
-    return ObjectId(hashlib.sha256(content).hexdigest())
-
-
-class Arriving:
-    """One object on its way; counts what it holds."""
-
-    def __init__(self, object_id: ObjectId, size: int) -> None:
-        self.object_id, self.size = object_id, size
-        self.content = bytearray()
-        self.longest = 0
-        self.is_abandoned = False
-
-    @property
-    def received(self) -> int:
-        return len(self.content)
-
-    def write(self, piece: bytes | memoryview) -> None:
-        self.longest = max(self.longest, len(piece))
-        self.content += piece
-
-    def abandon(self) -> None:
-        self.is_abandoned = True
-
-
-class Content:
-    """Content that is read in pieces; remembers the largest."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content, self.size, self.is_closed = content, len(content), False
-        self.longest = 0
-
-    def read(self, offset: int, size: int) -> bytes:
-        data = self._content[offset : offset + size]
-        self.longest = max(self.longest, len(data))
-        return data
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-class Desk:
-    """A door that anybody may use."""
-
-    def __init__(self, *, wanted: Sequence[ObjectId] = (), has: Sequence[bytes] = ()) -> None:
-        self.wanted = set(wanted)
-        self.has = {id_of(content): content for content in has}
-        self.opened: list[Content] = []
-        self.begun: list[Arriving] = []
-        self.batches: list[list[ObjectId]] = []
-        self.kept: dict[ObjectId, bytes] = {}
-        self.suspected: list[ObjectId] = []
-        self.admitted = 0
-
-    def admit(self) -> None:
-        self.admitted += 1
-
-    async def open(self, wanted: Wanted) -> Readable | Absence:
-        if wanted.is_suspected:
-            self.suspected.append(wanted.object_id)
-        content = self.has.get(wanted.object_id)
-        if content is None:
-            return Absence.AWAITED if wanted.object_id in self.wanted else Absence.UNKNOWN
-        self.opened.append(Content(content))
-        return self.opened[-1]
-
-    def begin(self, object_id: ObjectId, size: int) -> Arriving | None:
-        if object_id not in self.wanted:
-            return None
-        self.begun.append(Arriving(object_id, size))
-        return self.begun[-1]
-
-    def complete(self, arriving: Arriving) -> None:
-        if id_of(bytes(arriving.content)) != arriving.object_id:
-            raise InvalidError("it has another id")
-
-    def keep(self, complete: Sequence[Arriving]) -> list[bool]:
-        self.batches.append([one.object_id for one in complete])
-        self.kept |= {one.object_id: bytes(one.content) for one in complete}
-        return [True] * len(complete)
 
 
 class ProvesTheFirst(ServiceGuard):

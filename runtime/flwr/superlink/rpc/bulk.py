@@ -15,6 +15,7 @@ from flwr.wire.appio_methods import APP_BULK
 from flwr.wire.bulk import NODE_BULK, Readable
 from flwr.wire.bulk_server import BulkServicer
 from flwr.wire.codec.pieces import Absence, Wanted
+from flwr.wire.hatch_server import Hatch
 from flwr.wire.interceptors.app_token import calling_lease
 from flwr.wire.interceptors.node import calling_node
 
@@ -77,7 +78,7 @@ def node_bulk(objects: Objects, wakeups: Wakeups) -> BulkServicer:
     return BulkServicer(NODE_BULK, find_door, in_thread)
 
 
-def serverapp_bulk(objects: Objects, wakeups: Wakeups) -> BulkServicer:
+def serverapp_bulk(objects: Objects, wakeups: Wakeups, hatch: Hatch | None) -> BulkServicer:
     """Return what serves ServerApps."""
 
     def find_door(named: NodeId, run_id: RunId) -> ObjectDoor:
@@ -87,4 +88,4 @@ def serverapp_bulk(objects: Objects, wakeups: Wakeups) -> BulkServicer:
             raise WrongRunError
         return ObjectDoor(objects, wakeups, run_id, None)
 
-    return BulkServicer(APP_BULK, find_door, in_thread)
+    return BulkServicer(APP_BULK, find_door, in_thread, hatch)

@@ -11,6 +11,7 @@ from flwr.wire.appio_methods import APP_BULK
 from flwr.wire.bulk import Readable
 from flwr.wire.bulk_server import BulkServicer
 from flwr.wire.codec.pieces import Absence, Wanted
+from flwr.wire.hatch_server import Hatch
 from flwr.wire.interceptors.app_token import calling_lease
 from flwr.wire.object_format import check_object_in_pieces
 
@@ -45,10 +46,10 @@ class LeaseDoor:
         return self._apps.keep_objects(self._lease, complete)
 
 
-def clientapp_bulk(apps: AppSessions) -> BulkServicer:
+def clientapp_bulk(apps: AppSessions, hatch: Hatch | None) -> BulkServicer:
     """Return what serves ClientApps; the interceptor has checked which run the request names."""
 
     def find_door(_named: NodeId, _run_id: RunId) -> LeaseDoor:
         return LeaseDoor(apps, calling_lease())
 
-    return BulkServicer(APP_BULK, find_door, in_thread)
+    return BulkServicer(APP_BULK, find_door, in_thread, hatch)

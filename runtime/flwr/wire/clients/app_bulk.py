@@ -1,4 +1,4 @@
-"""An app's large objects to and from its daemon, in pieces through the pipe.
+"""An app's large objects to and from its daemon: by its hatch, else in pieces through the pipe.
 
 What is sent is never put together: the parts of an object go from where they lie.  What arrives is
 hashed as it comes, while the app works on what came before.  A stream that breaks is begun again
@@ -8,11 +8,11 @@ where it ended.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from flwr.core.errors import FlwrError, InvalidError, NotFoundError, UnavailableError
 from flwr.core.ids import NodeId, ObjectId, RunId
@@ -23,30 +23,21 @@ from flwr.core.limits import (
     OBJECT_POLL_CAP,
     OBJECT_POLL_FIRST,
     OBJECT_WAIT,
-    PIECE_BYTES,
 )
 from flwr.wire.appio_methods import PULL_PIECES, PUSH_PIECES
 from flwr.wire.clients.appio import ObjectNeverCameError, ObjectRefusedError
+from flwr.wire.clients.cutting import Parts, pieces_in_parts
+from flwr.wire.clients.hatch import HatchClient
 from flwr.wire.codec.pieces import (
     Absence,
     Wanted,
     decode_piece,
     decode_taken,
     encode_opening,
-    encode_piece_head,
     encode_pull,
 )
 from flwr.wire.object_format import Content, MalformedObjectError
-from flwr.wire.transport import Buffers, Caller
-
-
-class Parts(Protocol):
-    """An object that lies in parts."""
-
-    @property
-    def parts(self) -> tuple[Content, ...]:
-        """Its bytes, one part after the other."""
-        ...
+from flwr.wire.transport import Caller
 
 
 @dataclass(slots=True)
@@ -65,6 +56,7 @@ class AppBulk:
         caller: the pipe.
         node_id: who the app is on the wire.
         run_id: of the app.
+        hatch: a way past the pipe.
         pause: waits so many seconds before a stream is begun again.
     """
 
@@ -73,11 +65,12 @@ class AppBulk:
         caller: Caller,
         node_id: NodeId,
         run_id: RunId,
+        hatch: HatchClient,
         *,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._caller, self._node_id, self._run_id = caller, node_id, run_id
-        self._pause = pause
+        self._hatch, self._pause = hatch, pause
 
     def push(self, ids: Sequence[ObjectId], objects: Mapping[ObjectId, Parts]) -> None:
         """Send objects.
@@ -86,7 +79,9 @@ class AppBulk:
             UnimplementedError: the daemon has no streams.
             ObjectRefusedError: nobody wants one of them any longer.
         """
-        pending, refused = list(ids), list[ObjectId]()
+        answered = self._hatch.push(self._run_id, ids, objects)
+        refused = [object_id for object_id, stored in answered.items() if not stored]
+        pending = [object_id for object_id in ids if object_id not in answered]
 
         def attempt() -> None:
             now = list(pending)
@@ -100,16 +95,17 @@ class AppBulk:
             # Refusals of a stream may get lost while it is written (see BulkClient): ask first.
             self._stream_in((), take)
             opening = encode_opening(self._node_id, self._run_id, now)
-            more = _pieces(now, objects)
+            more = pieces_in_parts(now, objects)
             self._caller.stream(PUSH_PIECES, opening, more=more, take=take)
 
-        self._patiently(attempt)
+        if pending:
+            self._patiently(attempt)
         if refused:
             raise ObjectRefusedError(refused[0])
 
     def pull(self, ids: Sequence[ObjectId]) -> "Arrivals":
         """Begin to fetch objects, in this order."""
-        return Arrivals(ids, self._stream_in, self._pause)
+        return Arrivals(ids, self._hatch.pull(self._run_id, ids), self._stream_in, self._pause)
 
     def _stream_in(
         self, wanted: Sequence[Wanted], take: Callable[[bytes | bytearray], None]
@@ -134,6 +130,7 @@ class Arrivals:
 
     Args:
         ids: in the order in which they are wanted.
+        handed: those that come first, whole, and need no check.
         stream: pulls some of them, and gives each message to its second argument.
         pause: waits so many seconds.
     """
@@ -141,19 +138,20 @@ class Arrivals:
     def __init__(
         self,
         ids: Sequence[ObjectId],
+        handed: Iterable[tuple[ObjectId, Content]],
         stream: Callable[[Sequence[Wanted], Callable[[bytes | bytearray], None]], None],
         pause: Callable[[float], None],
     ) -> None:
-        self._stream, self._pause = stream, pause
+        self._handed, self._stream, self._pause = handed, stream, pause
         self._missing = list(dict.fromkeys(ids))
         self._coming: dict[ObjectId, _Coming] = {}
         self._mismatches: Counter[ObjectId] = Counter()
-        self._ready: dict[ObjectId, bytearray] = {}
+        self._ready: dict[ObjectId, Content] = {}
         self._failure: FlwrError | None = None
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="arrivals", daemon=True).start()
 
-    def get(self, object_id: ObjectId) -> bytearray:
+    def get(self, object_id: ObjectId) -> Content:
         """Return an object, once; its bytes have its id.
 
         Raises:
@@ -179,6 +177,12 @@ class Arrivals:
             raise
 
     def _pull_all(self) -> None:
+        for object_id, content in self._handed:
+            self._put(object_id, content)
+        if self._missing:
+            self._pull_in_pieces()
+
+    def _pull_in_pieces(self) -> None:
         lost_at, awaited_at = _from_now(CONTACT_LOST.total_seconds()), _from_now(_OBJECT_WAIT_S)
         delay_s = _FIRST_DELAY_S
         while True:
@@ -236,40 +240,18 @@ class Arrivals:
             if self._mismatches[object_id] == MAX_MISMATCHES:
                 raise MalformedObjectError(f"the bytes of {object_id} have another id")
             return
+        self._put(object_id, coming.content)
+
+    def _put(self, object_id: ObjectId, content: Content) -> None:
         with self._changed:
             self._missing.remove(object_id)
-            self._ready[object_id] = coming.content
+            self._ready[object_id] = content
             self._changed.notify_all()
 
     def _fail(self, failure: FlwrError) -> None:
         with self._changed:
             self._failure = failure
             self._changed.notify_all()
-
-
-def _pieces(ids: Sequence[ObjectId], objects: Mapping[ObjectId, Parts]) -> Iterator[Buffers]:
-    """Yield objects in pieces, each in parts: nothing is copied."""
-    for index, object_id in enumerate(ids):
-        parts = objects[object_id].parts
-        size, offset = sum(map(len, parts)), 0
-        for data in _cut(parts):
-            length = sum(map(len, data))
-            yield [encode_piece_head(index, size, offset, length), *data]
-            offset += length
-
-
-def _cut(parts: Sequence[Content]) -> Iterator[list[memoryview]]:
-    piece, room = list[memoryview](), PIECE_BYTES
-    for part in parts:
-        left = memoryview(part)
-        while left:
-            piece.append(left[:room])
-            left, room = left[room:], room - len(piece[-1])
-            if not room:
-                yield piece
-                piece, room = [], PIECE_BYTES
-    if piece:
-        yield piece
 
 
 def _from_now(seconds: float) -> float:

@@ -4,7 +4,7 @@ The data of a piece is the last field of its message, so it is appended, and rea
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
@@ -42,6 +42,14 @@ class Piece:
     offset: int = 0
     data: memoryview = _EMPTY
     absence: Absence = Absence.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """Where a daemon has its hatch, and what opens it, once."""
+
+    address: bytes
+    ticket: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,56 @@ def decode_taken(raw: bytes) -> tuple[int, bool]:
     except DecodeError as cause:
         raise InvalidError("the answer to a pushed object cannot be decoded") from cause
     return taken.object, taken.stored
+
+
+def encode_hatch_request(node_id: NodeId, run_id: RunId) -> bytes:
+    """Return the request of OpenHatch."""
+    node = node_pb2.Node(node_id=node_id)
+    return bulk_pb2.HatchRequest(node=node, run_id=run_id).SerializeToString()
+
+
+def encode_invitation(invitation: Invitation) -> bytes:
+    """Return the answer of OpenHatch."""
+    hatch = bulk_pb2.Hatch(address=invitation.address, ticket=invitation.ticket)
+    return hatch.SerializeToString()
+
+
+def decode_invitation(raw: bytes) -> Invitation:
+    """Read the answer of OpenHatch.
+
+    Raises:
+        InvalidError: it is none.
+    """
+    try:
+        hatch = bulk_pb2.Hatch.FromString(raw)
+    except DecodeError as cause:
+        raise InvalidError("the answer to OpenHatch cannot be decoded") from cause
+    return Invitation(hatch.address, hatch.ticket)
+
+
+def decode_pull(raw: bytes) -> list[Wanted]:
+    """Read a Pull as it was sent.
+
+    Raises:
+        InvalidError: it is none.
+    """
+    try:
+        return decode_wanted(bulk_pb2.PullRequest.FromString(raw))
+    except DecodeError as cause:
+        raise InvalidError("a request for objects cannot be decoded") from cause
+
+
+def decode_opening(raw: bytes) -> list[ObjectId]:
+    """Return the objects that the first message of a Push names.
+
+    Raises:
+        InvalidError: it is none.
+    """
+    try:
+        opening = bulk_pb2.Piece.FromString(raw)
+    except DecodeError as cause:
+        raise InvalidError("the opening of a push cannot be decoded") from cause
+    return [ObjectId(text) for text in opening.object_ids]
 
 
 def _split(raw: memoryview) -> tuple[int, memoryview]:

@@ -25,25 +25,29 @@ _sym_db = _symbol_database.Default()
 from flwr.proto import node_pb2 as flwr_dot_proto_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n flwr/proto/compose/v1/bulk.proto\x12\x0f\x66lwr.compose.v1\x1a\x15\x66lwr/proto/node.proto\"g\n\x0bPullRequest\x12\x1e\n\x04node\x18\x01 \x01(\x0b\x32\x10.flwr.proto.Node\x12\x0e\n\x06run_id\x18\x02 \x01(\x04\x12(\n\x07objects\x18\x03 \x03(\x0b\x32\x17.flwr.compose.v1.Wanted\">\n\x06Wanted\x12\x11\n\tobject_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x11\n\tsuspected\x18\x03 \x01(\x08\"\xb2\x01\n\x05Piece\x12\x1e\n\x04node\x18\x01 \x01(\x0b\x32\x10.flwr.proto.Node\x12\x0e\n\x06run_id\x18\x02 \x01(\x04\x12\x12\n\nobject_ids\x18\x03 \x03(\t\x12\x0e\n\x06object\x18\x04 \x01(\r\x12\x0c\n\x04size\x18\x05 \x01(\x04\x12\x0e\n\x06offset\x18\x06 \x01(\x04\x12)\n\x07\x61\x62sence\x18\x07 \x01(\x0e\x32\x18.flwr.compose.v1.Absence\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\"\'\n\x05Taken\x12\x0e\n\x06object\x18\x01 \x01(\r\x12\x0e\n\x06stored\x18\x02 \x01(\x08*E\n\x07\x41\x62sence\x12\x10\n\x0c\x41\x42SENCE_NONE\x10\x00\x12\x13\n\x0f\x41\x42SENCE_UNKNOWN\x10\x01\x12\x13\n\x0f\x41\x42SENCE_AWAITED\x10\x02\x32\x86\x01\n\x08NodeBulk\x12>\n\x04Pull\x12\x1c.flwr.compose.v1.PullRequest\x1a\x16.flwr.compose.v1.Piece0\x01\x12:\n\x04Push\x12\x16.flwr.compose.v1.Piece\x1a\x16.flwr.compose.v1.Taken(\x01\x30\x01\x32\x85\x01\n\x07\x41ppBulk\x12>\n\x04Pull\x12\x1c.flwr.compose.v1.PullRequest\x1a\x16.flwr.compose.v1.Piece0\x01\x12:\n\x04Push\x12\x16.flwr.compose.v1.Piece\x1a\x16.flwr.compose.v1.Taken(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n flwr/proto/compose/v1/bulk.proto\x12\x0f\x66lwr.compose.v1\x1a\x15\x66lwr/proto/node.proto\">\n\x0cHatchRequest\x12\x1e\n\x04node\x18\x01 \x01(\x0b\x32\x10.flwr.proto.Node\x12\x0e\n\x06run_id\x18\x02 \x01(\x04\"(\n\x05Hatch\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\x12\x0e\n\x06ticket\x18\x02 \x01(\x0c\"g\n\x0bPullRequest\x12\x1e\n\x04node\x18\x01 \x01(\x0b\x32\x10.flwr.proto.Node\x12\x0e\n\x06run_id\x18\x02 \x01(\x04\x12(\n\x07objects\x18\x03 \x03(\x0b\x32\x17.flwr.compose.v1.Wanted\">\n\x06Wanted\x12\x11\n\tobject_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x11\n\tsuspected\x18\x03 \x01(\x08\"\xb2\x01\n\x05Piece\x12\x1e\n\x04node\x18\x01 \x01(\x0b\x32\x10.flwr.proto.Node\x12\x0e\n\x06run_id\x18\x02 \x01(\x04\x12\x12\n\nobject_ids\x18\x03 \x03(\t\x12\x0e\n\x06object\x18\x04 \x01(\r\x12\x0c\n\x04size\x18\x05 \x01(\x04\x12\x0e\n\x06offset\x18\x06 \x01(\x04\x12)\n\x07\x61\x62sence\x18\x07 \x01(\x0e\x32\x18.flwr.compose.v1.Absence\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\"\'\n\x05Taken\x12\x0e\n\x06object\x18\x01 \x01(\r\x12\x0e\n\x06stored\x18\x02 \x01(\x08*E\n\x07\x41\x62sence\x12\x10\n\x0c\x41\x42SENCE_NONE\x10\x00\x12\x13\n\x0f\x41\x42SENCE_UNKNOWN\x10\x01\x12\x13\n\x0f\x41\x42SENCE_AWAITED\x10\x02\x32\x86\x01\n\x08NodeBulk\x12>\n\x04Pull\x12\x1c.flwr.compose.v1.PullRequest\x1a\x16.flwr.compose.v1.Piece0\x01\x12:\n\x04Push\x12\x16.flwr.compose.v1.Piece\x1a\x16.flwr.compose.v1.Taken(\x01\x30\x01\x32\xcb\x01\n\x07\x41ppBulk\x12>\n\x04Pull\x12\x1c.flwr.compose.v1.PullRequest\x1a\x16.flwr.compose.v1.Piece0\x01\x12:\n\x04Push\x12\x16.flwr.compose.v1.Piece\x1a\x16.flwr.compose.v1.Taken(\x01\x30\x01\x12\x44\n\tOpenHatch\x12\x1d.flwr.compose.v1.HatchRequest\x1a\x16.flwr.compose.v1.Hatch0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flwr.proto.compose.v1.bulk_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ABSENCE']._serialized_start=467
-  _globals['_ABSENCE']._serialized_end=536
-  _globals['_PULLREQUEST']._serialized_start=76
-  _globals['_PULLREQUEST']._serialized_end=179
-  _globals['_WANTED']._serialized_start=181
-  _globals['_WANTED']._serialized_end=243
-  _globals['_PIECE']._serialized_start=246
-  _globals['_PIECE']._serialized_end=424
-  _globals['_TAKEN']._serialized_start=426
-  _globals['_TAKEN']._serialized_end=465
-  _globals['_NODEBULK']._serialized_start=539
-  _globals['_NODEBULK']._serialized_end=673
-  _globals['_APPBULK']._serialized_start=676
-  _globals['_APPBULK']._serialized_end=809
+  _globals['_ABSENCE']._serialized_start=573
+  _globals['_ABSENCE']._serialized_end=642
+  _globals['_HATCHREQUEST']._serialized_start=76
+  _globals['_HATCHREQUEST']._serialized_end=138
+  _globals['_HATCH']._serialized_start=140
+  _globals['_HATCH']._serialized_end=180
+  _globals['_PULLREQUEST']._serialized_start=182
+  _globals['_PULLREQUEST']._serialized_end=285
+  _globals['_WANTED']._serialized_start=287
+  _globals['_WANTED']._serialized_end=349
+  _globals['_PIECE']._serialized_start=352
+  _globals['_PIECE']._serialized_end=530
+  _globals['_TAKEN']._serialized_start=532
+  _globals['_TAKEN']._serialized_end=571
+  _globals['_NODEBULK']._serialized_start=645
+  _globals['_NODEBULK']._serialized_end=779
+  _globals['_APPBULK']._serialized_start=782
+  _globals['_APPBULK']._serialized_end=985
 # @@protoc_insertion_point(module_scope)

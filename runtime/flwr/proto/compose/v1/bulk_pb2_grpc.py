@@ -167,6 +167,11 @@ class AppBulkStub(object):
                 request_serializer=flwr_dot_proto_dot_compose_dot_v1_dot_bulk__pb2.Piece.SerializeToString,
                 response_deserializer=flwr_dot_proto_dot_compose_dot_v1_dot_bulk__pb2.Taken.FromString,
                 _registered_method=True)
+        self.OpenHatch = channel.unary_stream(
+                '/flwr.compose.v1.AppBulk/OpenHatch',
+                request_serializer=flwr_dot_proto_dot_compose_dot_v1_dot_bulk__pb2.HatchRequest.SerializeToString,
+                response_deserializer=flwr_dot_proto_dot_compose_dot_v1_dot_bulk__pb2.Hatch.FromString,
+                _registered_method=True)
 
 
 class AppBulkServicer(object):
@@ -185,6 +190,14 @@ class AppBulkServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenHatch(self, request, context):
+        """Opens a way past gRPC, for one Pull or Push of an app on the daemon's own machine: a socket on
+        which files are handed over (docs/adr/0018).  One answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AppBulkServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -197,6 +210,11 @@ def add_AppBulkServicer_to_server(servicer, server):
                     servicer.Push,
                     request_deserializer=flwr_dot_proto_dot_compose_dot_v1_dot_bulk__pb2.Piece.FromString,
                     response_serializer=flwr_dot_proto_dot_compose_dot_v1_dot_bulk__pb2.Taken.SerializeToString,
+            ),
+            'OpenHatch': grpc.unary_stream_rpc_method_handler(
+                    servicer.OpenHatch,
+                    request_deserializer=flwr_dot_proto_dot_compose_dot_v1_dot_bulk__pb2.HatchRequest.FromString,
+                    response_serializer=flwr_dot_proto_dot_compose_dot_v1_dot_bulk__pb2.Hatch.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -254,6 +272,33 @@ class AppBulk(object):
             '/flwr.compose.v1.AppBulk/Push',
             flwr_dot_proto_dot_compose_dot_v1_dot_bulk__pb2.Piece.SerializeToString,
             flwr_dot_proto_dot_compose_dot_v1_dot_bulk__pb2.Taken.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenHatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/flwr.compose.v1.AppBulk/OpenHatch',
+            flwr_dot_proto_dot_compose_dot_v1_dot_bulk__pb2.HatchRequest.SerializeToString,
+            flwr_dot_proto_dot_compose_dot_v1_dot_bulk__pb2.Hatch.FromString,
             options,
             channel_credentials,
             insecure,

@@ -92,6 +92,10 @@ class AppBulkStub:
     def __new__(cls, channel: _aio.Channel) -> AppBulkAsyncStub: ...
     Pull: _grpc.UnaryStreamMultiCallable[_bulk_pb2.PullRequest, _bulk_pb2.Piece]
     Push: _grpc.StreamStreamMultiCallable[_bulk_pb2.Piece, _bulk_pb2.Taken]
+    OpenHatch: _grpc.UnaryStreamMultiCallable[_bulk_pb2.HatchRequest, _bulk_pb2.Hatch]
+    """Opens a way past gRPC, for one Pull or Push of an app on the daemon's own machine: a socket on
+    which files are handed over (docs/adr/0018).  One answer.
+    """
 
 @_typing.type_check_only
 class AppBulkAsyncStub(AppBulkStub):
@@ -100,6 +104,10 @@ class AppBulkAsyncStub(AppBulkStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Pull: _aio.UnaryStreamMultiCallable[_bulk_pb2.PullRequest, _bulk_pb2.Piece]  # type: ignore[assignment]
     Push: _aio.StreamStreamMultiCallable[_bulk_pb2.Piece, _bulk_pb2.Taken]  # type: ignore[assignment]
+    OpenHatch: _aio.UnaryStreamMultiCallable[_bulk_pb2.HatchRequest, _bulk_pb2.Hatch]  # type: ignore[assignment]
+    """Opens a way past gRPC, for one Pull or Push of an app on the daemon's own machine: a socket on
+    which files are handed over (docs/adr/0018).  One answer.
+    """
 
 class AppBulkServicer(metaclass=_abc_1.ABCMeta):
     """Of both AppIo ports: the same, proven by the token of a launch."""
@@ -117,5 +125,15 @@ class AppBulkServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_bulk_pb2.Piece],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_bulk_pb2.Taken], _abc.AsyncIterator[_bulk_pb2.Taken]]: ...
+
+    @_abc_1.abstractmethod
+    def OpenHatch(
+        self,
+        request: _bulk_pb2.HatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_bulk_pb2.Hatch], _abc.AsyncIterator[_bulk_pb2.Hatch]]:
+        """Opens a way past gRPC, for one Pull or Push of an app on the daemon's own machine: a socket on
+        which files are handed over (docs/adr/0018).  One answer.
+        """
 
 def add_AppBulkServicer_to_server(servicer: AppBulkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,46 @@
+"""Objects that lie in parts, cut into pieces that are sent from where they lie."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from flwr.core.ids import ObjectId
+from flwr.core.limits import PIECE_BYTES
+from flwr.wire.codec.pieces import encode_piece_head
+from flwr.wire.object_format import Content
+from flwr.wire.transport import Buffers
+
+
+class Parts(Protocol):
+    """An object that lies in parts."""
+
+    @property
+    def parts(self) -> tuple[Content, ...]:
+        """Its bytes, one part after the other."""
+        ...
+
+
+def pieces_in_parts(
+    ids: Sequence[ObjectId], objects: Mapping[ObjectId, Parts]
+) -> Iterator[Buffers]:
+    """Yield objects in pieces, each in parts: nothing is copied."""
+    for index, object_id in enumerate(ids):
+        parts = objects[object_id].parts
+        size, offset = sum(map(len, parts)), 0
+        for data in _cut(parts):
+            length = sum(map(len, data))
+            yield [encode_piece_head(index, size, offset, length), *data]
+            offset += length
+
+
+def _cut(parts: Sequence[Content]) -> Iterator[list[memoryview]]:
+    piece, room = list[memoryview](), PIECE_BYTES
+    for part in parts:
+        left = memoryview(part)
+        while left:
+            piece.append(left[:room])
+            left, room = left[room:], room - len(piece[-1])
+            if not room:
+                yield piece
+                piece, room = [], PIECE_BYTES
+    if piece:
+        yield piece

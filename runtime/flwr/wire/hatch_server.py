@@ -1,0 +1,228 @@
+"""A daemon's hatch: hands its files to apps of this machine, and takes theirs (ADR-0018).
+
+Its socket has a name that no file system knows, so it is seen from within the same network
+namespace only: by the programs of one machine, or of one container.  Who has a ticket comes in by
+the door that the ticket was written for, once.
+"""
+
+import asyncio
+import logging
+import secrets
+import socket
+import sys
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import aclosing, closing
+from typing import Any, Final
+
+from flwr.core.errors import FlwrError, InvalidError, UnauthenticatedError
+from flwr.core.limits import HATCH_PATIENCE, MAX_HATCH_GUESTS, MAX_HATCH_TICKETS, PIECE_BYTES
+from flwr.wire.bulk import Door, InThread, take_in
+from flwr.wire.codec.pieces import (
+    Absence,
+    Invitation,
+    Wanted,
+    decode_opening,
+    decode_pull,
+    encode_absence,
+    encode_piece,
+    encode_piece_head,
+)
+from flwr.wire.hatch import (
+    HEAD,
+    TICKET_BYTES,
+    HatchClosedError,
+    HatchFrame,
+    decode_head,
+    encode_head,
+)
+from flwr.wire.pipe import encode_failure
+
+_log = logging.getLogger(__name__)
+
+_FEW_BYTES: Final = 4_096  # to be sent: descriptors on their way are limited for a user
+_OPENING_BYTES: Final = 16_777_216
+_PIECE_AND_HEAD: Final = PIECE_BYTES + 64
+_PATIENCE_S: Final = HATCH_PATIENCE.total_seconds()
+
+
+class Hatch:
+    """Made where there is one; closed when ``serve`` ends.
+
+    Args:
+        run: runs operations in threads.
+    """
+
+    def __init__(self, run: InThread) -> None:
+        self._run = run
+        self._tickets: OrderedDict[bytes, Door[Any]] = OrderedDict()
+        self._address = b"\0flwr-hatch-" + secrets.token_hex(16).encode()
+        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listening.setblocking(False)
+        self._listening.bind(self._address)
+        self._listening.listen()
+        self._guests: set[asyncio.Task[None]] = set()
+
+    def invite(self, door: Door[Any]) -> Invitation:
+        """Return what lets somebody in by ``door``, once; the oldest of too many is void."""
+        ticket = secrets.token_bytes(TICKET_BYTES)
+        self._tickets[ticket] = door
+        if len(self._tickets) > MAX_HATCH_TICKETS:
+            self._tickets.popitem(last=False)
+        return Invitation(self._address, ticket)
+
+    async def serve(self) -> None:
+        """Serve until cancelled."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                guest, _ = await loop.sock_accept(self._listening)
+                if len(self._guests) >= MAX_HATCH_GUESTS:
+                    guest.close()  # it goes the other way
+                    continue
+                task = asyncio.create_task(self._receive(_Guest(guest)), name="hatch")
+                self._guests.add(task)
+                task.add_done_callback(self._guests.discard)
+        finally:
+            self._listening.close()
+            for task in self._guests:
+                task.cancel()
+            await asyncio.gather(*self._guests, return_exceptions=True)
+
+    async def _receive(self, guest: "_Guest") -> None:
+        with closing(guest):
+            try:
+                await self._serve_one(guest)
+            except FlwrError as error:
+                await guest.fail(error)
+            except OSError:
+                _log.debug("An app left the hatch", extra={"event": "hatch-left"})
+            except Exception:  # noqa: BLE001  (a bug of ours: the app goes the other way)
+                _log.exception("The hatch failed", extra={"event": "bug"})
+
+    async def _serve_one(self, guest: "_Guest") -> None:
+        kind, said = await guest.read_opening()
+        door = self._tickets.pop(said[:TICKET_BYTES], None)
+        if door is None:
+            raise UnauthenticatedError("there is no such ticket")
+        await self._run(door.admit)
+        request = said[TICKET_BYTES:]
+        if kind is HatchFrame.PULL:
+            await self._hand_out(guest, door, decode_pull(request))
+        elif kind is HatchFrame.PUSH:
+            ids = decode_opening(request)
+            async with aclosing(take_in(door, ids, guest.read_piece, self._run)) as answers:
+                taken = [answer async for answer in answers]
+            for answer in taken:  # not before: who sends does not read
+                await guest.send(HatchFrame.PIECE, answer)
+        else:
+            raise InvalidError("the first frame is no call")
+        await guest.send(HatchFrame.END)
+
+    async def _hand_out(self, guest: "_Guest", door: Door[Any], objects: Sequence[Wanted]) -> None:
+        for index, wanted in enumerate(objects):
+            opened = await door.open(wanted)
+            if isinstance(opened, Absence):
+                await guest.send(HatchFrame.PIECE, encode_absence(index, opened))
+                continue
+            with closing(opened):
+                if opened.descriptor is not None:
+                    head = encode_piece_head(index, opened.size, 0, 0)
+                    await guest.hand(head, opened.descriptor)
+                    continue
+                for offset in range(0, opened.size, PIECE_BYTES):
+                    data = await self._run(opened.read, offset, PIECE_BYTES)
+                    piece = encode_piece(index, opened.size, offset, data)
+                    await guest.send(HatchFrame.PIECE, piece)
+
+
+class _Guest:
+    """One connection."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock, self._loop = sock, asyncio.get_running_loop()
+        self._buffer = bytearray()
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _FEW_BYTES)
+
+    def close(self) -> None:
+        """Let it go."""
+        self._sock.close()
+
+    async def read_opening(self) -> tuple[HatchFrame, bytes]:
+        """Return the first frame."""
+        kind, payload = await self._read(_OPENING_BYTES)
+        self._buffer = bytearray(_PIECE_AND_HEAD)
+        return kind, bytes(payload)
+
+    async def read_piece(self) -> memoryview | None:
+        """Return the next piece, good until the next call; None at the end."""
+        kind, payload = await self._read(_PIECE_AND_HEAD)
+        if kind is HatchFrame.PIECE:
+            return payload
+        if kind is HatchFrame.END:
+            return None
+        raise InvalidError(f"a frame of kind {kind.name} among pieces")
+
+    async def send(self, kind: HatchFrame, payload: bytes = b"") -> None:
+        """Send one frame."""
+        async with asyncio.timeout(_PATIENCE_S):
+            await self._loop.sock_sendall(self._sock, encode_head(kind, len(payload)) + payload)
+
+    async def hand(self, payload: bytes, descriptor: int) -> None:
+        """Send a FILE."""
+        frame = encode_head(HatchFrame.FILE, len(payload)) + payload
+        async with asyncio.timeout(_PATIENCE_S):
+            while True:
+                try:
+                    sent = socket.send_fds(self._sock, [frame], [descriptor])
+                    break
+                except BlockingIOError:
+                    await self._until_writable()
+            if sent < len(frame):
+                await self._loop.sock_sendall(self._sock, frame[sent:])
+
+    async def fail(self, error: FlwrError) -> None:
+        """Say why there is no more, to whom still listens."""
+        try:
+            await self.send(HatchFrame.FAILURE, encode_failure(error))
+        except OSError:
+            _log.debug("An app left the hatch", extra={"event": "hatch-left"})
+
+    async def _read(self, most: int) -> tuple[HatchFrame, memoryview]:
+        async with asyncio.timeout(_PATIENCE_S):
+            head = bytearray(HEAD.size)
+            await self._fill(memoryview(head))
+            kind, length = decode_head(head)
+            if length > most:
+                raise InvalidError(f"a frame of {length} bytes at the hatch")
+            if length > len(self._buffer):
+                self._buffer = bytearray(length)
+            payload = memoryview(self._buffer)[:length]
+            await self._fill(payload)
+            return kind, payload
+
+    async def _fill(self, view: memoryview) -> None:
+        while view:
+            received = await self._loop.sock_recv_into(self._sock, view)
+            if not received:
+                raise HatchClosedError
+            view = view[received:]
+
+    async def _until_writable(self) -> None:
+        writable = self._loop.create_future()
+
+        def tell() -> None:
+            if not writable.done():
+                writable.set_result(None)
+
+        self._loop.add_writer(self._sock, tell)
+        try:
+            await writable
+        finally:
+            self._loop.remove_writer(self._sock)
+
+
+def open_hatch(run: InThread) -> Hatch | None:
+    """Return a hatch, None where the kernel has no such sockets."""
+    return Hatch(run) if sys.platform == "linux" else None

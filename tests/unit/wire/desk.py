@@ -1,0 +1,111 @@
+"""A place for objects, as the Bulk services and the hatch see a store."""
+
+import hashlib
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from flwr.core.errors import InvalidError
+from flwr.core.ids import ObjectId
+from flwr.wire.bulk import Readable
+from flwr.wire.codec.pieces import Absence, Wanted
+
+
+def id_of(content: bytes) -> ObjectId:
+    return ObjectId(hashlib.sha256(content).hexdigest())
+
+
+def filed(content: bytes) -> BinaryIO:
+    file = tempfile.TemporaryFile()  # noqa: SIM115  (closed with what it is the content of)
+    file.write(content)
+    file.flush()
+    return file
+
+
+class Arriving:
+    """One object on its way; counts what it holds."""
+
+    def __init__(self, object_id: ObjectId, size: int) -> None:
+        self.object_id, self.size = object_id, size
+        self.content = bytearray()
+        self.longest = 0
+        self.is_abandoned = False
+
+    @property
+    def received(self) -> int:
+        return len(self.content)
+
+    def write(self, piece: bytes | memoryview) -> None:
+        self.longest = max(self.longest, len(piece))
+        self.content += piece
+
+    def abandon(self) -> None:
+        self.is_abandoned = True
+
+
+class Content:
+    """Content that is read in pieces; remembers the largest."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content, self.size, self.is_closed = content, len(content), False
+        self.longest = 0
+        self.file: BinaryIO | None = None
+
+    @property
+    def descriptor(self) -> int | None:
+        return None if self.file is None else self.file.fileno()
+
+    def read(self, offset: int, size: int) -> bytes:
+        data = self._content[offset : offset + size]
+        self.longest = max(self.longest, len(data))
+        return data
+
+    def close(self) -> None:
+        self.is_closed = True
+        if self.file is not None:
+            self.file.close()
+
+
+class Desk:
+    """A door that anybody may use."""
+
+    def __init__(self, *, wanted: Sequence[ObjectId] = (), has: Sequence[bytes] = ()) -> None:
+        self.wanted = set(wanted)
+        self.has = {id_of(content): content for content in has}
+        self.opened: list[Content] = []
+        self.begun: list[Arriving] = []
+        self.batches: list[list[ObjectId]] = []
+        self.kept: dict[ObjectId, bytes] = {}
+        self.suspected: list[ObjectId] = []
+        self.admitted = 0
+        self.filed_above = sys.maxsize
+
+    def admit(self) -> None:
+        self.admitted += 1
+
+    async def open(self, wanted: Wanted) -> Readable | Absence:
+        if wanted.is_suspected:
+            self.suspected.append(wanted.object_id)
+        content = self.has.get(wanted.object_id)
+        if content is None:
+            return Absence.AWAITED if wanted.object_id in self.wanted else Absence.UNKNOWN
+        self.opened.append(Content(content))
+        if len(content) > self.filed_above:
+            self.opened[-1].file = filed(content)
+        return self.opened[-1]
+
+    def begin(self, object_id: ObjectId, size: int) -> Arriving | None:
+        if object_id not in self.wanted:
+            return None
+        self.begun.append(Arriving(object_id, size))
+        return self.begun[-1]
+
+    def complete(self, arriving: Arriving) -> None:
+        if id_of(bytes(arriving.content)) != arriving.object_id:
+            raise InvalidError("it has another id")
+
+    def keep(self, complete: Sequence[Arriving]) -> list[bool]:
+        self.batches.append([one.object_id for one in complete])
+        self.kept |= {one.object_id: bytes(one.content) for one in complete}
+        return [True] * len(complete)
