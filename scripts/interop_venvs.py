@@ -22,15 +22,21 @@ COMPLETE: Final = "complete"
 
 
 def make_venv(version: str, folder: Path) -> bool:
-    """Make the environment of one release; False when it was there already."""
+    """Make the environment of one release; False when it was there already.
+
+    The contract's can simulate: it has upstream's own extra, with the Ray that belongs to it.
+    """
     home = folder / f"flwr-{version}"
-    if (home / COMPLETE).exists():
+    wanted = f"flwr[simulation]=={version}" if version == CONTRACT else f"flwr=={version}"
+    complete = home / COMPLETE
+    if complete.exists() and complete.read_text().strip() == wanted:
+        complete.touch()  # for make, which asks whether it is newer than this script
         return False
     shutil.rmtree(home, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
     pip = [str(home / "bin" / "pip"), "--disable-pip-version-check", "install", "--quiet"]
-    subprocess.run([*pip, f"flwr=={version}", "scikit-learn"], check=True)
-    (home / COMPLETE).write_text(f"flwr=={version}\n")
+    subprocess.run([*pip, wanted, "scikit-learn"], check=True)
+    complete.write_text(f"{wanted}\n")
     return True
 
 

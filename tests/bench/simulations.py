@@ -17,6 +17,7 @@ from tests.bench.marks import Marks
 from tests.bench.sampler import Sampler
 from tests.bench.trial import APP, Plan, Trial, evaluate, held, keep_logs, run_config
 from tests.harness.federation import CONNECTION
+from tests.harness.simulator import start_simulator, virtual
 from tests.harness.toolset import OURS
 
 _CALM_S: Final = 10.0
@@ -27,7 +28,7 @@ def why_no_upstream() -> str | None:
     """Return why upstream cannot simulate here; None when it can."""
     if any(UPSTREAM.bin.parent.glob("lib/python*/site-packages/ray/__init__.py")):
         return None
-    return "upstream simulates with ray, which its virtual environment does not have"
+    return "upstream simulates with ray, which its environment does not have: make test-interop"
 
 
 def why_no_backend(backend: str) -> str | None:
@@ -89,22 +90,18 @@ def _ours(
 def _upstream(federation: MeasuredFederation, plan: Plan, clients: int, size: int) -> Trial:
     phases = federation.root / "phase"
     settings = run_config(plan, nodes=clients, size=size, phase_file=phases)
-    link = federation.start(
-        "superlink",
-        UPSTREAM,
-        "flower-superlink",
-        *("--insecure", "--simulation", "--control-api-address", federation.control),
-        *("--serverappio-api-address", federation.serverappio),
-    )
-    link.await_port(federation.control)
+    start_simulator(federation, UPSTREAM)
     federation.await_calm(_CALM_S)
     with Sampler(federation.meter, federation.roots, held(phases)) as sampler:
         submitted = time.monotonic()
         done = federation.flwr(
             *("run", str(APP), CONNECTION, "--stream", "--run-config", settings),
-            *("--federation-config", f"num-supernodes={clients}"),
+            *virtual(clients),
             tools=UPSTREAM,
             timeout=_FOR_EVER_S,
         )
         left = time.monotonic()
-    return evaluate(Marks.read(done.stdout), sampler, submitted=submitted, left=left)
+    marks = Marks.read(done.stdout)
+    if not marks.times("end"):
+        raise RuntimeError(f"upstream's run ended before its rounds did: {done.stdout[-1500:]}")
+    return evaluate(marks, sampler, submitted=submitted, left=left)

@@ -18,8 +18,8 @@ from tests.harness.apps import config as run_config
 from tests.harness.federation import Federation
 from tests.harness.ports import free_address
 from tests.harness.program import Program, descendants, eventually, processes
+from tests.harness.simulator import start_simulator, virtual
 from tests.harness.sockets import sockets
-from tests.harness.toolset import OURS
 from tests.simulation.commands import config, document_in, run, simulating
 
 pytestmark = pytest.mark.skipif(
@@ -68,15 +68,8 @@ def test_ray_of_our_own_listens_on_loopback_alone_and_ends_with_the_model_of_the
 @pytest.mark.row("S72", "S74")
 def test_a_stopped_run_of_a_superlink_leaves_nothing_of_ray_behind(tmp_path: Path) -> None:
     with Federation(tmp_path, tls=False) as federation:
-        link = federation.superlink = federation.start(
-            "superlink",
-            OURS,
-            "flower-superlink",
-            *("--insecure", "--simulation", "--control-api-address", federation.control),
-            *("--serverappio-api-address", federation.serverappio),
-        )
-        link.await_port(federation.control)
-        nodes = ("--federation-config", "num-supernodes=4 client-resources-num-cpus=1")
+        link = start_simulator(federation)
+        nodes = virtual(4, client_resources_num_cpus=1)
         run_id = federation.submit(TINY, *nodes, *run_config(nodes=4, pause=60.0))
         eventually(lambda: "Sampled 4 nodes" in federation.log_of(run_id), timeout=90, step=0.5)
         rays = {p for p in descendants(link.pid) if "ray" in processes().get(p, (0, ""))[1]}

@@ -10,8 +10,8 @@ from flwr.core.run import RunStatus
 from tests.harness.apps import INLINE, TINY, config
 from tests.harness.federation import CONNECTION, Federation
 from tests.harness.program import descendants, eventually, processes
+from tests.harness.simulator import start_simulator, virtual
 from tests.harness.sockets import sockets
-from tests.harness.toolset import OURS
 
 
 @pytest.fixture(scope="module")
@@ -19,24 +19,13 @@ def simulating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
     """A SuperLink that simulates, without any SuperNode."""
     root = tmp_path_factory.mktemp("simulating")
     with Federation(root, tls=False) as federation:
-        federation.superlink = federation.start(
-            "superlink",
-            OURS,
-            "flower-superlink",
-            *("--insecure", "--simulation", "--control-api-address", federation.control),
-            *("--serverappio-api-address", federation.serverappio),
-            *("--state-dir", str(root / "superlink")),
-        )
-        federation.superlink.await_port(federation.control)
+        start_simulator(federation)
         yield federation
 
 
-def virtual(nodes: int, *, cpus: int = 1) -> tuple[str, str]:
+def pooled(nodes: int, *, cpus: int = 1) -> tuple[str, str]:
     """Return the option that asks for so many virtual nodes, with so many CPUs per ClientApp."""
-    return (
-        "--federation-config",
-        f'num-supernodes={nodes} client-resources-num-cpus={cpus} backend="pool"',
-    )
+    return virtual(nodes, client_resources_num_cpus=cpus, backend="pool")
 
 
 def await_workers(federation: Federation) -> set[int]:
@@ -57,7 +46,7 @@ def workers() -> set[int]:
 
 @pytest.mark.row("S72")
 def test_it_is_listed_and_logged(simulating: Federation) -> None:
-    run_id = simulating.submit(TINY, *virtual(12), *config(nodes=12, num_rounds=1))
+    run_id = simulating.submit(TINY, *pooled(12), *config(nodes=12, num_rounds=1))
     run = simulating.await_end(run_id)
     assert run["status"] == "finished:completed"
     log = simulating.log_of(run_id)
@@ -69,7 +58,7 @@ def test_it_is_listed_and_logged(simulating: Federation) -> None:
 @pytest.mark.row("S46", "S72")
 def test_an_app_of_two_files_is_simulated(simulating: Federation) -> None:
     said = config(question="total", factor=1)
-    started = simulating.flwr_json("run", CONNECTION, *INLINE, *virtual(4), *said)
+    started = simulating.flwr_json("run", CONNECTION, *INLINE, *pooled(4), *said)
     run = simulating.await_end(started["run-id"])
     assert run["status"] == "finished:completed"
     assert "total: 10 from 4" in simulating.log_of(run["run-id"])
@@ -77,7 +66,7 @@ def test_an_app_of_two_files_is_simulated(simulating: Federation) -> None:
 
 @pytest.mark.row("S72")
 def test_stopping_it_leaves_no_worker(simulating: Federation) -> None:
-    run_id = simulating.submit(TINY, *virtual(12), *config(nodes=12, pause=30.0))
+    run_id = simulating.submit(TINY, *pooled(12), *config(nodes=12, pause=30.0))
     started = await_workers(simulating)
     assert not sockets(started)
     simulating.flwr("stop", run_id, "test")
@@ -89,7 +78,7 @@ def test_stopping_it_leaves_no_worker(simulating: Federation) -> None:
 def test_a_serverapp_that_is_killed_takes_its_workers_along(simulating: Federation) -> None:
     run_id = simulating.submit(
         TINY,
-        *virtual(4),
+        *pooled(4),
         *config(nodes=4, fail="server-waits"),
     )
     started = await_workers(simulating)
@@ -103,7 +92,7 @@ def test_a_serverapp_that_is_killed_takes_its_workers_along(simulating: Federati
 def test_an_impossible_request_is_refused_with_the_numbers(
     simulating: Federation,
 ) -> None:
-    run_id = simulating.submit(TINY, *virtual(4, cpus=4000))
+    run_id = simulating.submit(TINY, *pooled(4, cpus=4000))
     run = simulating.await_end(run_id)
     assert run["status"] == "finished:failed"
     assert "4000 CPUs per ClientApp wanted, this machine has" in simulating.log_of(run_id)
