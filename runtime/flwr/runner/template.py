@@ -84,8 +84,9 @@ def main(argv: Sequence[str]) -> int:
 def _serve(control: socket.socket, withheld: Path | None) -> _Forked | None:
     try:
         prepare(withheld)
-        import flwr.runner.clientapp_flow  # noqa: F401, PLC0415  # whatever the app is
+        from flwr.runner.rehearsal import rehearse  # noqa: PLC0415  # imports what any app needs
 
+        rehearse()
         loaded = _load(control)
     except (_UnfitError, FlwrError) as error:
         send_frame(control, TemplateFrame(Verb.UNFIT, why=str(error)))
@@ -157,7 +158,10 @@ class _Nursery:
     def run(self) -> _Forked | None:
         """Serve until retired and childless; returns what a child begins with in each of them."""
         try:
-            return self._run()
+            with warnings.catch_warnings():
+                # There are no threads, whatever was there when this process started.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                return self._run()
         except (RunEndedError, OSError):  # told to end, or the executor is gone
             self._end_children()
             return None
@@ -186,7 +190,7 @@ class _Nursery:
         parent = os.getpid()
         try:
             self._loaded.freshness.renew()
-            pid = _fork() if self._loaded.watch.is_unchanged() else None
+            pid = os.fork() if self._loaded.watch.is_unchanged() else None
             if pid == 0:
                 self._become_child(parent, output)
                 os.environ.update(environment)
@@ -237,12 +241,6 @@ class _Nursery:
         for pid in self._children.values():
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
-
-
-def _fork() -> int:
-    with warnings.catch_warnings():  # there are no threads, whatever was there when it started
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
 
 
 def _work(forked: _Forked) -> None:

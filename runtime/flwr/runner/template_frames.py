@@ -1,4 +1,4 @@
-"""What an executor and its template say to each other: one JSON object per packet.
+"""What an executor and its template say to each other: one packet for each word.
 
 The socket keeps packets apart (``SOCK_SEQPACKET``); descriptors travel beside them.  An executor
 asks for one thing at a time and gets one answer; ``exited`` comes unasked.
@@ -10,10 +10,9 @@ asks for one thing at a time and gets one answer; ``exited`` comes unasked.
 - end of stream: the executor is gone; the template kills its children and ends.
 """
 
-import json
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -22,6 +21,7 @@ from flwr.core.errors import InvalidError
 _LONGEST: Final = 16_384
 _MAX_WHY: Final = 2_000  # characters
 _MOST_DESCRIPTORS: Final = 2
+_END: Final = "\0"  # of a word; neither names nor values of an environment have any
 
 
 class Verb(StrEnum):
@@ -36,6 +36,9 @@ class Verb(StrEnum):
     STALE = "stale"  # the app's files have changed; the template is of no use any more
     NOT_FORKED = "not-forked"  # ``why``
     EXITED = "exited"  # ``pid`` with ``code``, negative for a signal
+
+
+_VERBS: Final[Mapping[str, Verb]] = {verb.value: verb for verb in Verb}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,10 @@ def send_frame(sock: socket.socket, frame: TemplateFrame, fds: Sequence[int] = (
     Raises:
         OSError: the other end is gone.
     """
-    said = asdict(frame) | {"why": frame.why[:_MAX_WHY]}
-    socket.send_fds(sock, [json.dumps(said).encode()], list(fds))
+    why = frame.why[:_MAX_WHY].replace(_END, " ")
+    settings = map("=".join, frame.environment.items())
+    words = (frame.verb, str(frame.pid), str(frame.code), why, frame.fab_hash, *settings)
+    socket.send_fds(sock, [_END.join(words).encode(errors="surrogatepass")], fds)
 
 
 def receive_frame(sock: socket.socket) -> tuple[TemplateFrame, list[int]] | None:
@@ -74,8 +79,8 @@ def receive_frame(sock: socket.socket) -> tuple[TemplateFrame, list[int]] | None
     if not data:
         return None
     try:
-        said = json.loads(data)
-        verb = Verb(said.pop("verb"))
-        return TemplateFrame(verb, **said), fds
-    except (ValueError, LookupError, TypeError, AttributeError) as cause:
+        verb, pid, code, why, fab_hash, *settings = data.decode(errors="surrogatepass").split(_END)
+        environment = dict(setting.split("=", 1) for setting in settings)
+        return TemplateFrame(_VERBS[verb], int(pid), int(code), why, fab_hash, environment), fds
+    except (ValueError, LookupError) as cause:
         raise InvalidError("a template sent a malformed frame") from cause

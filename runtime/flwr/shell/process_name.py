@@ -1,10 +1,11 @@
 """The name that ``ps -o comm`` and ``top`` show of a process; its command line stays as it is."""
 
-import ctypes
+import os
 import sys
+from contextlib import suppress
 from typing import Final
 
-_PR_SET_NAME: Final = 15  # prctl(2)
+_OWN_NAME: Final = "/proc/self/comm"  # a file, since ctypes has a fork copy 100 pages of memory
 STANDS_BY: Final = "flwr-stand-by"
 """Of a ServerApp's runner, and its app's process, that have no launch yet."""
 
@@ -14,4 +15,9 @@ _LONGEST: Final = 15  # bytes, without the final zero
 def name_process(name: str) -> None:
     """Name this process, its main thread to be exact; Linux only."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:_LONGEST] + b"\0")
+        with suppress(OSError):
+            descriptor = os.open(_OWN_NAME, os.O_WRONLY)
+            try:
+                os.write(descriptor, name.encode()[:_LONGEST])
+            finally:
+                os.close(descriptor)

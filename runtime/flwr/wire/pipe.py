@@ -113,6 +113,11 @@ def encode_failure(error: FlwrError) -> bytes:
     ).encode()
 
 
+def encode_reply(call_id: int, response: bytes) -> bytes:
+    """Return the whole REPLY to a call; the calls of a ``PipeCaller`` are counted from 0."""
+    return _head(FrameKind.REPLY, call_id, len(response)) + response
+
+
 def decode_failure(payload: bytes | bytearray) -> FlwrError:
     """Return the error that a FAILURE carries, or the one that it is unreadable."""
     try:

@@ -64,3 +64,15 @@ def test_bytecode_is_dropped_as_python_would_run_it_in_place_of_the_source(tmp_p
 
     assert watch.is_unchanged()
     assert not (path / "tiny/__pycache__").exists()
+
+
+def test_an_app_in_which_nothing_came_or_went_is_not_listed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, watch = watched(tmp_path)
+    (path / "result.csv").write_text("1,2\n")
+    assert watch.is_unchanged()
+
+    monkeypatch.setattr(os, "walk", None)
+
+    assert watch.is_unchanged()
