@@ -120,14 +120,14 @@ class Array:
         return decode_ndarray(raw(self))
 
 
-def lend(dtype: str, shape: tuple[int, ...], stype: str, data: memoryview) -> Array:
+def lend(dtype: str, shape: tuple[int, ...], stype: str, data: bytes | memoryview) -> Array:
     """Return an array over memory of somebody else, which is copied only if ``data`` is read.
 
     Args:
         dtype: see ``Array``.
         shape: see ``Array``.
         stype: see ``Array``.
-        data: bytes that stay as they are for as long as this view lives.
+        data: bytes, or a view that stays as it is for as long as it lives.
     """
     array = Array.__new__(Array)
     vars(array).update(dtype=dtype, shape=shape, stype=stype, _lent=data)

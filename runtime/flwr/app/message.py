@@ -13,6 +13,7 @@ from flwr.core.message import remaining_ttl
 
 _clock: Clock = SystemClock()  # apps construct messages, so nothing can hand one in
 _POSITIONS: Final = ("content", "dst_node_id", "message_type")
+_NAMES: Final = frozenset({*_POSITIONS, "error", "ttl", "group_id", "reply_to", "metadata"})
 
 
 class MessageInitializationError(TypeError):
@@ -163,13 +164,16 @@ def restore(
     Raises:
         MessageInitializationError: not exactly one of ``content`` and ``error``.
     """
-    return Message(metadata=metadata, content=content, error=error)
+    if not _is_one_of(content, error):
+        raise MessageInitializationError
+    message = Message.__new__(Message)  # what is told here needs no reading of arguments
+    vars(message).update(_metadata=metadata, _content=content, _error=error)
+    return message
 
 
 def _bind(args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
     """Name the positional arguments and drop what is None; a name given twice is refused."""
-    known = {*_POSITIONS, "error", "ttl", "group_id", "reply_to", "metadata"}
-    if len(args) > len(_POSITIONS) or named.keys() - known:
+    if len(args) > len(_POSITIONS) or not named.keys() <= _NAMES:
         raise MessageInitializationError
     positional = dict(zip(_POSITIONS, args, strict=False))
     if isinstance(positional.get("content"), Error):

@@ -114,13 +114,18 @@ class RecordDict(CheckedDict[str, RecordType]):
         return f"{type(self).__name__}(\n{lines}\n)"
 
 
+def records_of(content: RecordDict, kind: type[R]) -> dict[str, R]:
+    """Return the records of one type: what is only read needs no view."""
+    return {name: record for name, record in content.items() if isinstance(record, kind)}
+
+
 class _TypedView(CheckedDict[str, R]):
     """The records of one type, as they were when the view was made; writes go through."""
 
     def __init__(self, whole: RecordDict, kind: type[R]) -> None:
         super().__init__()
         self._whole, self._kind = whole, kind
-        self._entries = {name: v for name, v in whole.items() if isinstance(v, kind)}
+        self._entries = records_of(whole, kind)
 
     def _check_value(self, value: R) -> None:
         if not isinstance(value, self._kind):

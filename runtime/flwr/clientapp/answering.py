@@ -7,7 +7,7 @@ import copy
 import logging
 from typing import Final
 
-from flwr.app import Context, Error, Message
+from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp.client_app import ClientApp
 from flwr.core.errors import FlwrError
 from flwr.core.message import ErrorCode
@@ -32,7 +32,7 @@ def answer(
         context: what the node keeps; the app may change it.
         passing: exceptions that are not the app's failures, such as the end of its run.
     """
-    before = copy.deepcopy(context)  # arrays are shared, their bytes never change
+    before = _copied(context)
     try:
         return _call(app, message, context), context
     except passing:
@@ -46,6 +46,17 @@ def answer(
 def answer_unloaded(message: Message, why: FlwrError) -> Message:
     """Return the reply of a ClientApp that cannot be loaded."""
     return Message(Error(ErrorCode.LOAD_CLIENT_APP_EXCEPTION, why.message), reply_to=message)
+
+
+def _copied(context: Context) -> Context:
+    """Return a copy that the app cannot change; arrays are shared, their bytes never change."""
+    return Context(
+        run_id=context.run_id,
+        node_id=context.node_id,
+        node_config=dict(context.node_config),
+        state=copy.deepcopy(context.state) if context.state else RecordDict(),
+        run_config=dict(context.run_config),
+    )
 
 
 def _call(app: ClientApp, message: Message, context: Context) -> Message:

@@ -53,5 +53,5 @@ def unpack(packed: Packed) -> Any:
 def _reduce_array(array: Array) -> tuple[Any, ...]:
     data = raw(array)
     if len(data) < ALONGSIDE_FROM:
-        return Array, (array.dtype, array.shape, array.stype, bytes(data))
+        return lend, (array.dtype, array.shape, array.stype, bytes(data))
     return lend, (array.dtype, array.shape, array.stype, pickle.PickleBuffer(data))

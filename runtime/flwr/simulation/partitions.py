@@ -3,6 +3,7 @@
 Nothing here is kept per node: an id is computed from its partition, and the partition from the id.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from flwr.core.errors import InvalidError
 from flwr.core.ids import NodeId
 
 MAX_NODES: Final = 10_000_000
+_REMEMBERED: Final = 16_384  # ids whose partition is known: a round asks twice for each
 _MASK: Final = 2**64 - 1
 _SALT: Final = 0x9E3779B97F4A7C15
 # Mixing bits as splitmix64 does it (Steele et al., OOPSLA 2014): each step can be undone.
@@ -65,6 +67,7 @@ def node_config(partition: int, count: int) -> UserConfig:
     return {"partition-id": partition, "num-partitions": count}
 
 
+@lru_cache(_REMEMBERED)
 def _partition(node_id: int) -> int:
     """Undo what makes an id; of any other number, make one that is no partition."""
     if not 1 < node_id <= _MASK:

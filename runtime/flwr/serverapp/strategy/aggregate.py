@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from flwr.app.array import Array
 from flwr.app.arrayrecord import ArrayRecord
 from flwr.app.metricrecord import MetricRecord
-from flwr.app.recorddict import RecordDict
+from flwr.app.recorddict import RecordDict, records_of
 from flwr.serverapp.exception import InconsistentMessageReplies
 from flwr.serverapp.strategy.mean import WeightedMean, require_weight
 
@@ -107,12 +107,12 @@ def to_ndarrays(record: ArrayRecord) -> NamedArrays:
 
 def only_arrays(content: RecordDict) -> ArrayRecord:
     """Return the first ArrayRecord of a reply that was checked to have one."""
-    return next(iter(content.array_records.values()))
+    return next(iter(records_of(content, ArrayRecord).values()))
 
 
 def only_metrics(content: RecordDict) -> MetricRecord:
     """Return the first MetricRecord of a reply that was checked to have one."""
-    return next(iter(content.metric_records.values()))
+    return next(iter(records_of(content, MetricRecord).values()))
 
 
 def weight_of(content: RecordDict, weight_key: str) -> float:

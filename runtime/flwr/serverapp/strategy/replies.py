@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+from flwr.app.arrayrecord import ArrayRecord
 from flwr.app.console_log import logger
 from flwr.app.message import Message
-from flwr.app.recorddict import RecordDict
+from flwr.app.metricrecord import MetricRecord
+from flwr.app.recorddict import RecordDict, records_of
 from flwr.serverapp.exception import InconsistentMessageReplies
 
 _Form = dict[str, frozenset[str]]
@@ -93,9 +95,10 @@ class _Forms:
             InconsistentMessageReplies: naming what differs.
         """
         if self._with_arrays:
-            self._require_same("ArrayRecord", _names(reply.array_records))
-        self._require_same("MetricRecord", _names(reply.metric_records))
-        (metrics,) = reply.metric_records.values()
+            self._require_same("ArrayRecord", _names(records_of(reply, ArrayRecord)))
+        metric_records = records_of(reply, MetricRecord)
+        self._require_same("MetricRecord", _names(metric_records))
+        (metrics,) = metric_records.values()
         if self._weight_key not in metrics:
             raise InconsistentMessageReplies(
                 f"the MetricRecord of a reply lacks the key '{self._weight_key}', by which replies "
