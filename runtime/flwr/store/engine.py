@@ -2,6 +2,8 @@
 
 import re
 import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
 
 from flwr.core.errors import InvalidError
+from flwr.store.kept import KeptConnections
 from flwr.store.prepared import run_text
 
 MEMORY: Final = ":memory:"
@@ -30,15 +33,23 @@ _NETWORK: Final = {  # a server that is gone without a word is noticed within ha
 _HOST: Final = re.compile(r"[A-Za-z0-9._:%-]*", re.ASCII)
 
 
+Lend = Callable[[], AbstractContextManager[Connection]]
+
+
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """The two ways into one database."""
+    """The two ways into one database; transactions borrow connections from ``lend_...``."""
 
     writing: Engine
     reading: Engine
+    lend_writing: Lend
+    lend_reading: Lend
 
     def dispose(self) -> None:
         """Close every idle connection."""
+        for lend in (self.lend_reading, self.lend_writing):
+            if isinstance(lend, KeptConnections):
+                lend.close()
         self.reading.dispose()
         self.writing.dispose()
 
@@ -87,10 +98,9 @@ def make_sqlite_engines(path: Path, *, durable: bool = True) -> Engines:
         path: the database file.
         durable: whether a commit survives a power cut; tests may do without.
     """
-    return Engines(
-        writing=_sqlite(path, begin="BEGIN IMMEDIATE", durable=durable, read_only=False),
-        reading=_sqlite(path, begin="BEGIN", durable=durable, read_only=True),
-    )
+    writing = _sqlite(path, begin="BEGIN IMMEDIATE", durable=durable, read_only=False)
+    reading = _sqlite(path, begin="BEGIN", durable=durable, read_only=True)
+    return Engines(writing, reading, KeptConnections(writing), KeptConnections(reading))
 
 
 def make_postgres_engines(url: URL) -> Engines:
@@ -112,10 +122,8 @@ def make_postgres_engines(url: URL) -> Engines:
     except ImportError as cause:
         raise NoDriverError(str(cause)) from cause
     event.listen(engine, "connect", _limit_waiting)
-    return Engines(
-        writing=engine,
-        reading=engine.execution_options(postgresql_readonly=True),
-    )
+    reading = engine.execution_options(postgresql_readonly=True)
+    return Engines(engine, reading, engine.connect, reading.connect)
 
 
 def _sqlite(path: Path, *, begin: str, durable: bool, read_only: bool) -> Engine:

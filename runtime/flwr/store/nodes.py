@@ -44,6 +44,15 @@ _FIND = Prepared(
     select(table).where(table.c.node_id == bindparam("asked", type_=table.c.node_id.type))
 )
 
+_ONLINE = Prepared(
+    select(table.c.node_id)
+    .where(
+        table.c.status == NodeStatus.ONLINE.value,
+        table.c.online_until > bindparam("now", type_=table.c.online_until.type),
+    )
+    .order_by(table.c.registered_at, table.c.node_id)
+)
+
 
 class Nodes:
     """The nodes, as one transaction sees them."""
@@ -129,11 +138,7 @@ class Nodes:
 
     def online(self, now: datetime) -> NodeIdList:
         """Return the ids of nodes that are online and not yet missed, oldest first."""
-        heard = (table.c.status == NodeStatus.ONLINE.value, table.c.online_until > now)
-        rows = self._connection.execute(
-            select(table.c.node_id).where(*heard).order_by(table.c.registered_at, table.c.node_id),
-        )
-        return [NodeId(row.node_id) for row in rows]
+        return [NodeId(row.node_id) for row in _ONLINE.rows(self._connection, {"now": now})]
 
     def lapsed(self, now: datetime) -> NodeList:
         """Return nodes still marked online whose patience has run out, longest silent first."""

@@ -6,8 +6,9 @@ Synchronous, and safe to use from many threads.  It knows no rules: operations d
 import logging
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,7 @@ from flwr.store.objects import Objects, ObjectState, require_match
 from flwr.store.opening import closing_on_error, open_sqlite, sweep, take_lock
 from flwr.store.payloads import PayloadChanges, Payloads
 from flwr.store.runs import Runs
+from flwr.store.turns import NoTurn, WriterTurn
 
 logger: Final = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ class Store:
         engines: Engines,
         payloads: Payloads,
         *,
-        turn: AbstractContextManager[object],
+        turn: WriterTurn | NoTurn,
         cleanup: ExitStack,
         is_shared: bool = False,
     ) -> None:
@@ -82,8 +84,7 @@ class Store:
             where: the database, for error messages.
             engines: its connections.
             payloads: its large objects.
-            turn: held during each writing transaction; a lock for SQLite, where threads would
-                otherwise wait for each other by polling.
+            turn: held during each writing transaction.
             cleanup: what to undo in ``close``.
             is_shared: other programs may have the database open, and are told of our commits.
         """
@@ -94,7 +95,7 @@ class Store:
         self._cleanup = cleanup
         self._memories: tuple[Listener, ...] = ()
         self._listeners: tuple[Listener, ...] = ()
-        self._open_here = threading.local()
+        self._alone = _AloneInThread()
         self._notifications: Notifications | None = None
         if is_shared:
             self._notifications = Notifications(engines.writing, self._tell)
@@ -116,6 +117,11 @@ class Store:
         """True while the commits of all programs on this database are heard here."""
         return self._notifications is None or self._notifications.is_hearing
 
+    @property
+    def is_quick(self) -> bool:
+        """True while a small transaction is over before another thread would have begun it."""
+        return self._turn.is_quick
+
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """Open a writing transaction: commits at the end, rolls back on an exception.
@@ -127,10 +133,10 @@ class Store:
         """
         changes = PayloadChanges(self._payloads)
         with (
-            self._alone_in_thread(),
+            self._alone,
             driver_errors(self._where),
             self._turn,
-            self._engines.writing.connect() as connection,
+            self._engines.lend_writing() as connection,
         ):
             tx = Tx(connection, changes)
             work = connection.begin()
@@ -145,6 +151,7 @@ class Store:
                 work.rollback()
                 changes.rolled_back()
                 raise
+            began = time.monotonic()
             try:
                 work.commit()
             except DBAPIError:
@@ -153,6 +160,7 @@ class Store:
                 ):  # elsewhere it may have happened: leave files to the sweep
                     changes.rolled_back()
                 raise
+            self._turn.note_commit(time.monotonic() - began)
         changes.committed()
         self._tell(frozenset(tx.topics))
 
@@ -165,9 +173,9 @@ class Store:
         """
         changes = PayloadChanges(self._payloads)
         with (
-            self._alone_in_thread(),
+            self._alone,
             driver_errors(self._where),
-            self._engines.reading.connect() as connection,
+            self._engines.lend_reading() as connection,
             connection.begin(),
         ):
             yield Tx(connection, changes)
@@ -235,16 +243,6 @@ class Store:
         """Close every connection; transactions must have ended."""
         self._cleanup.close()
 
-    @contextmanager
-    def _alone_in_thread(self) -> Iterator[None]:
-        if getattr(self._open_here, "yes", False):
-            raise NestedTransactionError
-        self._open_here.yes = True
-        try:
-            yield
-        finally:
-            self._open_here.yes = False
-
     def _tell(self, topics: frozenset[str]) -> None:
         if not topics:
             return
@@ -253,6 +251,20 @@ class Store:
                 listener(topics)
             except Exception:
                 logger.exception("A listener failed", extra={"event": "store.listener-failed"})
+
+
+class _AloneInThread(threading.local):
+    """Entered by whoever has a transaction: a thread has one at a time."""
+
+    is_open = False
+
+    def __enter__(self) -> None:
+        if self.is_open:
+            raise NestedTransactionError
+        self.is_open = True
+
+    def __exit__(self, *_: object) -> None:
+        self.is_open = False
 
 
 def open_store(url_or_path: str, *, payload_dir: Path | None = None) -> Store:
@@ -291,7 +303,7 @@ def _open_sqlite(path: Path, payload_dir: Path | None, undo: ExitStack, *, durab
         lock.share()
     undo.callback(lock.close)
     undo.callback(engines.dispose)
-    return Store(where, engines, payloads, turn=threading.Lock(), cleanup=undo.pop_all())
+    return Store(where, engines, payloads, turn=WriterTurn(), cleanup=undo.pop_all())
 
 
 def _open_postgres(url: URL, payload_dir: Path | None, undo: ExitStack) -> Store:
@@ -311,6 +323,4 @@ def _open_postgres(url: URL, payload_dir: Path | None, undo: ExitStack) -> Store
         if lock.is_alone:
             sweep(engines, payloads)
         lock.share()
-    return Store(
-        where, engines, payloads, turn=nullcontext(), cleanup=undo.pop_all(), is_shared=True
-    )
+    return Store(where, engines, payloads, turn=NoTurn(), cleanup=undo.pop_all(), is_shared=True)
