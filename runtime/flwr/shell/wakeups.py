@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from flwr.core.topics import EVERY_TOPIC
+from flwr.shell.in_thread import call_soon
 
 T = TypeVar("T")
 
@@ -53,8 +54,7 @@ class Wakeups:
             self._pending.update(topics)
             if scheduled or not self._pending:
                 return
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._deliver)
+        call_soon(self._loop, self._deliver)
 
     def close(self) -> None:
         """End every wait now: the daemon is stopping."""

@@ -29,7 +29,7 @@ from flwr.core.run import RunType
 from flwr.shell.appio import AppIoSecurity, appio_security, check_appio
 from flwr.shell.executors import Executors
 from flwr.shell.health import told
-from flwr.shell.in_thread import in_thread
+from flwr.shell.in_thread import AtOnce, in_thread
 from flwr.shell.orphans import orphans_reaped
 from flwr.shell.signals import stop_requests
 from flwr.shell.superexec import SuperExecKeeper, superexec_argv
@@ -132,6 +132,7 @@ def _build_operations(
         logs=Logs(store, clock),
         wakeups=wakeups,
         clock=clock,
+        at_once=AtOnce(lambda: store.is_quick),
     )
 
 

@@ -65,8 +65,8 @@ class MessageExchange:
         self._store, self._clock = store, clock
         self._traffic, self._uploads, self._absences = traffic, uploads, absences
         self._handouts = Handouts()
-        # Nodes for which nothing waits, nor may be handed out again.
-        self.idle: Memory[NodeId, bool] = Memory(store, topics.node)
+        # What nodes for which nothing waits took, and had not confirmed when it was looked at.
+        self._open: Memory[NodeId, frozenset[MessageId]] = Memory(store, topics.node)
 
     def enqueue(self, run_id: RunId, messages: Sequence[Delivery]) -> Enqueued:
         """Accept instructions of a running run, with what they bring along (wire contract §9.1).
@@ -89,6 +89,16 @@ class MessageExchange:
         ids = [message.envelope.message_id for message in messages]
         return Enqueued([i if i in accepted else None for i in ids], missing)
 
+    def knows_none(self, node_id: NodeId, received: Sequence[MessageId] = ()) -> bool:
+        """Tell, without a look into the store, that ``deliver`` has nothing for a node.
+
+        Args:
+            node_id: who asks.
+            received: what it has by now; anything else it took may be handed out again.
+        """
+        taken = self._open.recall(node_id)
+        return taken is not None and taken.issubset(received)
+
     def deliver(
         self, node_id: NodeId, *, received: Sequence[MessageId] = (), whole: bool = False
     ) -> Delivery | None:
@@ -104,17 +114,18 @@ class MessageExchange:
         Raises:
             NodeIdError: the node is not registered (any more).
         """
-        now, look = self._clock.now(), self.idle.begin(node_id)
+        now, look = self._clock.now(), self._open.begin(node_id)
         with self._store.reading() as tx:
             node = tx.nodes.find(node_id)
             if node is None or node.status is NodeStatus.UNREGISTERED:
                 raise NodeIdError
             queued = tx.messages.queued(node_id, now)
             open_ones = [one for one in queued if one.confirmed_at is None]
+            open_ids = frozenset(one.message_id for one in open_ones)
             new = [one.message_id for one in open_ones if one.message_id in received]
-            if all(one.claimed_at is not None for one in queued):
-                if not open_ones:
-                    self.idle.keep(look, True)
+            waiting = sum(one.claimed_at is None for one in queued)
+            if not waiting:
+                self._open.keep(look, open_ids)
                 lost = self._handouts.repeat(
                     [one for one in open_ones if one.message_id not in new], now=now
                 )
@@ -126,7 +137,9 @@ class MessageExchange:
             if delivery is not None:
                 run_id = delivery.envelope.run_id
                 record(tx, "message.claimed", run_id, node_id, taken[0], at=now)
-            return delivery
+        if len(taken) == waiting:
+            self._open.keep(look, open_ids)
+        return delivery
 
     def put_back(self, delivery: Delivery) -> None:
         """Let an instruction wait again: the call that claimed it went away."""

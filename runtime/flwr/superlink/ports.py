@@ -7,7 +7,7 @@ from flwr.auth.superexec_auth import SuperExecVerifier
 from flwr.auth.tls import ServerTls
 from flwr.core.clock import Clock
 from flwr.shell.executors import Executors
-from flwr.shell.in_thread import looked_up, threaded
+from flwr.shell.in_thread import NEVER_AT_ONCE, AtOnce, looked_up, threaded
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink.launches import Launches
 from flwr.superlink.logs import Logs
@@ -41,6 +41,7 @@ class Operations:
     presence: Presence
     wakeups: Wakeups
     clock: Clock
+    at_once: AtOnce = NEVER_AT_ONCE
 
 
 def make_appio(
@@ -69,6 +70,7 @@ def make_appio(
         objects=operations.objects,
         logs=operations.logs,
         wakeups=operations.wakeups,
+        at_once=operations.at_once,
     )
     proof = AppTokenInterceptor(
         looked_up(launches.live.recall, launches.live.find),
@@ -109,6 +111,7 @@ def make_fleet(
         objects=operations.objects,
         presence=operations.presence,
         wakeups=operations.wakeups,
+        at_once=operations.at_once,
     )
     ids = operations.nodes.ids
     proof = NodeInterceptor(looked_up(ids.recall, ids.find), clock=clock)

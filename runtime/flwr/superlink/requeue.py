@@ -6,6 +6,7 @@ from flwr.core.ids import NodeId
 from flwr.core.limits import MAX_LAUNCH_ATTEMPTS
 from flwr.core.message import ErrorCode
 from flwr.store.store import Tx
+from flwr.superlink import topics
 from flwr.superlink.answers import answer_failed
 from flwr.superlink.message_events import record
 
@@ -28,4 +29,5 @@ def requeue(tx: Tx, node_id: NodeId, *, now: datetime, confirmed_too: bool) -> N
             answer_failed(tx, instruction, ErrorCode.CLIENT_APP_CRASHED, now=now)
             continue
         tx.messages.release([envelope.message_id])
+        tx.notify(topics.node(node_id))
         record(tx, "message.requeued", envelope.run_id, node_id, envelope.message_id, at=now)

@@ -26,6 +26,7 @@ from flwr.core.simulation import SimulationConfig
 from flwr.fab.errors import FabTooLargeError
 from flwr.fab.verify import VerifiedFab, verify_fab
 from flwr.store.fabs import Fab
+from flwr.store.remembered import Memory
 from flwr.store.store import Store, Tx
 from flwr.superlink import topics
 from flwr.superlink.endings import end_run
@@ -64,6 +65,7 @@ class Runs:
     ) -> None:
         self._store, self._clock = store, clock
         self._run_type = run_type
+        self._live: Memory[RunId, bool] = Memory(store, topics.ended)
 
     def submit(self, account: Account, wanted: Submission) -> Run:
         """Accept one run; the same submit key of the same account gives the same run.
@@ -208,9 +210,18 @@ class Runs:
 
     def ended_among(self, run_ids: Sequence[RunId]) -> Sequence[RunId]:
         """Return those of ``run_ids`` that have ended or never were."""
+        looks = [self._live.begin(run_id) for run_id in run_ids]
         with self._store.reading() as tx:
             known = [(run_id, tx.runs.find(run_id)) for run_id in run_ids]
-        return [run_id for run_id, run in known if run is None or run.is_final]
+        ended = [run_id for run_id, run in known if run is None or run.is_final]
+        for run_id, look in zip(run_ids, looks, strict=True):
+            if run_id not in ended:
+                self._live.keep(look, True)
+        return ended
+
+    def knows_live(self, run_ids: Sequence[RunId]) -> bool:
+        """Tell, without a look into the store, that none of ``run_ids`` has ended."""
+        return all(self._live.recall(run_id) for run_id in run_ids)
 
     def audit(
         self, account: Account, call: str, run_id: RunId | None = None, **details: Any

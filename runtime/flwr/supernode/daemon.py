@@ -39,7 +39,7 @@ from flwr.core.run_config import Config
 from flwr.fab.verify import verify_fab
 from flwr.shell.appio import AppIoSecurity, appio_security, check_appio
 from flwr.shell.health import told
-from flwr.shell.in_thread import in_thread
+from flwr.shell.in_thread import AtOnce, in_thread
 from flwr.shell.orphans import orphans_reaped
 from flwr.shell.signals import stop_requests
 from flwr.shell.superexec import SuperExecKeeper, superexec_argv
@@ -207,6 +207,7 @@ async def _build(
         load_trusted_entities(config.trusted_entities) if config.trusted_entities else None
     )
     launches = WholeLaunches(store, clock, leases, apps)
+    at_once = AtOnce(lambda: store.is_quick)
     handover = Handover(launches, wakeups)
     intake = Intake(
         store, clock, identity, session, runs, sent, launches, is_trusted=trust.objection
@@ -224,6 +225,7 @@ async def _build(
         logs=AppLogs(state_dir / "app-logs", share=share),
         wakeups=wakeups,
         clock=wall,
+        at_once=at_once,
         tls=security.tls,
         renewed_tls=security.renewed_tls,
         superexec=security.verifier,
@@ -235,7 +237,7 @@ async def _build(
         session=session,
         leases=leases,
         runs=runs,
-        inbox=Inbox(session, runs, intake, handover, clock),
+        inbox=Inbox(session, runs, intake, handover, clock, at_once),
         outbox=outbox,
         wakeups=wakeups,
         clock=clock,

@@ -18,7 +18,7 @@ from flwr.core.errors import FlwrError, UnavailableError
 from flwr.core.ids import MessageId, RunId
 from flwr.core.limits import POLL_FALLBACK
 from flwr.core.message import Delivery, Envelope, ErrorCode
-from flwr.shell.in_thread import in_thread
+from flwr.shell.in_thread import NEVER_AT_ONCE, AtOnce, in_thread
 from flwr.supernode.fleet import FATAL, FleetSession
 from flwr.supernode.handover import Handover, Waiter
 from flwr.supernode.intake import Intake
@@ -44,9 +44,10 @@ class Inbox:
         intake: Intake,
         handover: Handover,
         clock: Clock,
+        at_once: AtOnce = NEVER_AT_ONCE,
     ) -> None:
         self._session, self._runs, self._intake, self._clock = session, runs, intake, clock
-        self._handover = handover
+        self._handover, self._at_once = handover, at_once
         self._slots = asyncio.Semaphore(INTAKES_AT_ONCE)
         self._taking_in: set[MessageId] = set()
         self._unconfirmed: list[Envelope] = []  # to be confirmed with the next pull
@@ -116,7 +117,7 @@ class Inbox:
         waiters = self._handover.lend()
         launches: Mapping[Waiter, WholeLaunch] = {}
         try:
-            launches = await in_thread(self._intake.store_at_hand, at_hand, waiters)
+            launches = await self._at_once(self._intake.store_at_hand, at_hand, waiters)
         except Exception as error:  # noqa: BLE001 - the long way meets the cause again, and acts
             logger.debug("Taking the long way", extra={"event": "intake", "cause": str(error)})
             return ()

@@ -16,7 +16,7 @@ from flwr.core.errors import FlwrError, UnavailableError, UnimplementedError
 from flwr.core.ids import MessageId, ObjectId
 from flwr.core.limits import TRANSFERS_IN_PARALLEL
 from flwr.core.message import Delivery, ErrorCode
-from flwr.shell.in_thread import in_thread
+from flwr.shell.in_thread import call_soon, in_thread
 from flwr.shell.wakeups import Wakeups
 from flwr.store.store import Store
 from flwr.supernode.fleet import FATAL, FleetSession
@@ -75,8 +75,7 @@ class Outbox:
 
         Callable from any thread.
         """
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._take, reply)
+        call_soon(self._loop, self._take, reply)
 
     async def drain(self, patience: timedelta) -> bool:
         """Wait until everything is sent; False when ``patience`` ran out first."""

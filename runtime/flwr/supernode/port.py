@@ -7,7 +7,7 @@ from flwr.auth.tls import ServerTls
 from flwr.core.clock import Clock
 from flwr.core.errors import UnavailableError
 from flwr.shell.executors import Executors
-from flwr.shell.in_thread import looked_up, threaded
+from flwr.shell.in_thread import NEVER_AT_ONCE, AtOnce, looked_up, threaded
 from flwr.shell.wakeups import Wakeups
 from flwr.supernode.app_logs import AppLogs
 from flwr.supernode.apps import AppSessions
@@ -50,6 +50,7 @@ def make_clientappio(
     logs: AppLogs,
     wakeups: Wakeups,
     clock: Clock,
+    at_once: AtOnce = NEVER_AT_ONCE,
     tls: ServerTls | None = None,
     superexec: SuperExecVerifier | None = None,
     accepts_old_apps: bool = False,
@@ -76,7 +77,7 @@ def make_clientappio(
         partial(
             add_compose,
             LaunchesServicer(leases),
-            WholeLaunchesServicer(launches, logs, waiting, handover),
+            WholeLaunchesServicer(launches, logs, waiting, handover, at_once),
             AppLogsServicer(logs),
         ),
     ]

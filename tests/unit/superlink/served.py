@@ -14,6 +14,7 @@ from flwr.core.clock import SystemClock
 from flwr.proto import control_pb2_grpc, fleet_pb2, fleet_pb2_grpc, serverappio_pb2_grpc
 from flwr.proto.compose.v1 import launches_pb2_grpc, logs_pb2_grpc
 from flwr.shell.executors import Executors
+from flwr.shell.in_thread import AtOnce
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink.objects import Objects
 from flwr.superlink.ports import Operations, make_appio, make_control, make_fleet
@@ -90,6 +91,7 @@ async def serving(link: Link) -> AsyncIterator[Served]:
         presence=Presence(link.nodes, link.clock),
         wakeups=wakeups,
         clock=link.clock,
+        at_once=AtOnce(lambda: link.store.is_quick),
     )
     clock, local = SystemClock(), "127.0.0.1:0"
     servers = (

@@ -58,7 +58,7 @@ def test_a_held_pull_of_an_idle_node_is_woken_by_a_message(link: Link) -> None:
         for _ in range(3):
             held = node.pull(ALIVE)
             assert await is_held(held)
-            assert link.messages.idle.recall(NodeId(node.node_id))
+            assert link.messages.knows_none(NodeId(node.node_id))
             link.pass_time(1)  # so that it is another message
             sent = await in_thread(link.send, run, NodeId(node.node_id))
             async with asyncio.timeout(SOON_S):
@@ -80,14 +80,14 @@ def test_a_node_that_has_something_unconfirmed_is_not_idle(link: Link) -> None:
     sent = link.send(run, node_id)
     assert link.messages.deliver(node_id) is not None
     assert link.messages.deliver(node_id) is None
-    assert not link.messages.idle.recall(node_id)
+    assert not link.messages.knows_none(node_id)
     link.pass_time(10)
     again = link.messages.deliver(node_id)  # the answer may have been lost on its way
     assert again is not None
 
     link.messages.confirm_instruction(node_id, run.run_id, sent.message_id)
     assert link.messages.deliver(node_id) is None
-    assert link.messages.idle.recall(node_id)
+    assert link.messages.knows_none(node_id)
     link.nodes.activate(node_public_key(link, node_id), 30.0, is_durable=False)  # it lost all
     assert link.messages.deliver(node_id) is not None
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from flwr.auth.accounts import NO_LOGIN
 from flwr.core.ids import MessageId, NodeId, ObjectId
 from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES
 from flwr.core.message import Delivery
@@ -16,6 +17,7 @@ from flwr.superlink import topics
 from flwr.superlink.handouts import HANDED_OUT_AGAIN_AFTER
 from flwr.wire import metadata
 from flwr.wire.codec.deliveries import read_deliveries, write_deliveries, write_received
+from tests.fakes.handovers import handed_over
 from tests.fakes.statements import Asked, counted
 from tests.unit.superlink.federation import Link, Sent
 from tests.unit.superlink.served import (
@@ -272,7 +274,7 @@ def test_a_round_is_two_calls_of_the_app_and_two_of_each_node(link: Link) -> Non
         assert list(pushed.message_ids) == ids(sent)
         assert not pushed.objects_to_push
 
-        with counted(link.store) as asked:
+        with counted(link.store) as asked, handed_over() as handovers:
             asking = asyncio.ensure_future(ask(served, token, run, sent, []))
             assert await is_held(asking)
             replies = []
@@ -285,6 +287,7 @@ def test_a_round_is_two_calls_of_the_app_and_two_of_each_node(link: Link) -> Non
                 answers = await asking
         assert [one.contents for one in answers] == [one.objects for one in replies]
         assert asked.commits == 2 * len(nodes)
+        assert handovers == ["Remembered.find"] * len(nodes), "who calls, once for each"
         looks = [s for s in asked.statements if "AS awaited" in s]
         assert len(looks) == 2, "one when it begins to wait, one to answer"
 
@@ -315,6 +318,41 @@ def test_a_node_that_does_not_answer_soon_is_noted_to_have_what_it_received(
             assert len((await held).messages_list) == 1
 
     on_a_served_link(link, body)
+
+
+def test_a_pull_that_can_bring_nothing_asks_the_store_nothing(link: Link) -> None:
+    async def body(served: Served) -> None:
+        node = await served.node()
+        run, _ = link.running()
+        active = (metadata.ACTIVE_RUNS, metadata.write_runs([run.run_id]))
+        request = fleet_pb2.PullMessagesRequest()
+        request.node.node_id = node.node_id
+        await in_thread(enqueue, link, run, [link.instruction(run, NodeId(node.node_id))])
+        (got,) = read_deliveries(await node.call("PullMessages", request, WHOLE, active))
+        link.runs.ended_among([run.run_id])  # what any pull that looked has seen
+
+        write_received(request, [got.envelope.message_id])
+        with counted(link.store) as asked:
+            held = asyncio.ensure_future(node.call("PullMessages", request, WHOLE, active))
+            assert await is_held(held)
+        assert not asked.statements
+        await in_thread(link.runs.stop, NO_LOGIN, run.run_id)
+        async with asyncio.timeout(SOON_S):
+            await held  # the run's end is told, whatever is remembered
+
+    on_a_served_link(link, body)
+
+
+def test_what_a_node_took_and_does_not_have_is_looked_for(link: Link) -> None:
+    run, _ = link.running()
+    (sent,) = instructions(link, run, 1)
+    enqueue(link, run, [sent])
+    node_id = sent.delivery.envelope.dst_node_id
+    assert link.messages.deliver(node_id) is not None
+    assert not link.messages.knows_none(node_id)
+    assert link.messages.knows_none(node_id, [sent.message_id])
+    enqueue(link, run, [link.instruction(run, node_id, group_id="next")])
+    assert not link.messages.knows_none(node_id, [sent.message_id])
 
 
 def test_a_message_that_lacks_an_object_is_completed_by_the_contract(link: Link) -> None:

@@ -12,7 +12,7 @@ from flwr.core.limits import LONG_POLL, PULL_AGAIN_BEFORE
 from flwr.core.message import Delivery
 from flwr.proto import fab_pb2, fleet_pb2, fleet_pb2_grpc, heartbeat_pb2, message_pb2, run_pb2
 from flwr.proto.compose.v1 import logs_pb2, logs_pb2_grpc
-from flwr.shell.in_thread import in_thread
+from flwr.shell.in_thread import AtOnce, in_thread
 from flwr.shell.returning import Returning
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink import topics
@@ -60,10 +60,11 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         objects: Objects,
         presence: Presence,
         wakeups: Wakeups,
+        at_once: AtOnce,
     ) -> None:
         self._nodes, self._runs, self._presence = nodes, runs, presence
         self._messages, self._objects = messages, objects
-        self._wakeups = wakeups
+        self._wakeups, self._at_once = wakeups, at_once
         self._returning = Returning()
 
     async def RegisterNode(
@@ -123,7 +124,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         pull = _Pull(node_id, active, received, whole=header(rpc, metadata.ENCLOSE) == "1")
         found = await self._wait_for(pull, _ANSWERED_WITHIN if received else hold)
         if received and found is None:
-            await in_thread(self._messages.confirm_received, node_id, received)
+            await self._at_once(self._messages.confirm_received, node_id, received)
             found = await self._wait_for(replace(pull, received=()), hold - _ANSWERED_WITHIN)
         delivery, ended = found or (None, ())
         told = [(metadata.ENDED_RUNS, metadata.write_runs(ended))] if active else []
@@ -142,7 +143,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         response.reconnect.reconnect = _RECONNECT
         if replies:
             runtime_s = next(iter(request.clientapp_runtime_list), 0.0)
-            answered = await in_thread(
+            answered = await self._at_once(
                 self._messages.accept_reply, calling_node(), replies[0], runtime_s=runtime_s
             )
             response.results[answered.message_id or _REFUSED] = 0
@@ -196,8 +197,12 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         bells = [topics.node(pull.node_id), *map(topics.ended, pull.active)]
 
         async def attempt() -> _Found | None:
-            if not pull.active and self._messages.idle.recall(pull.node_id):
+            if self._messages.knows_none(pull.node_id, pull.received) and (
+                self._runs.knows_live(pull.active)
+            ):
                 return None
+            if self._at_once.is_quick:
+                return self._look(pull)
             return await self._returning.take(in_thread(self._look, pull), self._put_back)
 
         return await self._wakeups.until(bells, attempt, timeout=hold)

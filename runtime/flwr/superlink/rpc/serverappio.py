@@ -1,6 +1,7 @@
 """Edge of the ServerAppIo API: SuperExecs that launch ServerApps, and the ServerApps themselves."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import grpc
 
@@ -21,7 +22,7 @@ from flwr.proto import (
 )
 from flwr.proto.compose.v1 import launches_pb2, launches_pb2_grpc
 from flwr.shell.executors import Executors
-from flwr.shell.in_thread import in_thread, threaded
+from flwr.shell.in_thread import NEVER_AT_ONCE, AtOnce, in_thread, threaded
 from flwr.shell.returning import Returning
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink import topics
@@ -39,6 +40,8 @@ from flwr.wire.codec.runs import decode_run_status, encode_run
 from flwr.wire.interceptors.app_token import calling_lease
 from flwr.wire.interceptors.guarding import Rpc, header
 
+_FEW: Final = 32  # messages; with more of them a call is handed to a thread
+
 
 class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
     """Serves the server side's SuperExec and its apps."""
@@ -54,10 +57,12 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         objects: Objects,
         logs: Logs,
         wakeups: Wakeups,
+        at_once: AtOnce,
     ) -> None:
         self._launches, self._runs, self._nodes = launches, runs, nodes
         self._messages, self._objects, self._logs = messages, objects, logs
         self._wakeups, self._executors = wakeups, executors
+        self._at_once = at_once
         self._returning = Returning()
 
     async def ListAppsToLaunch(
@@ -124,14 +129,14 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         self, request: log_pb2.PushLogsRequest, _rpc: Rpc
     ) -> log_pb2.PushLogsResponse:
         """Append to the run's log."""
-        await in_thread(self._logs.append, _own_run(request.run_id), list(request.logs))
+        await self._at_once(self._logs.append, _own_run(request.run_id), list(request.logs))
         return log_pb2.PushLogsResponse()
 
     async def GetNodes(
         self, request: serverappio_pb2.GetNodesRequest, _rpc: Rpc
     ) -> serverappio_pb2.GetNodesResponse:
         """Return the online nodes."""
-        online = await in_thread(self._nodes.online, _own_run(request.run_id))
+        online = await self._at_once(self._nodes.online, _own_run(request.run_id))
         nodes = [node_pb2.Node(node_id=node_id) for node_id in online]
         return serverappio_pb2.GetNodesResponse(nodes=nodes)
 
@@ -139,8 +144,8 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         self, request: appio_pb2.PushAppMessagesRequest, _rpc: Rpc
     ) -> appio_pb2.PushAppMessagesResponse:
         """Accept instructions; a refused one has an empty id in its place."""
-        run_id = _own_run(request.run_id)
-        enqueued = await in_thread(self._messages.enqueue, run_id, read_deliveries(request))
+        run_id, given = _own_run(request.run_id), read_deliveries(request)
+        enqueued = await self._bridge(given)(self._messages.enqueue, run_id, given)
         return appio_pb2.PushAppMessagesResponse(
             message_ids=[message_id or "" for message_id in enqueued.message_ids],
             objects_to_push=enqueued.missing,
@@ -154,10 +159,10 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         asked = [MessageId(i) for i in dict.fromkeys(request.message_ids)]
         wait, whole = header(rpc, metadata.WAIT), header(rpc, metadata.ENCLOSE) == "1"
         if received := read_received(request):
-            await in_thread(self._messages.confirm_replies, run_id, received)
+            await self._bridge(received)(self._messages.confirm_replies, run_id, received)
         if wait != metadata.WAIT_NO:
             await self._until_answered(run_id, asked, any_will_do=wait == metadata.WAIT_ANY)
-        answers = await in_thread(self._messages.collect, run_id, asked, whole=whole)
+        answers = await self._bridge(asked)(self._messages.collect, run_id, asked, whole=whole)
         response = appio_pb2.PullAppMessagesResponse()
         write_deliveries(response, answers)
         return response
@@ -175,12 +180,16 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
                 if open_ones:
                     return None  # others are still to come: no need to look
             look, left = self._messages.still_to_ask, list(open_ones.values())
-            still = set(await in_thread(look, run_id, left, any_will_do=any_will_do))
+            still = set(await self._bridge(left)(look, run_id, left, any_will_do=any_will_do))
             open_ones = {bell: i for bell, i in open_ones.items() if i in still}
             return None if still else True
 
         bells = (topics.run(run_id), topics.ended(run_id), *answers)
         await self._wakeups.until_told(bells, is_enough, timeout=LONG_POLL)
+
+    def _bridge(self, messages: Sequence[object]) -> AtOnce:
+        """Return where an operation on so many messages runs."""
+        return self._at_once if len(messages) <= _FEW else NEVER_AT_ONCE
 
     async def PushObject(
         self, request: message_pb2.PushObjectRequest, _rpc: Rpc

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from flwr.core.errors import InvalidError
 from flwr.proto import appio_pb2
 from flwr.proto.compose.v1 import launches_pb2, launches_pb2_grpc, logs_pb2, logs_pb2_grpc
-from flwr.shell.in_thread import in_thread
+from flwr.shell.in_thread import AtOnce, in_thread
 from flwr.supernode.app_logs import AppLogs
 from flwr.supernode.handover import Handover
 from flwr.supernode.launches import WholeLaunch, WholeLaunches
@@ -50,8 +50,9 @@ class WholeLaunchesServicer(launches_pb2_grpc.WholeLaunchesServicer):
         logs: AppLogs,
         waiting: WaitingExecutors,
         handover: Handover,
+        at_once: AtOnce,
     ) -> None:
-        self._launches, self._logs = launches, logs
+        self._launches, self._logs, self._at_once = launches, logs, at_once
         self._waiting, self._handover = waiting, handover
 
     async def Take(self, request: launches_pb2.TakeRequest, rpc: Rpc) -> launches_pb2.TakeResponse:
@@ -83,7 +84,7 @@ class WholeLaunchesServicer(launches_pb2_grpc.WholeLaunchesServicer):
             raise InvalidError("the outcome of this launch cannot be read") from cause
         if request.logs:
             await self._logs.take(lease.run_id, list(request.logs))
-        await in_thread(self._launches.finish, lease, reply, context)
+        await self._at_once(self._launches.finish, lease, reply, context)
         return launches_pb2.FinishResponse()
 
 
