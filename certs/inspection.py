@@ -24,6 +24,7 @@ from certs.layout import (
     Layout,
     PairFiles,
 )
+from certs.names import SERVER_NAMES
 
 _OTHERS: Final = 0o007
 _GROUP: Final = 0o070
@@ -36,6 +37,7 @@ class Level(StrEnum):
 
     BROKEN = "broken"
     EXPIRING = "expiring"
+    INCOMPLETE = "incomplete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +161,20 @@ class _Inspector:
         self._same(self._layout.superlink / CA_CERTIFICATE, self._layout.ca.certificate)
         self._pair(files)
         self._chain(files.certificate, ca, self._layout.ca.certificate)
+        self._names(files)
         listing = self._layout.node_list
         self._result.nodes = len(parse_list(listing.read_text("utf-8"), str(listing)))
+
+    def _names(self, files: PairFiles) -> None:
+        """Names that an earlier version did not give; whoever has an authority chooses theirs."""
+        has = authority.hosts_of(authority.load_certificates(files.certificate)[0])
+        missing = [name for name in SERVER_NAMES if name not in has]
+        if missing and self._layout.ca.key.exists():
+            cause = f"is not for {', '.join(missing)}, which programs here are called"
+            nodes = max(self._layout.node_numbers(), default=0)
+            remedy = f"pki.py all --nodes {nodes} --out {self._layout.root}"
+            path = str(files.certificate)
+            self._result.findings.append(Finding(Level.INCOMPLETE, path, cause, remedy))
 
     def _link(self, link: AppIoLink) -> None:
         self._pair(link.identity)

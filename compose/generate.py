@@ -3,11 +3,11 @@
 
 Every file of ``templates/`` says in its parts between ``#: each node`` and ``#: end`` what one node
 is; the result holds that part once per node.  Node N belongs to the profiles ``nodes-N`` up to
-``nodes-MAX``, so that ``COMPOSE_PROFILES=nodes-3`` starts nodes 1 to 3; node 1 is always on.
+``nodes-MAX``, so that ``COMPOSE_PROFILES=nodes-3`` starts nodes 1 to 3, and ``--profile simulation``
+none.
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +18,6 @@ TEMPLATES: Final = HERE / "templates"
 MAX_NODES: Final = 16
 BEGIN: Final = "#: each node"
 END: Final = "#: end"
-_PROFILES: Final = re.compile(r"^ *profiles: \{PROFILES\}\n", re.MULTILINE)
 _STALE: Final = 1
 _USAGE: Final = 2
 
@@ -58,8 +57,6 @@ def render(template: str, nodes: int) -> str:
 
 def render_node(part: str, node: int, nodes: int) -> str:
     """Return one node's part: its number, its place in the data, when it runs."""
-    if node == 1:
-        part = _PROFILES.sub("", part)
     profiles = ", ".join(f"nodes-{count}" for count in range(node, nodes + 1))
     part = part.replace("{PROFILES}", f"[{profiles}]")
     return part.replace("{INDEX}", str(node - 1)).replace("{N}", str(node))

@@ -1,6 +1,7 @@
 """compose/.env: lines that mean nothing, names that were mistyped, values that cannot be."""
 
 import difflib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ def check_settings(folder: Path, env_file: Path | None) -> Iterator[Result]:
     """Read the file as Compose does, and name every line it would pass over in silence."""
     path = env_file or folder / ".env"
     if not path.is_file():
-        yield fine("settings", f"{path} is not there: the defaults of .env.example count")
+        yield fine("settings", f"{path} is not there: defaults count, and no node is started")
         return
     try:
         lines = path.read_text("utf-8").splitlines()
@@ -86,6 +87,12 @@ def _lines(path: Path, lines: list[str], known: frozenset[str]) -> Iterator[Resu
         given[name] = number
         if name not in known and not name.startswith(_FOREIGN):
             yield _unknown(where, name, known)
+    if "FLWR_NODES" in given and not {"COMPOSE_PROFILES"} & {*given, *os.environ}:
+        yield finding(
+            "settings",
+            f"{path}: FLWR_NODES starts no node without COMPOSE_PROFILES",
+            f"echo 'COMPOSE_PROFILES=nodes-${{FLWR_NODES}}' >> {path}",
+        )
 
 
 def _unknown(where: str, name: str, known: frozenset[str]) -> Result:

@@ -78,6 +78,18 @@ def test_every_combination_of_overlays_holds(
         assert model(base, overlays[::-1], settings) == found
 
 
+@pytest.mark.row("S78")
+def test_the_profile_simulation_takes_the_place_of_the_nodes(settings: Path) -> None:
+    client = DockerClient(
+        compose_files=[COMPOSE / "compose.yaml"],
+        compose_env_files=[settings],
+        compose_profiles=["simulation"],
+    )
+    found = client.compose.config(return_json=True)
+    assert isinstance(found, dict)
+    assert set(found["services"]) == {"superlink", "serverapp", "simulation"}
+
+
 def expected_services(base: str, overlays: Sequence[str]) -> set[str]:
     server = {"superlink", "serverapp"} | ({"postgres"} & {o.split(".")[0] for o in overlays})
     site = {"supernode", "clientapp"}

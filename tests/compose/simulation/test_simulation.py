@@ -57,7 +57,7 @@ def test_a_run_names_another_federation_and_is_simulated(alone: Deployment) -> N
 
 
 @pytest.mark.row("S78")
-def test_no_node_and_no_superlink_is_needed(alone: Deployment) -> None:
+def test_no_node_is_started_and_no_superlink_is_needed(alone: Deployment) -> None:
     assert alone.project.services() == ["simulation"]
 
 

@@ -10,8 +10,9 @@ from certs import authority
 from certs.errors import PkiError
 from certs.identities import new_node_key
 from certs.inspection import Finding, Level, inspect_tree
+from certs.names import SERVER_NAMES
 
-from tests.unit.certs.conftest import NOW, Make
+from tests.unit.certs.conftest import NOW, Make, changed, content
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root sets owners")
 
@@ -149,6 +150,32 @@ def test_an_unlisted_node_is_told_with_the_command_that_lists_it(make: Make, roo
     assert [f.remedy for f in findings] == [
         f"pki.py add-node --out {root} {root}/supernode-{n}/node.pub" for n in (1, 2)
     ]
+
+
+def test_a_name_that_an_earlier_version_did_not_give_is_told_with_what_adds_it(
+    make: Make, root: Path
+) -> None:
+    make(hosts=[name for name in SERVER_NAMES if name != "simulation"] + ["hub.example"])
+    others = {name: text for name, text in content(root).items() if "server." not in name}
+
+    found = only(inspect_tree(root, now=NOW).findings)
+    assert found.level is Level.INCOMPLETE
+    assert "is not for simulation" in found.cause
+    assert found.remedy == f"pki.py all --nodes 2 --out {root}"
+
+    wrote = changed(make())
+    assert wrote["superlink/server.crt"] == "names added: simulation"
+    assert inspect_tree(root, now=NOW).is_fine
+    assert {name: text for name, text in content(root).items() if "server." not in name} == others
+
+
+def test_certificates_of_an_authority_elsewhere_have_the_names_it_chose(
+    make: Make, root: Path
+) -> None:
+    make(hosts=["hub.example"])
+    (root / "ca" / "ca.key").unlink()
+
+    assert inspect_tree(root, now=NOW).is_fine
 
 
 def test_keys_that_others_may_read_are_found(make: Make, root: Path) -> None:

@@ -20,7 +20,7 @@ volumes: {}
 def test_each_node_is_written_once_with_its_number_and_place() -> None:
     assert generate.render(TEMPLATE, 3) == (
         "services:\n"
-        "  node-1:\n    part: 0 of ${FLWR_NODES}\n"
+        "  node-1:\n    profiles: [nodes-1, nodes-2, nodes-3]\n    part: 0 of ${FLWR_NODES}\n"
         "  node-2:\n    profiles: [nodes-2, nodes-3]\n    part: 1 of ${FLWR_NODES}\n"
         "  node-3:\n    profiles: [nodes-3]\n    part: 2 of ${FLWR_NODES}\n"
         "volumes: {}\n"

@@ -171,6 +171,20 @@ def test_every_line_that_compose_passes_over_is_named(tmp_path: Path) -> None:
     ]
 
 
+def test_nodes_that_no_profile_starts_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COMPOSE_PROFILES", raising=False)
+    env = tmp_path / ".env"
+    env.write_text("FLWR_NODES=2\n")
+
+    found = only(settings.check_settings(ROOT / "compose", env))
+
+    assert found.text == f"{env}: FLWR_NODES starts no node without COMPOSE_PROFILES"
+    mend(found.remedy)
+    only(settings.check_settings(ROOT / "compose", env), State.FINE)
+
+
 def test_the_example_is_a_good_file_and_no_file_is_fine(tmp_path: Path) -> None:
     example = ROOT / "compose" / ".env.example"
 
