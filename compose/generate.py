@@ -3,8 +3,7 @@
 
 Every file of ``templates/`` says in its parts between ``#: each node`` and ``#: end`` what one node
 is; the result holds that part once per node.  Node N belongs to the profiles ``nodes-N`` up to
-``nodes-MAX``, so that ``COMPOSE_PROFILES=nodes-3`` starts nodes 1 to 3, and ``--profile simulation``
-none.
+``nodes-MAX``: ``COMPOSE_PROFILES=nodes-3`` starts nodes 1 to 3, ``--profile simulation`` none.
 """
 
 import argparse

@@ -14,18 +14,64 @@ from tests.harness.program import Program, descendants
 from tests.harness.sockets import Socket, sockets
 from tests.harness.toolset import ROOT
 
+_CGROUP: Final = Path("/sys/fs/cgroup")
+_ROOMY: Final = 1 << 32
 _STEP_S: Final = 0.02
 _MARK: Final = '{\n  "success"'
 
 
+class Group:
+    """A control group for memory, of version 1 or 2."""
+
+    def __init__(self, name: str) -> None:
+        self._is_first = (_CGROUP / "memory").is_dir()
+        self.folder = _CGROUP / ("memory" if self._is_first else "") / name
+
+    def make(self) -> None:
+        """Make it.
+
+        Raises:
+            OSError: this user may not, or nothing counts memory here.
+        """
+        self.folder.mkdir()
+        try:
+            self.limit(_ROOMY)
+        except OSError:
+            self.remove()
+            raise
+
+    def limit(self, size: int) -> None:
+        """Grant so many bytes, swapped ones included."""
+        names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+        names = names if self._is_first else ("memory.max", "memory.swap.max")
+        for name, granted in zip(names, (size, size if self._is_first else 0), strict=True):
+            if name == names[0] or (self.folder / name).exists():  # not where nothing is swapped
+                (self.folder / name).write_text(str(granted))
+
+    def processes(self) -> list[int]:
+        """Return the processes in it."""
+        return [int(pid) for pid in (self.folder / "cgroup.procs").read_text().split()]
+
+    def remove(self) -> None:
+        """Remove it; it must be empty."""
+        self.folder.rmdir()
+
+    def command(self, argv: list[str]) -> list[str]:
+        """Return a command that becomes ``argv`` in this group."""
+        return ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(self.folder), *argv]
+
+
 @contextmanager
-def simulating(root: Path, app: Path, nodes: int, *args: str) -> Iterator[Program]:
+def simulating(
+    root: Path, app: Path, nodes: int, *args: str, group: Group | None = None
+) -> Iterator[Program]:
     """Start ``flwr-simulation``; whatever happened, nothing of it is left."""
     root.mkdir(parents=True, exist_ok=True)
     kept = {k: v for k, v in os.environ.items() if not k.startswith("FLWR_")}
     env = {**kept, "FLWR_HOME": str(root / "home")}
     argv = [sys.executable, "-P", "-m", "flwr.simulation.main", "--app", str(app)]
     argv += ["--num-supernodes", str(nodes), "--format", "json", *args]
+    argv = group.command(argv) if group else argv
     program = Program("flwr-simulation", argv, log=root / "simulation.log", env=env, cwd=ROOT)
     try:
         yield program
@@ -33,9 +79,11 @@ def simulating(root: Path, app: Path, nodes: int, *args: str) -> Iterator[Progra
         program.end()
 
 
-def run(root: Path, app: Path, nodes: int, *args: str) -> tuple[str, dict[str, Any]]:
+def run(
+    root: Path, app: Path, nodes: int, *args: str, group: Group | None = None
+) -> tuple[str, dict[str, Any]]:
     """Run a simulation to its end; return what it printed and its document."""
-    with simulating(root, app, nodes, *args) as program:
+    with simulating(root, app, nodes, *args, group=group) as program:
         program.wait(120)
         return program.output, document_in(program.output)
 

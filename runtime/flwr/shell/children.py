@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Final
 
-_CGROUP: Final = Path("/sys/fs/cgroup")
-_OOM_FILES: Final = ("memory.events", "memory/memory.oom_control", "memory.oom_control")
+from flwr.shell.control_groups import own_groups
+
+_OOM_FILES: Final = ("memory.events", "memory.oom_control")  # of version 2, of version 1
 
 
 class _Register:
@@ -174,11 +176,10 @@ def oom_kills() -> int:
 
 @cache  # it is asked for at each launch
 def _oom_file() -> Path | None:
-    for name in _OOM_FILES:
-        file = _CGROUP / name
+    for group, name in product(own_groups("memory"), _OOM_FILES):
         with suppress(OSError):
-            if _oom_kills_in(file.read_text().splitlines()) is not None:
-                return file
+            if _oom_kills_in((group / name).read_text().splitlines()) is not None:
+                return group / name
     return None
 
 

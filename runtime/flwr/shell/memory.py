@@ -7,12 +7,14 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from flwr.shell.control_groups import own_groups
 
 CGROUP: Final = Path("/sys/fs/cgroup")
+_OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
 _ARENA_MAX: Final = -8  # mallopt(3)
 _ARENAS: Final = 2
 _TRIM_THRESHOLD: Final = -1
@@ -53,6 +55,12 @@ def is_memory_short(cgroup: Path = CGROUP) -> bool:
         return False
     counts = dict(line.split(" ", 1) for line in lines if " " in line)
     return used - int(counts.get("inactive_file", 0)) > limit * _SHORT
+
+
+def go_first_for_memory() -> None:
+    """Have the kernel end this process, not one that it works for, when memory runs out."""
+    with suppress(OSError):  # not Linux
+        _OOM_SCORE.write_text("1000")
 
 
 def reuse_freed_memory() -> None:

@@ -19,6 +19,7 @@ from flwr.app.console_log import configure_console
 from flwr.app.metadata import Metadata
 from flwr.core.capacity import AppNeeds
 from flwr.fab.load import install
+from flwr.shell.children import oom_kills
 from flwr.simulation.backend import Job, Order, WorkerSetup
 from flwr.simulation.employee import Employee
 from flwr.simulation.packing import Packed
@@ -101,6 +102,7 @@ class RayWorker:
     def __init__(self, ray: Any, setup: Any, order: Order, shelf: Shelf) -> None:
         self._ray, self._shelf = ray, shelf
         self._stirred = threading.Event()  # it is ready, or it is to end
+        self._oom_before = oom_kills()
         actor = ray.remote(ClientAppWorker).options(max_restarts=0, **actor_options(order.needs))
         self._actor = actor.remote(setup, dict(order.env))
 
@@ -118,7 +120,7 @@ class RayWorker:
         try:
             printed: Printed = ready.result()
         except self._ray.exceptions.RayError as cause:
-            raise RayWorkerLostError(_ending(cause)) from cause
+            raise self._lost(cause) from cause
         return printed
 
     def send(self, jobs: Sequence[Job]) -> Any:
@@ -143,8 +145,11 @@ class RayWorker:
         except self._ray.exceptions.GetTimeoutError:
             return None
         except self._ray.exceptions.RayError as cause:
-            raise RayWorkerLostError(_ending(cause)) from cause
+            raise self._lost(cause) from cause
         return Answered([_unship(reply) for reply in shipped], printed, work_s)
+
+    def _lost(self, cause: Exception) -> RayWorkerLostError:
+        return RayWorkerLostError(_ending(cause, ran_out_of_memory=oom_kills() > self._oom_before))
 
     def kill(self) -> None:
         """End it; whoever waits for it is told that it is lost."""
@@ -162,8 +167,13 @@ def _unship(shipped: Shipped) -> Packed:
     return Packed(pickled, [memoryview(buffer) for buffer in buffers])
 
 
-def _ending(cause: Exception) -> str:
-    """Return how a worker ended, in a line; Ray tells it in pages."""
+def _ending(cause: Exception, *, ran_out_of_memory: bool) -> str:
+    """Return how a worker ended, in a line; Ray tells it in pages.
+
+    Args:
+        cause: what Ray raises.
+        ran_out_of_memory: whether the kernel killed a process of this machine's for memory.
+    """
     text = str(cause)
     if type(cause).__name__ == "OutOfMemoryError" or "memory running low" in text:
         return "ran out of memory"
@@ -172,4 +182,6 @@ def _ending(cause: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if "exit detail:" in line]
     detail = lines[0].partition("exit detail:")[2].strip() if lines else ""
     detail = detail.partition("Some common causes")[0].strip(" .")
+    if "connection error" in detail and ran_out_of_memory:  # of one that is killed Ray says no more
+        return "was killed: it ran out of memory"
     return f"ended: {detail or text.splitlines()[0]}"

@@ -15,6 +15,7 @@ from typing import Final
 
 from flwr.app.console_log import configure_console
 from flwr.shell.death_signal import die_with_parent
+from flwr.shell.memory import go_first_for_memory
 from flwr.simulation.arena import ArenaReader, ArenaWriter
 from flwr.simulation.backend import WorkerSetup
 from flwr.simulation.employee import Employee
@@ -36,6 +37,7 @@ def main(argv: Sequence[str]) -> int:
         parser.add_argument(f"--{name}", type=int, required=True, help=f"descriptor: {use}")
     said = parser.parse_args(argv)
     die_with_parent()
+    go_first_for_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's business
     for stream in (sys.stdout, sys.stderr):
         assert isinstance(stream, io.TextIOWrapper)

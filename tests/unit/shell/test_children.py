@@ -3,9 +3,11 @@ import os
 import signal
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from flwr.shell import children
 from flwr.shell.children import Child, describe_exit
 from flwr.shell.parent import until_parent_exits
 
@@ -100,3 +102,17 @@ def test_a_child_that_stood_by_is_not_blamed_for_the_memory_of_others(
         return child.cause_of_exit()
 
     assert asyncio.run(scenario()) == "was killed by SIGKILL"
+
+
+@pytest.mark.parametrize("name", ["memory.events", "memory.oom_control"])
+def test_kills_for_memory_are_counted_in_the_innermost_group_that_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    outer, inner = tmp_path, tmp_path / "service"
+    inner.mkdir()
+    (outer / name).write_text("low 0\noom_kill 5\n")
+    (inner / name).write_text("low 0\noom_kill 3\n")
+    monkeypatch.setattr(children, "own_groups", lambda _: [inner / "job", inner, outer])
+    children._oom_file.cache_clear()
+    assert children.oom_kills() == 3
+    children._oom_file.cache_clear()

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from flwr.shell.memory import is_memory_short, memory_limit
+from flwr.shell.memory import go_first_for_memory, is_memory_short, memory_limit
 
 
 def cgroup(folder: Path, limit: str, used: int, reclaimable: int = 0) -> Path:
@@ -39,3 +39,14 @@ def test_the_lowest_limit_of_all_groups_counts_and_no_limit_does_not(tmp_path: P
     groups = [tmp_path / name for name in limits]
     assert memory_limit(groups) == 400
     assert memory_limit(groups[2:]) is None
+
+
+def test_a_process_may_have_itself_ended_before_all_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    score = tmp_path / "oom_score_adj"
+    monkeypatch.setattr("flwr.shell.memory._OOM_SCORE", score)
+    go_first_for_memory()
+    assert score.read_text() == "1000"
+    monkeypatch.setattr("flwr.shell.memory._OOM_SCORE", tmp_path / "no" / "such" / "file")
+    go_first_for_memory()
