@@ -16,12 +16,8 @@ from flwr.app.metadata import Metadata
 from flwr.clientapp import ClientApp
 from flwr.core.ids import AccountId, FabHash, RunId
 from flwr.core.run import Run, RunStatus
-from flwr.proto import appio_pb2
-from flwr.proto.compose.v1 import launches_pb2
 from flwr.runner.clientapp_flow import run_imported
-from flwr.wire.codec.contexts import encode_context
-from flwr.wire.codec.deliveries import write_deliveries
-from flwr.wire.codec.runs import encode_run
+from flwr.wire.clients.taken import encode_taken
 from flwr.wire.objects import deflate
 from flwr.wire.pipe import PipeCaller, encode_reply
 
@@ -87,13 +83,7 @@ def _taken() -> bytes:
         ttl=3600.0,
         message_type="train",
     )
-    pulled = appio_pb2.PullAppMessagesResponse()
-    delivery = deflate(Message(metadata=metadata, content=records)).delivery()
-    write_deliveries(pulled, [delivery])
     context = Context(_RUN.run_id, 2, {"partition": 1}, RecordDict(), {"rounds": 1})
-    inputs = appio_pb2.PullAppInputsResponse(context=encode_context(context), run=encode_run(_RUN))
-    return launches_pb2.TakeResponse(
-        run_id=_RUN.run_id,
-        inputs=inputs.SerializeToString(),
-        message=pulled.SerializeToString(),
-    ).SerializeToString()
+    return encode_taken(
+        _RUN, context, deflate(Message(metadata=metadata, content=records)).delivery()
+    )
