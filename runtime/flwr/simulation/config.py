@@ -16,7 +16,30 @@ from flwr.simulation.resources import read_needs
 
 PROGRAM: Final = "flwr-simulation"
 SETTINGS: Final = (
-    Setting(flag="--app", help="folder or .fab file of the app", default=".", metavar="PATH"),
+    Setting(
+        flag="--app",
+        help="folder or .fab file of the app, or git+https://HOST/OWNER/REPO",
+        default=".",
+        metavar="PATH",
+    ),
+    Setting(
+        flag="--server-app",
+        help="inline app, without a project: the ServerApp",
+        default="",
+        metavar="FILE.py:OBJECT",
+    ),
+    Setting(
+        flag="--client-app",
+        help="inline app: the ClientApp, in another file",
+        default="",
+        metavar="FILE.py:OBJECT",
+    ),
+    Setting(
+        flag="--git-token-file",
+        help="secret of a private repository (git+https): a token, or USER:TOKEN",
+        read=Path,
+        metavar="FILE",
+    ),
     Setting(
         flag="--num-supernodes",
         help="number of virtual nodes",
@@ -76,7 +99,10 @@ _OF_A_LAUNCH: Final = ("--serverappio-api-address", "--token", "--token-stdin")
 class SimulationSettings:
     """Checked settings of one simulation."""
 
-    app: Path
+    app: str  # folder, bundle or git reference
+    server_app: str  # of an inline app; else empty
+    client_app: str
+    git_token_file: Path | None
     num_supernodes: int
     run_config: Config
     workers: int | None
@@ -103,7 +129,10 @@ def load_config(argv: Sequence[str]) -> SimulationSettings | None:
         sys.stdout.write(show_settings(SETTINGS, values) + "\n")
         return None
     return SimulationSettings(
-        app=Path(values["app"]),
+        app=values["app"],
+        server_app=values["server_app"],
+        client_app=values["client_app"],
+        git_token_file=values["git_token_file"],
         num_supernodes=values["num_supernodes"],
         run_config=_read_run_config(values["run_config"]),
         workers=values["workers"],

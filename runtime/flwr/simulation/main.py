@@ -8,21 +8,20 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 from flwr.app import Context, RecordDict
 from flwr.app.console_log import configure_console
-from flwr.core.errors import FlwrError, InvalidError
+from flwr.core.errors import FlwrError
 from flwr.core.ids import SUPERLINK_NODE, new_run_id
 from flwr.core.run_config import fuse
-from flwr.fab.build import build_fab
 from flwr.fab.load import install, load
 from flwr.fab.verify import hash_fab
 from flwr.serverapp import ServerApp
 from flwr.serverapp.exception import RunNotRunningException
 from flwr.shell.exits import ExitCode, report_failure, run_program
+from flwr.simulation.app_bundle import read_bundle
 from flwr.simulation.backends import require_backend
 from flwr.simulation.config import (
     PROGRAM,
@@ -87,7 +86,7 @@ def _main() -> int:
 
 def _simulate(settings: SimulationSettings, facts: dict[str, Any]) -> _Ending:
     require_backend(settings.backend)
-    bundle = _read_bundle(settings.app)
+    bundle = read_bundle(settings)
     app = install(bundle, hash_fab(bundle))
     run_config = fuse(app.manifest.config, settings.run_config)
     run = describe_run(
@@ -127,18 +126,6 @@ def _simulate(settings: SimulationSettings, facts: dict[str, Any]) -> _Ending:
         finally:
             facts["messages"] = {"answered": grid.tally.answered, "failed": grid.tally.failed}
     return _Ending("completed", ExitCode.DONE)
-
-
-def _read_bundle(path: Path) -> bytes:
-    """Return the app as a node of a deployment would get it."""
-    if path.is_dir():
-        return build_fab(path).content
-    try:
-        return path.read_bytes()
-    except OSError as cause:
-        raise InvalidError(
-            f"the app {path} cannot be read: {cause}", hint="give a folder or a .fab file"
-        ) from cause
 
 
 def _failed(error: BaseException) -> _Ending:

@@ -47,7 +47,7 @@ def cluster(tmp_path: Path) -> Iterator[Deployment]:
         yield deployment
 
 
-@pytest.mark.row("S78")
+@pytest.mark.row("S71", "S78")
 def test_a_run_names_another_federation_and_is_simulated(alone: Deployment) -> None:
     said = config(nodes=8, num_rounds=2)
     output = alone.cli("run", "/app", "simulation", "--stream", *ONE_CPU, *said)

@@ -166,3 +166,21 @@ def test_a_script_needs_no_main_guard_and_loads_no_grpc(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "answers [0, 7, 14, 21, 28]" in done.stdout
     assert "False False" in done.stdout
+
+
+def test_a_notebook_has_no_file_and_a_running_loop(tmp_path: Path) -> None:
+    call = 'run_simulation(server, client, 5, "pool")'
+    cell = f"import asyncio\nasync def cell(): {call}\nasyncio.run(cell())"
+    env = {**os.environ, "PYTHONPATH": str(Path(flwr.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input=SCRIPT.replace(call, cell),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=env,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "answers [0, 7, 14, 21, 28]" in done.stdout
