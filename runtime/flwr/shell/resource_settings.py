@@ -21,12 +21,14 @@ _UNITS: Final[Mapping[str, int]] = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t
 _LONGEST_PATH: Final = 90  # a socket's name may have 107 bytes
 
 
-def read_amount(text: str) -> float:
-    """Read a number of CPUs or GPUs, which need not be whole.
+def read_amount(text: str) -> float | None:
+    """Read a number of CPUs or GPUs, which need not be whole; None: nothing is said.
 
     Raises:
         ConfigError: it is no such number.
     """
+    if not text:
+        return None
     try:
         amount = float(text)
     except ValueError:
@@ -36,12 +38,14 @@ def read_amount(text: str) -> float:
     return amount
 
 
-def read_bytes(text: str) -> int:
-    """Read a size in bytes, or with one of the letters that containers' limits have.
+def read_bytes(text: str) -> int | None:
+    """Read a size in bytes, or with one of the letters of containers' limits; None: it is empty.
 
     Raises:
         ConfigError: it is no size.
     """
+    if not text:
+        return None
     word = text.strip().lower().removesuffix("b")
     unit = _UNITS.get(word[-1:], 1)
     number = word[:-1] if unit > 1 else word

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from flwr.core.clock import Clock
-from flwr.core.errors import FailedPreconditionError, InvalidError
+from flwr.core.errors import FailedPreconditionError, InvalidError, UnavailableError
 from flwr.runner.in_executor import Permit
 from flwr.shell.resource_settings import Room
 from flwr.superexec.admission import Queue, log_wait, permit
@@ -65,12 +65,14 @@ class SharedAdmission:
         """
         since = self._clock.monotonic()
         stream, share, has_waited = await self._await_share(since)
-        holding = asyncio.create_task(self._hold(stream, Asked(self._room.needs, since, share)))
+        streams = [stream]
+        holding = asyncio.create_task(self._hold(streams, Asked(self._room.needs, since, share)))
         try:
             yield permit(self._room, share, has_waited=has_waited)
         finally:
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
+            await _close(streams.pop()[1])
 
     async def _await_share(self, since: float) -> tuple[Stream, Share, bool]:
         has_waited = False
@@ -84,22 +86,19 @@ class SharedAdmission:
                     has_waited = True
                     told = await _next_told(reader)
             except BaseException:
-                writer.close()
+                await _close(writer)
                 raise
             if told is not None:
                 return (reader, writer), Share(self._room.needs, told.gpus or ()), has_waited
-            writer.close()  # who kept the queue is gone
+            await _close(writer)  # who kept the queue is gone
 
-    async def _hold(self, stream: Stream, asked: Asked) -> None:
-        """Have a share counted until cancelled, whoever keeps the queue."""
+    async def _hold(self, streams: list[Stream], asked: Asked) -> None:
+        """Have a share counted until cancelled, whoever keeps the queue: by the last stream."""
         while True:
-            reader, writer = stream
-            try:
-                with suppress(ConnectionError):
-                    await reader.read()
-            finally:
-                writer.close()
-            stream = await self._ask(asked)
+            with suppress(ConnectionError):
+                await streams[-1][0].read()
+            streams.append(await self._ask(asked))
+            await _close(streams.pop(0)[1])
 
     async def _ask(self, asked: Asked) -> Stream:
         """Join the queue; keep it where nobody else does."""
@@ -112,6 +111,12 @@ class SharedAdmission:
                 continue
             writer.write(asked.line())
             return reader, writer
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def _next_told(reader: asyncio.StreamReader) -> Told | None:
@@ -139,13 +144,17 @@ class _Keeper:
         self._lock: int | None = None
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     async def begin(self) -> bool:
         """Keep the queue from now on; False when it is somebody else's.
 
         Raises:
             FailedPreconditionError: the directory cannot be used.
+            UnavailableError: our executor ends.
         """
+        if self._is_closed:
+            raise UnavailableError("this executor ends")
         if self._lock is not None:
             return self._server is not None
         try:
@@ -187,6 +196,7 @@ class _Keeper:
 
     async def close(self) -> None:
         """Leave the queue to others."""
+        self._is_closed = True
         if self._server is not None:
             self._server.close()
         for task in self._connections:
@@ -211,8 +221,7 @@ class _Keeper:
             return
         finally:
             self._connections.discard(task)
-            with suppress(ConnectionError):
-                writer.close()
+            await _close(writer)
 
     async def _attend(
         self, asked: Asked, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
