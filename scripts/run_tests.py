@@ -23,8 +23,9 @@ NOT_RUN: Final = (
     "simulations on Ray in containers: make test-long T=tests/compose/simulation",
 )
 SHORT: Final = ("-m", "not matrix and not long and not torch")
-# Two federations at a time: they wait most of their time.  What a file shares is made once.
-FEDERATIONS: Final = ("-v", "-n", "2", "--dist", "loadfile", "--durations=10", *SHORT)
+# What waits, for others or for the disk, leaves a core to somebody: three at a time keep two busy.
+PARALLEL: Final = ("-n", "3", "--dist", "loadfile")  # what a file shares is made once
+FEDERATIONS: Final = ("-v", *PARALLEL, "--durations=10", *SHORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ class Suite:
 
 
 SUITES: Final = (
-    Suite("unit and contract", ["tests/unit", "tests/contract", "-q", "-n", "2"]),
-    Suite("simulation", ["tests/simulation", "-q", "--durations=5", *SHORT]),
+    Suite("unit and contract", ["tests/unit", "tests/contract", "-q", "-n", "3"]),
+    Suite("simulation", ["tests/simulation", "-q", *PARALLEL, "--durations=5", *SHORT]),
     Suite("integration", ["tests/integration", *FEDERATIONS]),
     Suite("interop with upstream 1.29.0", ["tests/interop", *FEDERATIONS]),
     Suite("containers", ["tests/compose", "-v", "--durations=15", *SHORT], needs_engine=True),
