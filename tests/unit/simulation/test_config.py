@@ -9,7 +9,7 @@ from flwr.simulation.config import is_launch, load_config
 def test_defaults_run_the_app_of_this_folder() -> None:
     settings = load_config([])
     assert settings is not None
-    assert (settings.app, settings.num_supernodes, settings.workers) == (Path(), 10, None)
+    assert (settings.app, settings.num_supernodes, settings.workers) == (".", 10, None)
     assert settings.run_config == {}
     assert not settings.is_json
 
