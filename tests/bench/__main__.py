@@ -1,4 +1,4 @@
-"""``make bench``: measure, print, and write a report and a picture."""
+"""``make bench``: measure, print, and write a report and its pictures."""
 
 import argparse
 import signal
@@ -13,7 +13,7 @@ from typing import Final
 
 from rich.console import Console
 
-from tests.bench import limits, plot, results, surroundings, tables
+from tests.bench import limits, plot, results, scaling, surroundings, tables
 from tests.bench.accounting import open_meter
 from tests.bench.cases import CASES, Case, choose
 from tests.bench.federations import SIDES
@@ -23,6 +23,7 @@ from tests.bench.runner import deadline, run_case, shorten
 from tests.harness.toolset import ROOT
 
 PICTURE: Final = ROOT / "docs" / "pictures" / "bench.png"
+SCALING: Final = PICTURE.with_name("simulation.png")
 REPORTS: Final = ROOT / ".state" / "bench"
 _WIDTH: Final = 150  # where the output is no terminal
 _LIMITS_S: Final = 120.0
@@ -34,8 +35,7 @@ def main() -> int:
     args = _parser().parse_args()
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     if args.plot_of:
-        picture = PICTURE if args.publish else args.plot_of.with_suffix(".png")
-        return _plot(results.read(args.plot_of), picture, console)
+        return _plot(results.read(args.plot_of), args.plot_of, console, publish=args.publish)
     try:
         cases = choose(
             CASES,
@@ -76,9 +76,9 @@ def _measure(cases: Sequence[Case], args: argparse.Namespace, console: Console) 
     path = args.json or args.add_to or REPORTS / f"{report.started_at.replace(':', '')}.json"
     results.write(report, (goal.row(report) for goal in GOALS), path)
     console.print(f"Written: {path}", highlight=False)
-    _plot(report, path.with_suffix(".png"), console)
+    _plot(report, path, console, publish=False)
     if args.publish:
-        _plot(report, PICTURE, console)
+        _plot(report, path, console, publish=True)
     if not report.is_complete:
         return _INTERRUPTED
     return int(any(result.status == results.FAILED for result in report.results))
@@ -125,14 +125,22 @@ def _new_report() -> Report:
     )
 
 
-def _plot(report: Report, picture: Path, console: Console) -> int:
-    try:
-        plot.draw(report, picture)
-    except plot.NothingToDrawError as reason:
-        console.print(f"No picture: {reason}", markup=False)
-        return 1
-    console.print(f"Drawn: {picture}", highlight=False)
-    return 0
+def _plot(report: Report, path: Path, console: Console, *, publish: bool) -> int:
+    """Draw what a report has figures for; return 1 if that is nothing."""
+    pictures = (
+        (plot.draw, PICTURE if publish else path.with_suffix(".png")),
+        (scaling.draw, SCALING if publish else path.with_name(f"{path.stem}-{SCALING.name}")),
+    )
+    drawn = 0
+    for draw, picture in pictures:
+        try:
+            draw(report, picture)
+        except plot.NothingToDrawError as reason:
+            console.print(f"No {picture.name}: {reason}", markup=False)
+        else:
+            drawn += 1
+            console.print(f"Drawn: {picture}", highlight=False)
+    return 0 if drawn else 1
 
 
 def _list(cases: Sequence[Case], console: Console) -> int:
@@ -174,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-limits", action="store_true", help="do not measure the machine's limits")
     add("--json", type=Path, metavar="FILE", help="where the report goes (default: .state/bench)")
     add("--add-to", type=Path, metavar="REPORT", help="put what is found into a former report")
-    add("--publish", action="store_true", help="also draw docs/pictures/bench.png")
+    add("--publish", action="store_true", help="also draw those of docs/pictures")
     add("--plot-of", type=Path, metavar="REPORT", help="draw a former report, measure nothing")
     return parser
 

@@ -19,6 +19,7 @@ BOTH: Final = ("upstream", "ours")
 OURS_ALONE: Final = ("ours",)
 # 325 MB a site and a CPU second for each message: more than these are no federation on two cores.
 UPSTREAM_MOST_NODES: Final = 20
+UPSTREAM_MOST_CLIENTS: Final = 1_000  # in a simulation: more take minutes, at 200 a second
 
 _OURS: Final = Plan()
 _OURS_LARGE: Final = Plan(warm=1, least=3, most=20, seconds=6.0)
@@ -99,14 +100,15 @@ def _light(count: int, *, is_quick: bool) -> Case:
 
 
 def _simulation(size: int, count: int, *, is_quick: bool = False) -> Case:
-    """Return a case of upstream, which has Ray, and of ours on its process pool."""
+    """Return a case of ours on its process pool, and of upstream, which has Ray, where it can."""
 
     def measure(root: Path, side: str) -> Trial:
         plan = _SIMULATED if side == "ours" else _SIMULATED_UPSTREAM
         return run_simulation(root, side, plan, clients=count, size=size, backend=POOL)
 
     family, title = f"simulation-{_short(size)}", f"simulation, {_written(size)}, {count:,} clients"
-    return Case(family, count, title, measure, BOTH, is_quick, 1, 200.0 + count / 20)
+    sides = BOTH if count <= UPSTREAM_MOST_CLIENTS else OURS_ALONE
+    return Case(family, count, title, measure, sides, is_quick, 1, 200.0 + count / 20)
 
 
 def _simulation_on_ray(size: int, count: int, *, is_quick: bool = False) -> Case:
@@ -196,10 +198,12 @@ CASES: Final[Sequence[Case]] = (
     _idle(10, sides=BOTH, is_quick=False),
     _light(1_000, is_quick=True),
     _light(10_000, is_quick=False),
+    _simulation(KB, 10),
     _simulation(KB, 100),
     _simulation(KB, 1_000, is_quick=True),
     _simulation(KB, 10_000),
     _simulation(MB, 1_000, is_quick=True),
+    _simulation_on_ray(KB, 10),
     _simulation_on_ray(KB, 100),
     _simulation_on_ray(KB, 1_000, is_quick=True),
     _simulation_on_ray(KB, 10_000),

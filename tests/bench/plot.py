@@ -10,10 +10,11 @@ from tests.bench.results import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-_COLOURS: Final = {"upstream": "#b8bec6", "ours": "#1664c0"}
-_INK: Final = "#24292f"
-_FAINT: Final = "#57606a"
+COLOURS: Final = {"upstream": "#b8bec6", "ours": "#1664c0"}
+INK: Final = "#24292f"
+FAINT: Final = "#57606a"
 _LABEL_SPACE: Final = 1.9  # of an axis, as a factor on its longest bar
 _SAME: Final = 1.05  # a smaller ratio says nothing
 _BAR: Final = 0.38
@@ -48,20 +49,12 @@ def draw(report: Report, path: Path) -> None:
     cases = pictured(report)
     if not cases:
         raise NothingToDrawError("no round of ours was measured")
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise NothingToDrawError("pip install -e '.[bench]' installs matplotlib") from None
-    figure = Figure(
-        figsize=(_WIDTH_IN, 1.45 + _ROW_IN * len(cases)), dpi=_DPI, layout="constrained"
-    )
-    FigureCanvasAgg(figure)
+    figure = canvas((_WIDTH_IN, 1.45 + _ROW_IN * len(cases)))
     grid = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)
     for axes, (name, title, write, is_log) in zip(grid[0], _PANELS, strict=True):
         _panel(axes, report, cases, name, is_log=is_log)
         _label(axes, report, cases, name, write)
-        axes.set_title(title, fontsize=12, color=_INK, loc="left", pad=8)
+        axes.set_title(title, fontsize=12, color=INK, loc="left", pad=8)
     titles: dict[str, str] = {}
     for result in report.results:
         mark = " (!)" if result.is_loud else ""
@@ -70,9 +63,25 @@ def draw(report: Report, path: Path) -> None:
     grid[0][0].invert_yaxis()
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False, fontsize=11)
-    figure.supxlabel(_caption(report), fontsize=8.5, color=_FAINT, x=0.01, ha="left")
+    figure.supxlabel(caption(report), fontsize=8.5, color=FAINT, x=0.01, ha="left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, facecolor="white")
+
+
+def canvas(size_in: tuple[float, float]) -> "Figure":
+    """Return an empty figure that can be read at the width of a README.
+
+    Raises:
+        NothingToDrawError: there is nothing to draw with.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise NothingToDrawError("pip install -e '.[bench]' installs matplotlib") from None
+    figure = Figure(figsize=size_in, dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def pictured(report: Report) -> list[str]:
@@ -91,14 +100,14 @@ def _panel(axes: "Axes", report: Report, cases: Sequence[str], name: str, *, is_
         ]
         label = f"upstream {report.versions['upstream']}" if side == "upstream" else "flwr-compose"
         places, widths = [y for y, _ in bars], [value for _, value in bars]
-        axes.barh(places, widths, height=_BAR, color=_COLOURS[side], label=label, log=is_log)
+        axes.barh(places, widths, height=_BAR, color=COLOURS[side], label=label, log=is_log)
     for spine in ("top", "right", "bottom", "left"):
         axes.spines[spine].set_visible(False)
-    axes.tick_params(length=0, labelsize=10.5, labelcolor=_INK)
-    axes.tick_params(axis="x", labelsize=8.5, labelcolor=_FAINT)
+    axes.tick_params(length=0, labelsize=10.5, labelcolor=INK)
+    axes.tick_params(axis="x", labelsize=8.5, labelcolor=FAINT)
     axes.xaxis.grid(visible=True, color="#e4e7eb", linewidth=0.8)
     axes.set_axisbelow(True)
-    measured = [v for c in cases for s in _COLOURS if (v := report.figure(c, s, name))]
+    measured = [v for c in cases for s in COLOURS if (v := report.figure(c, s, name))]
     if is_log:
         low, high = decades(measured)
         ticks = [10.0**power for power in range(low, high + 1)]
@@ -142,18 +151,18 @@ def _label(
         theirs, ours = (report.figure(case, side, name) for side in ("upstream", "ours"))
         if theirs:
             text = f" {write(theirs)}"
-            axes.text(theirs, row - _BAR / 2, text, va="center", fontsize=9.5, color=_FAINT)
+            axes.text(theirs, row - _BAR / 2, text, va="center", fontsize=9.5, color=FAINT)
         if ours:
             text = f" {write(ours)}"
             if theirs:
                 text += f"  ({change(theirs, ours)})"
             place = row + _BAR / 2 * _has_both(report, case, name)
-            axes.text(ours, place, text, va="center", fontsize=9.5, color=_INK, weight="bold")
+            axes.text(ours, place, text, va="center", fontsize=9.5, color=INK, weight="bold")
 
 
 def _has_both(report: Report, case: str, name: str) -> bool:
     """Tell whether a row has two bars: one alone sits in the middle."""
-    return all(report.figure(case, side, name) for side in _COLOURS)
+    return all(report.figure(case, side, name) for side in COLOURS)
 
 
 def _wrapped(title: str) -> str:
@@ -162,12 +171,13 @@ def _wrapped(title: str) -> str:
     return "\n".join(filter(None, [", ".join(parts[:2]), ", ".join(parts[2:])]))
 
 
-def _caption(report: Report) -> str:
+def caption(report: Report) -> str:
+    """Write where and when a report was made, and what disturbed it."""
     machine = report.machine
     noise = f"; {report.noise}" if report.noise and report.noise.is_loud else ""
     if any(result.is_loud for result in report.results):
         noise += "; (!): others used the machine, too"
     return (
-        f"Medians, logarithmic axes for times. {machine['cores']} cores, "
+        f"Medians, logarithmic axes for times and rates. {machine['cores']} cores, "
         f"{machine['processor']}, {report.started_at[:10]}, commit {report.commit}{noise}"
     )

@@ -7,7 +7,6 @@ the child leaves behind ends with the child, but for the reply and the state of 
 import gc
 import logging
 import os
-import pickle
 import select
 import signal
 import sys
@@ -19,9 +18,10 @@ from flwr.app.metadata import Metadata
 from flwr.shell.death_signal import die_with_parent
 from flwr.shell.ending import end
 from flwr.shell.freshness import Freshness
-from flwr.simulation.arena import ArenaReader, ArenaWriter, Place, open_arena
+from flwr.simulation.arena import ArenaReader, ArenaWriter, open_arena
 from flwr.simulation.backend import WorkerSetup
 from flwr.simulation.employee import Employee
+from flwr.simulation.frames import Sent, decode, encode, send
 from flwr.simulation.packing import Packed
 
 log = logging.getLogger(__name__)
@@ -76,8 +76,8 @@ class FreshEmployee:
                 os._exit(_BUG)
             self._freshness.keep_seeds()
             packed = self._employee.work(*job)
-            place = ArenaWriter(self._scratch.fileno()).write([packed.pickle, *packed.buffers])
-            Connection(pipe, readable=False).send_bytes(pickle.dumps(place))
+            sent = send(packed, ArenaWriter(self._scratch.fileno()))
+            Connection(pipe, readable=False).send_bytes(encode(sent))
             code = 0
         except BaseException:  # noqa: BLE001  # nobody is above us
             sys.excepthook(*sys.exc_info())
@@ -100,10 +100,12 @@ class FreshEmployee:
         _, status = os.waitpid(pid, 0)
         if not frame:
             _end_like(status)
-        place: Place = pickle.loads(frame)  # noqa: S301  # from our own process, see ``packing``
+        sent: Sent = decode(frame)
+        if sent.place is None:
+            return Packed(sent.pickle, sent.buffers)
         # The next child writes to the same place.
-        pickled, *buffers = map(bytes, ArenaReader(self._scratch.fileno()).read(place))
-        return Packed(pickled, buffers)
+        buffers = ArenaReader(self._scratch.fileno()).read(sent.place)
+        return Packed(sent.pickle, tuple(map(bytes, buffers)))
 
 
 def employ(setup: WorkerSetup) -> Employee | FreshEmployee:
