@@ -13,14 +13,24 @@ def sample_nodes(
     min_available_nodes: int,
     sample_size: int,
     *,
+    seen: list[int] | None = None,
     pace: Pace = SYSTEM_PACE,
 ) -> tuple[list[int], list[int]]:
     """Wait until enough nodes are online, then sample ``sample_size`` of them.
 
+    Args:
+        grid: asked which nodes are online.
+        min_available_nodes: how many must be.
+        sample_size: how many are wanted, which must be online too.
+        seen: who was online just now; if they are enough, nobody is asked again.
+        pace: of asking again.
+
     Returns:
         The sampled nodes, and all nodes online.
     """
-    online = wait_for_nodes(grid, max(min_available_nodes, sample_size), pace=pace)
+    wanted, online = max(min_available_nodes, sample_size), seen or []
+    if len(online) < wanted or seen is None:
+        online = wait_for_nodes(grid, wanted, pace=pace)
     # No secret depends on it, and apps seed it to repeat an experiment.
     return random.sample(online, sample_size), online
 

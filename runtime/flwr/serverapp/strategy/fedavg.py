@@ -187,8 +187,9 @@ class FedAvg(Strategy):
         return self.evaluate_metrics_aggr_fn(contents, self.weighted_by_key)
 
     def _sample(self, stage: str, grid: Grid, fraction: float, at_least: int) -> list[int]:
-        size = max(int(len(list(grid.get_node_ids())) * fraction), at_least)
-        cohort, online = sample_nodes(grid, self.min_available_nodes, size)
+        seen = list(grid.get_node_ids())
+        size = max(int(len(seen) * fraction), at_least)
+        cohort, online = sample_nodes(grid, self.min_available_nodes, size, seen=seen)
         logger.info("%s: Sampled %s nodes (out of %s)", stage, len(cohort), len(online))
         return cohort
 
