@@ -53,7 +53,6 @@ class Reply:
     envelope: Envelope
     tree: ObjectTree
     arrived_at: datetime
-    sent_at: datetime | None = None  # SuperNode: the SuperLink has it
 
     @property
     def message_id(self) -> MessageId:
@@ -178,7 +177,6 @@ def decode_reply(row: Row) -> Reply:
         envelope=_decode_envelope(row),
         tree=unpack_tree(row.tree),
         arrived_at=row.arrived_at,
-        sent_at=row.sent_at,
     )
 
 

@@ -356,28 +356,15 @@ class Messages:
         earliest = select(func.min(column, type_=column.type)).where(_UNANSWERED)
         return self._connection.execute(earliest).scalar_one_or_none()
 
-    def replies_to_send(self, now: datetime) -> list[Reply]:
-        """Return unsent replies that are complete and not postponed, oldest first (SuperNode)."""
+    def replies_to_send(self) -> list[Reply]:
+        """Return the replies that are complete, oldest first (SuperNode)."""
         incomplete = exists().where(
             message_object.c.message_id == reply.c.message_id,
             object_.c.object_id == message_object.c.object_id,
             object_.c.size_bytes.is_(None),
         )
-        due = reply.c.send_after.is_(None) | (reply.c.send_after <= now)
-        rows = self._connection.execute(
-            select(reply).where(reply.c.sent_at.is_(None), due, ~incomplete).order_by(reply.c.seq),
-        )
+        rows = self._connection.execute(select(reply).where(~incomplete).order_by(reply.c.seq))
         return [decode_reply(row) for row in rows]
-
-    def postpone(self, reply_id: MessageId, until: datetime) -> None:
-        """Leave a reply in the outbox until then (SuperNode)."""
-        mine = reply.c.message_id == reply_id
-        self._connection.execute(update(reply).where(mine).values(send_after=until))
-
-    def mark_sent(self, reply_id: MessageId, now: datetime) -> None:
-        """Note that the SuperLink has acknowledged a reply (SuperNode)."""
-        mine = (reply.c.message_id == reply_id) & reply.c.sent_at.is_(None)
-        self._connection.execute(update(reply).where(mine).values(sent_at=now))
 
     def _in_parts(
         self, statement: Prepared, ids: Sequence[MessageId], **further: Any

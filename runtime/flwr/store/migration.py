@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inspect, text
 
-from flwr.store.dialect import is_sqlite, serialize
+from flwr.store.dialect import serialize
 from flwr.store.errors import StoreCorruptError, StoreNewerSchemaError
 from flwr.store.schema import REVISION, metadata
 
@@ -52,10 +52,6 @@ def find_revision(connection: Connection, where: str) -> str | None:
 
 
 def _create(connection: Connection) -> None:
-    if not is_sqlite(connection):  # indexes over some rows: the schema says which to SQLite only
-        for index in (i for table in metadata.tables.values() for i in table.indexes):
-            options = index.dialect_options
-            options["postgresql"]["where"] = options["sqlite"]["where"]
     metadata.create_all(connection, checkfirst=False)
     _VERSION.create(connection)
     connection.execute(_VERSION.insert().values(version_num=REVISION))

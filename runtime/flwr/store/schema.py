@@ -1,8 +1,7 @@
 """All tables of the store, with the query each index serves.  Both daemons use the same schema.
 
 Change it only together with a new file in ``migrations/versions``; a contract test compares both.
-Indexes over some rows say here which only to SQLite: an argument of PostgreSQL would load its
-dialect at each start.  The migrations say it to both.
+Indexes over some rows say which by ``info``: an argument of a dialect would load it at each start.
 """
 
 from typing import Final
@@ -11,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Double,
     ForeignKey,
     Index,
@@ -21,10 +21,11 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.event import listens_for
 
 from flwr.store.types import FreeText, Json, UInt64, UtcTime
 
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """The newest migration; the schema below is what it leads to."""
 
 metadata = MetaData(
@@ -35,6 +36,17 @@ metadata = MetaData(
         "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     },
 )
+
+_ROWS: Final = "rows"
+
+
+@listens_for(metadata, "before_create")
+def _say_which_rows(_metadata: MetaData, connection: Connection, **_: object) -> None:
+    """Tell the dialect that is spoken which rows an index is over."""
+    for index in (index for table in metadata.tables.values() for index in table.indexes):
+        if (rows := index.info.get(_ROWS)) is not None:
+            index.dialect_options[connection.dialect.name]["where"] = rows
+
 
 # SQLite counts rows by itself only when the key's type is spelled INTEGER.
 _SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
@@ -109,7 +121,6 @@ instruction = Table(
     Column("claimed_at", UtcTime),
     Column("confirmed_at", UtcTime),
     Column("replied_at", UtcTime),
-    Column("collected_at", UtcTime),  # not used any more
     Column("attempts", Integer, nullable=False),  # claims that were released again
     UniqueConstraint("message_id"),
 )
@@ -117,19 +128,19 @@ Index(  # claim, waiting_runs
     "ix_instruction_waiting",
     instruction.c.dst_node_id,
     instruction.c.seq,
-    sqlite_where=instruction.c.claimed_at.is_(None) & instruction.c.replied_at.is_(None),
+    info={_ROWS: instruction.c.claimed_at.is_(None) & instruction.c.replied_at.is_(None)},
 )
 Index("ix_instruction_run_id", instruction.c.run_id, instruction.c.seq)  # for_run, delete_run
 Index(  # unanswered, claimed
     "ix_instruction_unanswered",
     instruction.c.dst_node_id,
     instruction.c.seq,
-    sqlite_where=instruction.c.replied_at.is_(None),
+    info={_ROWS: instruction.c.replied_at.is_(None)},
 )
 Index(  # expired, next_expiry
     "ix_instruction_expires_at",
     instruction.c.expires_at,
-    sqlite_where=instruction.c.replied_at.is_(None),
+    info={_ROWS: instruction.c.replied_at.is_(None)},
 )
 
 reply = Table(
@@ -153,15 +164,8 @@ reply = Table(
     Column("error", Json),
     Column("tree", LargeBinary, nullable=False),
     Column("arrived_at", UtcTime, nullable=False),
-    Column("sent_at", UtcTime),  # SuperNode: when the SuperLink acknowledged it
-    Column("send_after", UtcTime),  # SuperNode: not to be tried before
     UniqueConstraint("message_id"),
     UniqueConstraint("reply_to"),  # exactly once: an instruction has one reply
-)
-Index(  # replies_to_send
-    "ix_reply_outbox",
-    reply.c.seq,
-    sqlite_where=reply.c.sent_at.is_(None),
 )
 
 object_ = Table(

@@ -115,7 +115,7 @@ class Outbox:
     def _read_due(self) -> list[Delivery]:
         """Return the replies to send, without their contents."""
         with self._store.reading() as tx:
-            due = tx.messages.replies_to_send(self._clock.now())
+            due = tx.messages.replies_to_send()
         return [
             reply.delivery
             for reply in due

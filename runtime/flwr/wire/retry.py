@@ -6,7 +6,6 @@ wrong certificate, so the cause is looked up and raised.
 
 import asyncio
 import random
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -53,30 +52,6 @@ class Retry:
                 if self.explain is not None and _is_suspicious(error, failures):
                     _raise_if_mismatch(await asyncio.to_thread(self.explain), error)
             await asyncio.sleep(pause.total_seconds())
-
-    def call_sync(self, attempt: Callable[[], T], *, stop: threading.Event | None = None) -> T:
-        """Return the first success of ``attempt``, as ``call`` does, in a thread.
-
-        Args:
-            attempt: the call.
-            stop: set by another thread to end the waiting with the last failure.
-
-        Raises:
-            TlsMismatchError: the peer and we disagree about TLS.
-            FlwrError: any failure but UNAVAILABLE at once, that one at the deadline or on ``stop``.
-        """
-        pauses, started, failures = self._pauses(), self.clock.monotonic(), 0
-        stopped = stop or threading.Event()
-        while True:
-            try:
-                return attempt()
-            except FlwrError as error:
-                failures += 1
-                pause = self._pause_after(error, next(pauses), started)
-                if self.explain is not None and _is_suspicious(error, failures):
-                    _raise_if_mismatch(self.explain(), error)
-                if stopped.wait(pause.total_seconds()):
-                    raise
 
     def _pauses(self) -> Iterator[timedelta]:
         longest = RETRY_FIRST

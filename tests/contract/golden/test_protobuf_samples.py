@@ -27,7 +27,7 @@ from flwr.wire.codec.config import (
     encode_config,
     encode_simulation,
 )
-from flwr.wire.codec.contexts import parse_context, serialize_context
+from flwr.wire.codec.contexts import decode_context, encode_context
 from flwr.wire.codec.messages import (
     decode_deliveries,
     decode_tree,
@@ -126,7 +126,8 @@ def of_simulation(content: bytes) -> bytes:
 
 
 def of_context(content: bytes) -> bytes:
-    return serialize_context(parse_context(content))
+    decoded = decode_context(message_pb2.Context.FromString(content))
+    return encode_context(decoded).SerializeToString(deterministic=True)
 
 
 @pytest.mark.parametrize(

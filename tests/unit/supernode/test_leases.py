@@ -157,7 +157,7 @@ def test_half_a_reply_of_a_dead_app_becomes_an_error_reply() -> None:
     assert reply is not None
     assert reply.error is not None
     with site.store.reading() as tx:
-        assert [r.envelope for r in tx.messages.replies_to_send(site.clock.now())] == [reply]
+        assert [r.envelope for r in tx.messages.replies_to_send()] == [reply]
 
 
 @pytest.mark.row("F9")

@@ -1,7 +1,6 @@
 """Trying again: what, how often, and when not."""
 
 import asyncio
-import threading
 from datetime import timedelta
 
 import pytest
@@ -19,14 +18,11 @@ class Server:
         self._failures = list(failures)
         self.calls = 0
 
-    def call(self) -> str:
+    async def call(self) -> str:
         self.calls += 1
         if self._failures:
             raise self._failures.pop(0)
         return "answer"
-
-    async def acall(self) -> str:
-        return self.call()
 
 
 class Sleeper:
@@ -54,7 +50,7 @@ def test_pauses_double_up_to_the_cap(sleeper: Sleeper) -> None:
     server = Server(*gone(9))
     retry = Retry(clock=sleeper.clock, uniform=lambda _low, high: high)
 
-    assert asyncio.run(retry.call(server.acall)) == "answer"
+    assert asyncio.run(retry.call(server.call)) == "answer"
 
     assert sleeper.slept == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 20, 20])
 
@@ -63,7 +59,7 @@ def test_pauses_are_jittered_downwards_by_half_at_most(sleeper: Sleeper) -> None
     server = Server(*gone(2))
     retry = Retry(clock=sleeper.clock, uniform=lambda low, _high: low)
 
-    asyncio.run(retry.call(server.acall))
+    asyncio.run(retry.call(server.call))
 
     assert sleeper.slept == pytest.approx([0.1, 0.2])
 
@@ -72,9 +68,7 @@ def test_only_unavailable_is_tried_again(sleeper: Sleeper) -> None:
     server = Server(InvalidError("bad"))
 
     with pytest.raises(InvalidError):
-        asyncio.run(Retry(clock=sleeper.clock).call(server.acall))
-    with pytest.raises(InvalidError):
-        Retry().call_sync(Server(InvalidError("bad")).call)
+        asyncio.run(Retry(clock=sleeper.clock).call(server.call))
 
     assert server.calls == 1
 
@@ -84,7 +78,7 @@ def test_the_deadline_covers_all_attempts(sleeper: Sleeper) -> None:
     retry = Retry(deadline=timedelta(seconds=60), clock=sleeper.clock)
 
     with pytest.raises(UnavailableError):
-        asyncio.run(retry.call(server.acall))
+        asyncio.run(retry.call(server.call))
 
     assert sum(sleeper.slept) == pytest.approx(60)
 
@@ -97,7 +91,7 @@ def test_each_pause_is_reported_with_its_cause(sleeper: Sleeper) -> None:
         on_wait=lambda error, pause: told.append((error.message, pause)),
     )
 
-    asyncio.run(retry.call(Server(*gone(1)).acall))
+    asyncio.run(retry.call(Server(*gone(1)).call))
 
     assert told == [("gone", timedelta(seconds=0.2))]
 
@@ -113,7 +107,7 @@ def test_a_tls_mismatch_is_raised_instead_of_tried_again(
     retry = Retry(clock=sleeper.clock, explain=lambda: WrongCaError("host:1", "self-signed"))
 
     with pytest.raises(WrongCaError):
-        asyncio.run(retry.call(server.acall))
+        asyncio.run(retry.call(server.call))
 
     assert server.calls == calls
 
@@ -127,7 +121,7 @@ def test_a_server_that_only_is_not_there_is_tried_again(sleeper: Sleeper) -> Non
 
     server = Server(*gone(5))
 
-    asyncio.run(Retry(clock=sleeper.clock, explain=explain).call(server.acall))
+    asyncio.run(Retry(clock=sleeper.clock, explain=explain).call(server.call))
 
     assert server.calls == 6
     assert len(asked) == 1
@@ -137,27 +131,10 @@ def test_a_waiting_call_can_be_cancelled() -> None:
     async def cancel() -> None:
         waiting = asyncio.Event()
         retry = Retry(on_wait=lambda _error, _pause: waiting.set())
-        task = asyncio.create_task(retry.call(Server(*gone(100)).acall))
+        task = asyncio.create_task(retry.call(Server(*gone(100)).call))
         await waiting.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     asyncio.run(cancel())
-
-
-def test_a_waiting_thread_can_be_stopped() -> None:
-    stop = threading.Event()
-    server = Server(*gone(100))
-    retry = Retry(on_wait=lambda _error, _pause: stop.set())
-
-    with pytest.raises(UnavailableError):
-        retry.call_sync(server.call, stop=stop)
-
-    assert server.calls == 1
-
-
-def test_a_thread_gets_the_answer_after_a_failure() -> None:
-    retry = Retry(uniform=lambda _low, _high: 0.01)
-
-    assert retry.call_sync(Server(*gone(2)).call) == "answer"

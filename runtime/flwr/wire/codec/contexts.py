@@ -1,9 +1,6 @@
-"""The context of an app <-> bytes of ``flwr.proto.Context``; stores keep the bytes unread."""
-
-from google.protobuf.message import DecodeError
+"""The context of an app <-> bytes of ``flwr.proto.Context``."""
 
 from flwr.app.context import Context
-from flwr.core.errors import InvalidError
 from flwr.core.ids import NodeId, RunId
 from flwr.proto import message_pb2
 from flwr.wire.codec.config import decode_config, new_context
@@ -39,20 +36,3 @@ def decode_context(context: message_pb2.Context) -> Context:
         state=decode_record_dict(context.state),
         run_config=decode_config(context.run_config),
     )
-
-
-def serialize_context(context: Context) -> bytes:
-    """Return the context as bytes, the same for equal contexts."""
-    return encode_context(context).SerializeToString(deterministic=True)
-
-
-def parse_context(content: bytes) -> Context:
-    """Return the context of ``serialize_context``.
-
-    Raises:
-        InvalidError: the bytes are no context.
-    """
-    try:
-        return decode_context(message_pb2.Context.FromString(content))
-    except DecodeError as cause:
-        raise InvalidError("these bytes are no flwr.proto.Context") from cause

@@ -1,8 +1,10 @@
 import logging
 import random
+from collections.abc import Iterable
 
 import pytest
 
+from flwr.serverapp.strategy import FedAvg
 from flwr.serverapp.strategy.cohort import sample_nodes, wait_for_nodes
 from tests.unit.serverapp.fake_grid import FakeGrid
 
@@ -67,3 +69,22 @@ def test_the_larger_of_sample_and_minimum_is_waited_for() -> None:
     _, online = sample_nodes(the_grid, 5, 2, pace=the_grid.pace)
 
     assert len(online) == 5
+
+
+def test_who_was_just_seen_is_not_asked_for_again_if_they_are_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    the_grid, asked = grid(3), []
+    real = the_grid.get_node_ids
+
+    def ask() -> Iterable[int]:
+        asked.append(1)
+        return real()
+
+    monkeypatch.setattr(the_grid, "get_node_ids", ask)
+    FedAvg(fraction_train=1.0, min_train_nodes=2, min_available_nodes=2)._sample(
+        "configure_train", the_grid, 1.0, 2
+    )
+    assert len(asked) == 1
+    assert len(sample_nodes(the_grid, 3, 2, seen=[101, 102], pace=the_grid.pace)[1]) == 3
+    assert len(asked) == 2
