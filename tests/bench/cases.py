@@ -172,6 +172,7 @@ def _described(setup: Setup) -> str:
         ", TLS" if setup.tls else "",
         " + PostgreSQL" if setup.postgres else "",
         ", isolation process" if setup.isolation == "process" else "",
+        ", taking turns" if setup.takes_turns else "",
     ]
     return "".join(parts)
 
@@ -182,6 +183,7 @@ CASES: Final[Sequence[Case]] = (
     rounds("rounds-1kB", 10, KB, Setup(10), is_quick=True, deadline_s=400),
     rounds("rounds-1kB", 20, KB, Setup(20), deadline_s=800),
     rounds("rounds-1kB", 40, KB, Setup(40), deadline_s=400),
+    rounds("turns-1kB", 40, KB, Setup(40, takes_turns=True), sides=OURS_ALONE, deadline_s=400),
     rounds("rounds-1MB", 2, MB, Setup(2)),
     rounds("rounds-50MB", 2, 50 * MB, Setup(2), is_quick=True),
     rounds("rounds-500MB", 2, 500 * MB, Setup(2), deadline_s=600),

@@ -58,6 +58,7 @@ class Setup:
     tls: bool = False  # with a key for every node
     postgres: bool = False
     isolation: str = "subprocess"
+    takes_turns: bool = False  # ClientApps of all sites: as many at one time as there are CPUs
     containers: bool = False
 
 
@@ -145,7 +146,8 @@ class MeasuredFederation(Federation):
     def _start_site(self, number: int) -> None:
         tools, flags = self.side.node, self._isolation_flags(self.side.node)
         if not flags:
-            self.start_node(number, tools, of=self.setup.nodes, keyed=self.setup.tls)
+            turns = ["--admission-dir", str(self.root / "queue")] if self.setup.takes_turns else []
+            self.start_node(number, tools, *turns, of=self.setup.nodes, keyed=self.setup.tls)
             return
         address = free_address()
         flags += ["--clientappio-api-address", address]

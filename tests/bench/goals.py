@@ -87,6 +87,7 @@ GOALS: Final[Sequence[Goal]] = (
     Goal("round, 10 nodes, 1 kB", "rounds-1kB@10", "round_s", 0.100),
     Goal("  against upstream", "rounds-1kB@10", _SPEEDUP, 90, at_least=True),
     Goal("round, 40 nodes, 1 kB", "rounds-1kB@40", "round_s", 0.5),
+    Goal("  taking turns, 2 at a time", "turns-1kB@40", "round_s", 0.5),
     Goal("CPU per round, 10 nodes, 1 kB", "rounds-1kB@10", "cpu_s", 0.15),
     Goal("memory per site, 1 kB", "rounds-1kB@10", "site_mb", 100),
     Goal("submit to first send", "rounds-1kB@2", "submit_s", 0.3),

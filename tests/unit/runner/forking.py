@@ -64,14 +64,16 @@ def bundle_of(folder: Path, code: str) -> Bundle:
     return Bundle(sha256(content).hexdigest(), content)
 
 
-async def fork(templates: Templates, bundle: Bundle) -> Work | None:
+async def fork(
+    templates: Templates, bundle: Bundle, environment: Mapping[str, str] = NO_METADATA
+) -> Work | None:
     """Give one message to a fork of the app's template."""
     node = SuperNode(bundle.content, RecordDict({"config": ConfigRecord({"word": "hello"})}))
     ours, theirs = socket.socketpair()
     printed, output = os.pipe()
     child = None
     try:
-        child = await templates.fork(bundle, theirs.fileno(), output)
+        child = await templates.fork(bundle, theirs.fileno(), output, environment)
     finally:
         theirs.close()
         os.close(output)
@@ -83,8 +85,10 @@ async def fork(templates: Templates, bundle: Bundle) -> Work | None:
     return Work(child, node, asyncio.create_task(_serve(ours, node)), printed)
 
 
-async def begin(templates: Templates, bundle: Bundle) -> Work:
-    work = await fork(templates, bundle)
+async def begin(
+    templates: Templates, bundle: Bundle, environment: Mapping[str, str] = NO_METADATA
+) -> Work:
+    work = await fork(templates, bundle, environment)
     assert work is not None, "the app should have had a template"
     return work
 

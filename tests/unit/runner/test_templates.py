@@ -69,6 +69,27 @@ def test_a_message_finds_nothing_of_what_the_one_before_left(tmp_path: Path) -> 
     assert Path(str(first["cwd"])) == Path.cwd()
 
 
+SEES = """
+import os
+@client.train()
+def train(message, context):
+    return says(message, gpus=os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+"""
+
+
+def test_each_message_sees_the_gpus_that_it_was_given(tmp_path: Path) -> None:
+    async def body() -> list[object]:
+        async with templates_with() as templates:
+            bundle = bundle_of(tmp_path, SEES)
+            works = [
+                await begin(templates, bundle, given)
+                for given in ({"CUDA_VISIBLE_DEVICES": "1"}, {"CUDA_VISIBLE_DEVICES": "0,2"}, {})
+            ]
+            return [(await work.done())["gpus"] for work in works]
+
+    assert asyncio.run(body()) == ["1", "0,2", "all"]
+
+
 DRAWS = """
 import random, os, uuid
 import numpy as np
