@@ -51,7 +51,7 @@ class Payloads:
         ] = {}  # files this process wrote or hashed, and as they were
 
     def begin(self, object_id: ObjectId) -> "PayloadWriter":
-        """Begin a file; it has its name, and counts, only once it is finished."""
+        """Begin a file; it counts only once it is finished and a row names it."""
         name = f"{object_id[:2]}/{object_id}.{secrets.token_hex(4)}"
         with system_errors(str(self.directory)):
             folder = (self.directory / name).parent
@@ -116,15 +116,18 @@ class Payloads:
 
 
 class PayloadWriter:
-    """One file on its way to disk, piece by piece.  Made by ``Payloads.begin``."""
+    """One file on its way to disk, piece by piece.  Made by ``Payloads.begin``.
+
+    It has its name from the beginning: what no row names does not count.  Renaming would cost a
+    second commit of the file system's journal.
+    """
 
     def __init__(self, payloads: Payloads, name: str) -> None:
-        """Make the file under a name that says that it is unfinished."""
+        """Make the file."""
         self._payloads, self._name = payloads, name
         self._target = payloads.directory / name
-        self._unfinished = self._target.with_name(f"{self._target.name}.tmp")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-        self._descriptor: int | None = os.open(self._unfinished, flags, 0o600)
+        self._descriptor: int | None = os.open(self._target, flags, 0o600)
 
     def write(self, piece: bytes | memoryview) -> None:
         """Append a piece.
@@ -149,7 +152,6 @@ class PayloadWriter:
         assert self._descriptor is not None, "the file is finished"
         with system_errors(str(self._payloads.directory)):
             os.fsync(self._descriptor)
-            self._unfinished.rename(self._target)
             self._payloads.vouch(self._name, self._descriptor)
         self._close()
         return self._name
@@ -158,7 +160,7 @@ class PayloadWriter:
         """Remove what was written, unless it is finished."""
         if self._descriptor is not None:
             self._close()
-            self._unfinished.unlink(missing_ok=True)
+            self._target.unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._descriptor is not None:

@@ -9,14 +9,22 @@ import asyncio
 import logging
 import secrets
 import socket
+import struct
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import aclosing, closing
 from typing import Any, Final
 
 from flwr.core.errors import FlwrError, InvalidError, UnauthenticatedError
-from flwr.core.limits import HATCH_PATIENCE, MAX_HATCH_GUESTS, MAX_HATCH_TICKETS, PIECE_BYTES
+from flwr.core.limits import (
+    HATCH_PATIENCE,
+    HATCH_STALL,
+    MAX_HATCH_GUESTS,
+    MAX_HATCH_TICKETS,
+    PIECE_BYTES,
+)
 from flwr.wire.bulk import Door, InThread, take_in
 from flwr.wire.codec.pieces import (
     Absence,
@@ -44,6 +52,8 @@ _FEW_BYTES: Final = 4_096  # to be sent: descriptors on their way are limited fo
 _OPENING_BYTES: Final = 16_777_216
 _PIECE_AND_HEAD: Final = PIECE_BYTES + 64
 _PATIENCE_S: Final = HATCH_PATIENCE.total_seconds()
+_STALL: Final = struct.pack("ll", round(HATCH_STALL.total_seconds()), 0)  # a timeval
+_READING_AT_ONCE: Final = 4
 
 
 class Hatch:
@@ -62,6 +72,7 @@ class Hatch:
         self._listening.bind(self._address)
         self._listening.listen()
         self._guests: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(_READING_AT_ONCE, thread_name_prefix="hatch")
 
     def invite(self, door: Door[Any]) -> Invitation:
         """Return what lets somebody in by ``door``, once; the oldest of too many is void."""
@@ -80,7 +91,9 @@ class Hatch:
                 if len(self._guests) >= MAX_HATCH_GUESTS:
                     guest.close()  # it goes the other way
                     continue
-                task = asyncio.create_task(self._receive(_Guest(guest)), name="hatch")
+                task = asyncio.create_task(
+                    self._receive(_Guest(guest, self._threads)), name="hatch"
+                )
                 self._guests.add(task)
                 task.add_done_callback(self._guests.discard)
         finally:
@@ -88,6 +101,7 @@ class Hatch:
             for task in self._guests:
                 task.cancel()
             await asyncio.gather(*self._guests, return_exceptions=True)
+            self._threads.shutdown(wait=False)
 
     async def _receive(self, guest: "_Guest") -> None:
         with closing(guest):
@@ -137,13 +151,19 @@ class Hatch:
 
 
 class _Guest:
-    """One connection."""
+    """One connection.
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock, self._loop = sock, asyncio.get_running_loop()
-        self._buffer = bytearray()
-        sock.setblocking(False)
+    Args:
+        sock: blocks, but is waited for in the event loop.
+        threads: wait for what is left of a frame that has begun.
+    """
+
+    def __init__(self, sock: socket.socket, threads: Executor) -> None:
+        self._sock, self._loop, self._threads = sock, asyncio.get_running_loop(), threads
+        self._head, self._buffer = bytearray(HEAD.size), bytearray()
+        sock.setblocking(True)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _FEW_BYTES)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _STALL)
 
     def close(self) -> None:
         """Let it go."""
@@ -166,21 +186,11 @@ class _Guest:
 
     async def send(self, kind: HatchFrame, payload: bytes = b"") -> None:
         """Send one frame."""
-        async with asyncio.timeout(_PATIENCE_S):
-            await self._loop.sock_sendall(self._sock, encode_head(kind, len(payload)) + payload)
+        await self._send(encode_head(kind, len(payload)) + payload, ())
 
     async def hand(self, payload: bytes, descriptor: int) -> None:
         """Send a FILE."""
-        frame = encode_head(HatchFrame.FILE, len(payload)) + payload
-        async with asyncio.timeout(_PATIENCE_S):
-            while True:
-                try:
-                    sent = socket.send_fds(self._sock, [frame], [descriptor])
-                    break
-                except BlockingIOError:
-                    await self._until_writable()
-            if sent < len(frame):
-                await self._loop.sock_sendall(self._sock, frame[sent:])
+        await self._send(encode_head(HatchFrame.FILE, len(payload)) + payload, (descriptor,))
 
     async def fail(self, error: FlwrError) -> None:
         """Say why there is no more, to whom still listens."""
@@ -189,38 +199,54 @@ class _Guest:
         except OSError:
             _log.debug("An app left the hatch", extra={"event": "hatch-left"})
 
+    async def _send(self, frame: bytes, descriptors: Sequence[int]) -> None:
+        async with asyncio.timeout(_PATIENCE_S):
+            while frame:
+                try:
+                    sent = socket.send_fds(
+                        self._sock, [frame], list(descriptors), socket.MSG_DONTWAIT
+                    )
+                except BlockingIOError:
+                    await self._until(self._loop.add_writer, self._loop.remove_writer)
+                else:
+                    frame, descriptors = frame[sent:], ()
+
     async def _read(self, most: int) -> tuple[HatchFrame, memoryview]:
         async with asyncio.timeout(_PATIENCE_S):
-            head = bytearray(HEAD.size)
-            await self._fill(memoryview(head))
-            kind, length = decode_head(head)
-            if length > most:
-                raise InvalidError(f"a frame of {length} bytes at the hatch")
-            if length > len(self._buffer):
-                self._buffer = bytearray(length)
-            payload = memoryview(self._buffer)[:length]
-            await self._fill(payload)
-            return kind, payload
+            await self._until(self._loop.add_reader, self._loop.remove_reader)
+        return await self._loop.run_in_executor(self._threads, self._read_now, most)
 
-    async def _fill(self, view: memoryview) -> None:
-        while view:
-            received = await self._loop.sock_recv_into(self._sock, view)
-            if not received:
-                raise HatchClosedError
-            view = view[received:]
+    def _read_now(self, most: int) -> tuple[HatchFrame, memoryview]:
+        self._fill(memoryview(self._head))
+        kind, length = decode_head(self._head)
+        if length > most:
+            raise InvalidError(f"a frame of {length} bytes at the hatch")
+        if length > len(self._buffer):
+            self._buffer = bytearray(length)
+        payload = memoryview(self._buffer)[:length]
+        self._fill(payload)
+        return kind, payload
 
-    async def _until_writable(self) -> None:
-        writable = self._loop.create_future()
+    def _fill(self, view: memoryview) -> None:
+        if view and self._sock.recv_into(view, len(view), socket.MSG_WAITALL) < len(view):
+            raise HatchClosedError
+
+    async def _until(
+        self,
+        watch: Callable[[socket.socket, Callable[[], None]], None],
+        unwatch: Callable[[socket.socket], bool],
+    ) -> None:
+        ready = self._loop.create_future()
 
         def tell() -> None:
-            if not writable.done():
-                writable.set_result(None)
+            if not ready.done():
+                ready.set_result(None)
 
-        self._loop.add_writer(self._sock, tell)
+        watch(self._sock, tell)
         try:
-            await writable
+            await ready
         finally:
-            self._loop.remove_writer(self._sock)
+            unwatch(self._sock)
 
 
 def open_hatch(run: InThread) -> Hatch | None:
