@@ -7,7 +7,7 @@ Small messages travel whole (ADR-0013): they cost one call per batch and one per
 import copy
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -111,7 +111,7 @@ class AppIoGrid(Grid):
         may_be_more = bool(asked)
         while may_be_more:
             found = self._find(asked, wait=WAIT_NO)
-            replies += self._receive_all(found)
+            replies += [self._receive(one) for one in found]
             for one in found:
                 asked.pop(_answered(one), None)
             may_be_more = bool(asked) and _fills_a_call(found)
@@ -132,27 +132,43 @@ class AppIoGrid(Grid):
         Raises:
             RunEndedError: the run has ended.
         """
+        return list(self.stream(messages, timeout=timeout))
+
+    def stream(
+        self,
+        messages: Iterable[Message],
+        *,
+        timeout: float | None = None,
+    ) -> Iterator[Message]:
+        """Send instructions now; return their replies, each fetched when it is its turn.
+
+        Raises:
+            RunEndedError: the run has ended.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
-        pushed = self._push(list(messages))
+        return self._replies(self._push(list(messages)), deadline)
+
+    def _replies(self, pushed: _Pushed, deadline: float | None) -> Iterator[Message]:
         pending = {message_id for message_id in pushed.message_ids if message_id}
         # What answers small messages is small as a rule: one call brings all of it.
         wait = WAIT_ALL if pushed.all_small else WAIT_ANY
-        replies: list[Message] = []
         pause_s = _PAUSE_FIRST_S
         while pending:
             asked_at = time.monotonic()
+            is_last_look = deadline is not None and asked_at >= deadline
             arrived = self._await(pending, deadline, wait=wait)
-            replies += arrived
-            pending -= {MessageId(reply.metadata.reply_to_message_id) for reply in arrived}
-            now = time.monotonic()
-            if deadline is not None and now >= deadline:
+            held_s = time.monotonic() - asked_at
+            for one in arrived:
+                pending.discard(_answered(one))
+                yield self._receive(one)
+            if is_last_look:
                 break
-            if arrived or now - asked_at > _HELD_S:
+            if arrived or held_s > _HELD_S:
                 pause_s = _PAUSE_FIRST_S
                 continue
-            time.sleep(pause_s if deadline is None else min(pause_s, deadline - now))
+            left_s = pause_s if deadline is None else max(deadline - time.monotonic(), 0.0)
+            time.sleep(min(pause_s, left_s))
             pause_s = min(pause_s * _PAUSE_GROWTH, _PAUSE_CAP_S)
-        return replies
 
     def _push(self, messages: Sequence[Message]) -> _Pushed:
         pushed = _Pushed()
@@ -190,15 +206,14 @@ class AppIoGrid(Grid):
 
     def _await(
         self, pending: Iterable[MessageId], deadline: float | None, *, wait: str
-    ) -> list[Message]:
+    ) -> list[Delivery]:
         try:
             with self._caller.until(deadline):
-                deliveries = self._find(pending, wait=wait)
+                return self._find(pending, wait=wait)
         except UnavailableError:
             if deadline is None or time.monotonic() < deadline:
                 raise
-            deliveries = self._find_the_last(pending)
-        return self._receive_all(deliveries)
+            return self._find_the_last(pending)
 
     def _find_the_last(self, pending: Iterable[MessageId]) -> list[Delivery]:
         """Return what is there at the end of a wait that was cut off."""
@@ -215,31 +230,13 @@ class AppIoGrid(Grid):
             self._received.pop(message_id, None)
         return found
 
-    def _receive_all(self, deliveries: Sequence[Delivery]) -> list[Message]:
-        """Return the messages in the order of their deliveries."""
-        parted = [one for one in deliveries if not one.is_whole]
-        transferred = iter(self._transfer_all(parted))
-        return [self._read(one) if one.is_whole else next(transferred) for one in deliveries]
-
-    def _read(self, delivery: Delivery) -> Message:
-        """Return a message that came whole; the next pull confirms it."""
-        message = inflate(delivery.envelope, delivery.tree, delivery.contents.__getitem__)
-        self._received[delivery.envelope.message_id] = None
-        return message
-
-    def _transfer_all(self, deliveries: Sequence[Delivery]) -> list[Message]:
-        if not deliveries:
-            return []
-        if len(deliveries) == 1:  # then its objects travel in parallel, else the messages do
-            return [self._receive(deliveries[0], self._large.receive)]
-        receive = self._large.receive_one_of_many
-        return self._large.receive_each(deliveries, lambda one: self._receive(one, receive))
-
-    def _receive(
-        self, delivery: Delivery, receive: Callable[[RunId, Delivery], Message]
-    ) -> Message:
+    def _receive(self, delivery: Delivery) -> Message:
+        if delivery.is_whole:
+            message = inflate(delivery.envelope, delivery.tree, delivery.contents.__getitem__)
+            self._received[delivery.envelope.message_id] = None  # confirmed with the next pull
+            return message
         try:
-            message = receive(self._run_id, delivery)
+            message = self._large.receive(self._run_id, delivery)
         except (NotFoundError, ObjectNeverCameError) as error:
             return _unavailable(delivery.envelope, error)
         self._appio.confirm(self._run_id, delivery.envelope.message_id)

@@ -1,21 +1,18 @@
 """Large messages of an app, whichever way its daemon moves their objects."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from typing import TypeVar
 
 from flwr.app import Message
 from flwr.core.errors import UnimplementedError
 from flwr.core.ids import ObjectId, RunId
 from flwr.core.message import Delivery
 from flwr.runner.app_caller import AppCaller
-from flwr.runner.transfer import Get, Transfers
+from flwr.runner.transfer import Transfers
 from flwr.wire.clients.app_bulk import AppBulk
 from flwr.wire.clients.appio import ClientAppIoClient, ServerAppIoClient
 from flwr.wire.clients.hatch import HatchClient
 from flwr.wire.objects import Source, inflate
-
-T = TypeVar("T")
 
 
 class LargeMessages:
@@ -59,26 +56,14 @@ class LargeMessages:
             NotFoundError: one of its objects is gone.
             ObjectNeverCameError: one of them did not come in time.
         """
-        get = partial(self._appio.get_object, run_id)
-        return self._receive(run_id, delivery, self._transfers.ahead(delivery.tree.walk(), get))
-
-    def receive_each(
-        self, deliveries: Sequence[Delivery], receive: Callable[[Delivery], T]
-    ) -> list[T]:
-        """Return ``receive`` of every message, of several at a time."""
-        return self._transfers.map(receive, deliveries)
-
-    def receive_one_of_many(self, run_id: RunId, delivery: Delivery) -> Message:
-        """Do as ``receive``, in a thread of ``receive_each``."""
-        return self._receive(run_id, delivery, partial(self._appio.get_object, run_id))
-
-    def _receive(self, run_id: RunId, delivery: Delivery, get: Get) -> Message:
         if self._has_streams:
             arrivals = self._bulk(run_id).pull(list(delivery.tree.walk()))
             try:
                 return inflate(delivery.envelope, delivery.tree, arrivals.get, is_verified=True)
             except UnimplementedError:
                 self._has_streams = False
+        fetch = partial(self._appio.get_object, run_id)
+        get = self._transfers.ahead(delivery.tree.walk(), fetch)
         return inflate(delivery.envelope, delivery.tree, get)
 
     @cached_property

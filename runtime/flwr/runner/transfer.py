@@ -56,10 +56,6 @@ class Transfers:
             for future in running:
                 future.cancel()
 
-    def map(self, do: Callable[[T], U], items: Iterable[T]) -> list[U]:
-        """Return ``do`` of every item, in their order."""
-        return list(self._pool.map(do, items))
-
     def ahead(self, ids: Iterable[ObjectId], fetch: Get) -> Get:
         """Return a getter for ``ids`` in their order that fetches the next ones meanwhile."""
         waiting = iter(ids)

@@ -1,5 +1,6 @@
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 
 import numpy as np
@@ -170,6 +171,34 @@ def test_large_messages_are_waited_for_one_by_one_and_confirmed_at_once() -> Non
     assert {reply.content["metrics"]["node"] for reply in replies} == {10, 11}
     assert superlink.waits == ["any"]
     assert superlink.calls.count("ConfirmMessageReceived") == 1
+
+
+def test_replies_are_fetched_one_by_one_as_they_are_taken_and_not_kept() -> None:
+    superlink = SuperLink()
+    superlink.verbose_nodes = {10, 11, 12}
+    replies = iter(grid_of(superlink).stream(instructions(3)))
+
+    assert superlink.calls == ["PushMessages"]  # sent before anybody looks at the first reply
+    next(replies)
+    assert superlink.calls.count("ConfirmMessageReceived") == 1
+    second = next(replies)
+    assert superlink.calls.count("ConfirmMessageReceived") == 2
+    forgotten = weakref.ref(second)
+    del second
+    assert forgotten() is None
+    assert len(list(replies)) == 1
+
+
+def test_replies_that_wait_while_others_are_folded_count_though_time_is_up() -> None:
+    superlink = SuperLink()
+    superlink.verbose_nodes = {10, 11}
+    superlink.silent_nodes = {11}
+    replies = iter(grid_of(superlink).stream(instructions(2), timeout=0.2))
+
+    next(replies)
+    superlink.silent_nodes = set()
+    time.sleep(0.25)  # with the first one
+    assert len(list(replies)) == 1
 
 
 def test_what_messages_bring_along_is_spread_over_calls_that_have_room() -> None:
