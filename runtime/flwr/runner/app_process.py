@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Protocol
@@ -23,7 +23,7 @@ class AppChild(Protocol):
         """The process id."""
         ...
 
-    async def wait(self) -> int:
+    def wait(self) -> Awaitable[int]:
         """Return the exit code, negative for a signal, once it has exited."""
         ...
 

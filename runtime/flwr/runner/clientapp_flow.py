@@ -6,6 +6,7 @@ the runner.
 
 import logging
 import sys
+from functools import cached_property
 from typing import Final
 
 from flwr.app import Context, Message
@@ -18,7 +19,7 @@ from flwr.fab.load import install, load
 from flwr.runner.app_caller import AppCaller
 from flwr.runner.large import LargeMessages
 from flwr.runner.outcome import Outcome, Report, RunEndedError
-from flwr.wire.clients.appio import AppInputs, ClientAppIoClient
+from flwr.wire.clients.appio import ClientAppIoClient, Taken
 from flwr.wire.objects import deflate, inflate
 from flwr.wire.transport import Caller
 
@@ -49,13 +50,13 @@ def run_imported(caller: Caller, app: ClientApp) -> Report:
 
 class _Flow:
     def __init__(self, caller: AppCaller) -> None:
+        self._caller = caller
         self._appio = ClientAppIoClient(caller)
-        self._large = LargeMessages(caller, self._appio)
 
     def run(self, imported: ClientApp | None = None) -> Report:
-        inputs, delivery = self._appio.take()
-        message = self._receive(inputs.run.run_id, delivery)
-        self._finish(*_answer(imported, inputs, message))
+        taken = self._appio.take()
+        message = self._receive(taken.run_id, taken.instruction)
+        self._finish(*_answer(imported, taken, message))
         return Report(Outcome.COMPLETED)
 
     def _receive(self, run_id: RunId, delivery: Delivery) -> Message:
@@ -76,21 +77,24 @@ class _Flow:
         sys.stdout.flush()
         self._appio.finish(context, delivery if delivery.is_whole else None)
 
+    @cached_property
+    def _large(self) -> LargeMessages:
+        """Which learns what its daemon can do."""
+        return LargeMessages(self._caller, self._appio)
 
-def _answer(
-    imported: ClientApp | None, inputs: AppInputs, message: Message
-) -> tuple[Message, Context]:
+
+def _answer(imported: ClientApp | None, taken: Taken, message: Message) -> tuple[Message, Context]:
     """Return the reply and the context to keep."""
     try:
-        app = _load(inputs) if imported is None else imported
+        app = _load(taken) if imported is None else imported
     except FlwrError as error:
         log.exception("ClientApp could not be loaded")
-        return answer_unloaded(message, error), inputs.context
-    return answer(app, message, inputs.context, passing=_PASSING)
+        return answer_unloaded(message, error), taken.context
+    return answer(app, message, taken.context, passing=_PASSING)
 
 
-def _load(inputs: AppInputs) -> ClientApp:
-    if inputs.fab is None:
+def _load(taken: Taken) -> ClientApp:
+    if taken.fab is None:
         raise FlwrError("the SuperNode sent no app bundle")
-    app = install(inputs.fab.content, inputs.run.fab_hash)
+    app = install(taken.fab.content, taken.fab_hash)
     return load(app.manifest.clientapp, ClientApp)

@@ -30,18 +30,54 @@ class Heartbeats(Protocol):
         ...
 
 
-async def keep_lease(
-    daemon: Heartbeats, clock: Clock, *, first: timedelta = timedelta(0)
-) -> LeaseEnd:
+class Lease:
+    """A lease that is kept until it is closed, or dead.
+
+    Args:
+        daemon: whom it is from.
+        clock: time.
+        first: how long to wait before the first heartbeat: what ends before that needs none.
+    """
+
+    def __init__(
+        self, daemon: Heartbeats, clock: Clock, *, first: timedelta = timedelta(0)
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._daemon, self._clock = daemon, clock
+        self._keeping: asyncio.Task[LeaseEnd] | None = None
+        self._timer = loop.call_later(first.total_seconds(), self._keep)
+        self.end: asyncio.Future[LeaseEnd] = loop.create_future()
+        """Why there is no lease to keep any more."""
+
+    async def close(self) -> None:
+        """Keep it no longer."""
+        self._timer.cancel()
+        self.end.cancel()
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait([self._keeping])
+
+    def _keep(self) -> None:
+        self._keeping = asyncio.create_task(keep_lease(self._daemon, self._clock))
+        self._keeping.add_done_callback(self._tell)
+
+    def _tell(self, kept: "asyncio.Task[LeaseEnd]") -> None:
+        if self.end.done() or kept.cancelled():
+            return
+        if (bug := kept.exception()) is not None:
+            self.end.set_exception(bug)
+        else:
+            self.end.set_result(kept.result())
+
+
+async def keep_lease(daemon: Heartbeats, clock: Clock) -> LeaseEnd:
     """Send a heartbeat every ``APP_HEARTBEAT``; return when there is no lease to keep any more.
 
     Args:
         daemon: whom the lease is from.
         clock: time.
-        first: how long to wait before the first one: what ends before that needs none.
     """
     heard_at = clock.monotonic()
-    await asyncio.sleep(first.total_seconds())
     while True:
         try:
             if not await daemon.heartbeat(next_in=APP_HEARTBEAT):

@@ -27,7 +27,7 @@ async def launch_token(app: AppProcess, descriptor: int) -> str:
     Raises:
         NotLaunchedError: no token came, or the process has ended before it did.
     """
-    exited = asyncio.create_task(app.child.wait())
+    exited = asyncio.ensure_future(app.child.wait())
     reading = asyncio.create_task(_first_line(descriptor))
     try:
         await asyncio.wait([exited, reading], return_when=asyncio.FIRST_COMPLETED)

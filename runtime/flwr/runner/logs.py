@@ -73,6 +73,8 @@ class LogShipper:
 
     async def take(self) -> Sequence[str]:
         """Return what is queued now, for whoever sends it; what is too much for that is sent."""
+        if not self._buffer and not self._sending.locked():
+            return ()
         async with self._sending:  # what is on its way arrives first
             text = await self._take_all()
             if len(text) <= MAX_LOG_CHUNK_BYTES // 4:  # so many bytes has a character at most

@@ -22,7 +22,7 @@ from flwr.core.run import RunStatus
 from flwr.runner.app_process import AppProcess
 from flwr.runner.calls import AppCalls, ClientAppCalls, ServerAppCalls
 from flwr.runner.config import RunnerConfig
-from flwr.runner.heartbeat import LeaseEnd, keep_lease
+from flwr.runner.heartbeat import Lease, LeaseEnd
 from flwr.runner.logs import LogShipper, Send, drained, pump
 from flwr.runner.outcome import Outcome, Report, conclude
 from flwr.runner.relay import Relay, is_gone, retry_policy
@@ -107,6 +107,7 @@ class Session:
         self._program = "ServerApp" if config.kind is AppKind.SERVERAPP else "ClientApp"
         self._daemon = RunnerClient(calls.relay, kind=config.kind)
         self._shipper = LogShipper(self._send_log)
+        self._shipping: asyncio.Task[None] | None = None  # once there is something to send
         if isinstance(calls, ClientAppCalls):
             calls.output = self._shipper
         self._unsent = ""  # what the app printed, when there is no run to send it to
@@ -120,27 +121,25 @@ class Session:
         Args:
             stop: done when the app is to end.
         """
-        lease = asyncio.create_task(
-            keep_lease(self._daemon, self._clock, first=self._first_heartbeat)
-        )
-        shipping = asyncio.create_task(self._shipper.run())
+        lease = Lease(self._daemon, self._clock, first=self._first_heartbeat)
         try:
-            ending = await self._until_ending(stop, lease)
+            ending = await self._until_ending(stop, lease.end)
             if self._app is not None:  # also what it left behind in its process group
                 await self._app.child.stop(_STOP_APP)
             await self._shipper.make_room()
             await drained(self._readers, _DRAIN)
             report = self._conclude(ending)
-            await self._send_last_output(ending, report, shipping)
+            await self._send_last_output(ending, report)
             return await self._settle(ending, report)
         finally:
-            await _cancelled(lease, shipping, *self._readers)
+            await lease.close()
+            await _cancelled(*filter(None, (self._shipping,)), *self._readers)
             if self._app is not None:
                 await self._app.child.stop(timedelta(0))
                 self._app.on_end()
 
     async def _until_ending(
-        self, stop: "asyncio.Future[Any]", lease: "asyncio.Task[LeaseEnd]"
+        self, stop: "asyncio.Future[Any]", lease: "asyncio.Future[LeaseEnd]"
     ) -> _Ending:
         app = asyncio.create_task(self._begin_and_end())
         told = {stop}
@@ -174,7 +173,7 @@ class Session:
         return _Ending.APP_ENDED
 
     async def _until_app_ends(self, app: AppProcess) -> None:
-        exited = asyncio.create_task(app.child.wait())
+        exited = asyncio.ensure_future(app.child.wait())
         try:
             waiting: set[asyncio.Future[Any]] = {exited, self._calls.reported}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -196,8 +195,13 @@ class Session:
 
     def _log_writers(self) -> tuple[Send, ...]:
         if self._config.kind is AppKind.CLIENTAPP:
-            return (_to_stderr, self._shipper.write)
-        return (self._shipper.write,)
+            return (_to_stderr, self._ship)
+        return (self._ship,)
+
+    async def _ship(self, text: str) -> None:
+        if self._shipping is None:  # most messages print nothing
+            self._shipping = asyncio.create_task(self._shipper.run())
+        await self._shipper.write(text)
 
     async def _send_log(self, text: str) -> None:
         run_id = await self._calls.launched
@@ -217,17 +221,17 @@ class Session:
     def _cause_of_exit(self) -> str:
         return self._why_not_begun if self._app is None else self._app.child.cause_of_exit()
 
-    async def _send_last_output(
-        self, ending: _Ending, report: Report, shipping: "asyncio.Task[None]"
-    ) -> None:
+    async def _send_last_output(self, ending: _Ending, report: Report) -> None:
         """Wait until the daemon has everything the app printed, as far as it can be had."""
         if not self._calls.launched.done():
             self._unsent = self._shipper.unsent()
             await _to_stderr(self._unsent)
             return
         if self._calls.report is None:
-            await self._shipper.write(f"{report.details}\n")
+            await self._ship(f"{report.details}\n")
         await self._shipper.close()
+        if (shipping := self._shipping) is None:
+            return
         if self._config.kind is AppKind.SERVERAPP and ending is _Ending.APP_ENDED:
             await shipping
         else:

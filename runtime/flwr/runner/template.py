@@ -149,6 +149,7 @@ class _Nursery:
 
     def __init__(self, control: socket.socket, loaded: _Loaded) -> None:
         self._control, self._loaded = control, loaded
+        loaded.freshness.renew()
         self._fence = make_fence()
         self._children: dict[int, int] = {}  # pidfd to pid
         self._poll = select.poll()
@@ -189,7 +190,6 @@ class _Nursery:
     def _fork(self, environment: Mapping[str, str], pipe: int, output: int) -> _Forked | None:
         parent = os.getpid()
         try:
-            self._loaded.freshness.renew()
             pid = os.fork() if self._loaded.watch.is_unchanged() else None
             if pid == 0:
                 self._become_child(parent, output)
@@ -201,6 +201,7 @@ class _Nursery:
         os.close(pipe)
         os.close(output)
         send_frame(self._control, frame)
+        self._loaded.freshness.renew()  # for the next, while this one works
         return None
 
     def _adopt(self, pid: int) -> TemplateFrame:

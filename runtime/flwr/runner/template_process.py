@@ -6,13 +6,14 @@ import os
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from flwr.core.errors import FlwrError, UnavailableError
+from flwr.core.errors import FlwrError, InvalidError, UnavailableError
 from flwr.runner.app_process import app_environment
 from flwr.runner.template_frames import TemplateFrame, Verb, receive_frame, send_frame
 from flwr.shell.children import Child, describe_exit, oom_kills
@@ -45,9 +46,9 @@ class ForkedChild:
         if not self._ended.done():
             self._ended.set_result(code)
 
-    async def wait(self) -> int:
+    def wait(self) -> "asyncio.Future[int]":
         """Return the exit code, negative for a signal, once it has exited."""
-        return await asyncio.shield(self._ended)
+        return asyncio.shield(self._ended)
 
     def cause_of_exit(self) -> str:
         """Say in words how it ended; call after ``wait``."""
@@ -74,6 +75,17 @@ class ForkedChild:
                 os.kill(self.pid, number)
 
 
+_Answer = TemplateFrame | ForkedChild
+
+
+class _Question:
+    """One that a template has not answered yet."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
+        self.oom_before = oom_kills()
+
+
 class Template:
     """One template process.
 
@@ -85,9 +97,7 @@ class Template:
     def __init__(self, process: Child, control: socket.socket) -> None:
         self._process, self._control = process, control
         self._children: dict[int, ForkedChild] = {}
-        self._asking = asyncio.Lock()
-        self._answer: asyncio.Future[TemplateFrame | ForkedChild] | None = None
-        self._oom_before = 0
+        self._asked: deque[_Question] = deque()  # it answers in the order of the questions
         self._is_lost = False
         self._dying: asyncio.Task[str] | None = None
         self.on_idle: Callable[[], None] | None = None
@@ -160,11 +170,9 @@ class Template:
             TemplateLostError: another template is needed.
             OSError: no process is to be had.
         """
-        # Not abandoned half-way: the next answer would be taken for this one.  A child that nobody
-        # wants any more finds its pipe closed, and ends.
+        # A child that nobody wants any more finds its pipe closed, and ends.
         frame = TemplateFrame(Verb.FORK, environment=environment or {})
-        asking = self._fork(frame, os.dup(pipe), os.dup(output))
-        answer = await asyncio.shield(asyncio.create_task(asking))
+        answer = await self._ask(frame, (pipe, output))
         if isinstance(answer, ForkedChild):
             return answer
         if answer.verb is Verb.STALE:
@@ -187,28 +195,21 @@ class Template:
         self._lose(self._process.cause_of_exit())
         return self._process.cause_of_exit()
 
-    async def _fork(
-        self, frame: TemplateFrame, pipe: int, output: int
-    ) -> TemplateFrame | ForkedChild:
-        try:
-            return await self._ask(frame, (pipe, output))
-        finally:
-            os.close(pipe)
-            os.close(output)
+    def _ask(self, frame: TemplateFrame, fds: tuple[int, ...]) -> "asyncio.Future[_Answer]":
+        """Return what it answers, some time.
 
-    async def _ask(self, frame: TemplateFrame, fds: tuple[int, ...]) -> TemplateFrame | ForkedChild:
-        async with self._asking:
-            if self._is_lost:
-                raise TemplateLostError("the template has ended")
-            self._answer = asyncio.get_running_loop().create_future()
-            self._oom_before = oom_kills()
-            try:
-                send_frame(self._control, frame, fds)
-                return await self._answer
-            except OSError as cause:
-                raise TemplateLostError("the template has ended") from cause
-            finally:
-                self._answer = None
+        Raises:
+            TemplateLostError: it is gone.
+        """
+        if self._is_lost:
+            raise TemplateLostError("the template has ended")
+        question = _Question()
+        try:
+            send_frame(self._control, frame, fds)
+        except OSError as cause:
+            raise TemplateLostError("the template has ended") from cause
+        self._asked.append(question)
+        return question.answer
 
     def _read(self) -> None:
         """Take what has come; called whenever something has."""
@@ -228,11 +229,14 @@ class Template:
                 child.end(frame.code)
             self._tell_when_idle()
             return
-        answer: TemplateFrame | ForkedChild = frame
+        if not self._asked:
+            raise InvalidError("a template answered before it was asked")
+        question = self._asked.popleft()
+        answer: _Answer = frame
         if frame.verb is Verb.FORKED:
-            answer = self._children[frame.pid] = ForkedChild(frame.pid, self._oom_before)
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(answer)
+            answer = self._children[frame.pid] = ForkedChild(frame.pid, question.oom_before)
+        if not question.answer.done():  # whoever asked may be gone
+            question.answer.set_result(answer)
 
     def _lose(self, how: str) -> None:
         if self._is_lost:
@@ -240,8 +244,10 @@ class Template:
         self._is_lost = True
         asyncio.get_running_loop().remove_reader(self._control)
         self._control.close()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(TemplateLostError(f"the template {how}"))
+        for question in self._asked:
+            if not question.answer.done():
+                question.answer.set_exception(TemplateLostError(f"the template {how}"))
+        self._asked.clear()
         for child in self._children.values():  # the kernel has killed them with it
             child.end(_KILLED, lost_with=how)
         self._children.clear()

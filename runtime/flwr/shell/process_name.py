@@ -2,7 +2,6 @@
 
 import os
 import sys
-from contextlib import suppress
 from typing import Final
 
 _OWN_NAME: Final = "/proc/self/comm"  # a file, since ctypes has a fork copy 100 pages of memory
@@ -15,9 +14,9 @@ _LONGEST: Final = 15  # bytes, without the final zero
 def name_process(name: str) -> None:
     """Name this process, its main thread to be exact; Linux only."""
     if sys.platform == "linux":
-        with suppress(OSError):
+        try:
             descriptor = os.open(_OWN_NAME, os.O_WRONLY)
-            try:
-                os.write(descriptor, name.encode()[:_LONGEST])
-            finally:
-                os.close(descriptor)
+        except OSError:  # nobody needs it
+            return
+        os.write(descriptor, name.encode()[:_LONGEST])
+        os.close(descriptor)

@@ -6,7 +6,7 @@ import pytest
 from flwr.core.errors import FlwrError, UnauthenticatedError, UnavailableError
 from flwr.core.limits import CONTACT_LOST
 from flwr.runner import heartbeat
-from flwr.runner.heartbeat import LeaseEnd, keep_lease
+from flwr.runner.heartbeat import Lease, LeaseEnd, keep_lease
 from tests.fakes.clock import FakeClock
 
 
@@ -62,9 +62,25 @@ def test_what_ends_before_the_first_heartbeat_sends_none() -> None:
     daemon = Daemon(clock, False)
 
     async def scenario() -> None:
+        lease = Lease(daemon, clock, first=timedelta(seconds=60))
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await keep_lease(daemon, clock, first=timedelta(seconds=60))
+                await asyncio.shield(lease.end)
+        assert len(asyncio.all_tasks()) == 1, "it costs a timer, and no task"
+        await lease.close()
 
     asyncio.run(scenario())
     assert daemon.asked == 0
+
+
+def test_a_lease_tells_its_end_and_can_be_closed_after_it() -> None:
+    clock = FakeClock()
+
+    async def scenario() -> LeaseEnd:
+        lease = Lease(Daemon(clock, False), clock)
+        async with asyncio.timeout(5):
+            ending = await lease.end
+        await lease.close()
+        return ending
+
+    assert asyncio.run(scenario()) is LeaseEnd.REVOKED

@@ -209,10 +209,10 @@ def test_a_clientapp_gets_its_inputs_and_its_one_instruction() -> None:
     taken = launches_pb2.TakeResponse(inputs=inputs, message=full.SerializeToString())
     client = ClientAppIoClient(FakePeer(Take=[taken, launches_pb2.TakeResponse(inputs=inputs)]))
 
-    got, instruction = client.take()
+    got = client.take()
 
-    assert (got.run.run_id, got.fab, client.node_id) == (RUN, None, 77)
-    assert instruction == sent
+    assert (got.run_id, got.fab, client.node_id) == (RUN, None, 77)
+    assert got.instruction == sent
     with pytest.raises(NotFoundError):
         client.take()
 

@@ -26,7 +26,7 @@ from flwr.core.limits import (
 from flwr.core.message import Delivery
 from flwr.core.run import Run
 from flwr.core.simulation import SimulationConfig
-from flwr.proto import appio_pb2, message_pb2, node_pb2, run_pb2, serverappio_pb2
+from flwr.proto import appio_pb2, fab_pb2, message_pb2, node_pb2, run_pb2, serverappio_pb2
 from flwr.proto.compose.v1 import launches_pb2
 from flwr.wire import metadata as keys
 from flwr.wire.appio_methods import FINISH_LAUNCH, TAKE_LAUNCH
@@ -78,6 +78,17 @@ class AppInputs:
     run: Run
     fab: ShippedFab | None
     simulation: SimulationConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Everything a ClientApp starts from: of its run no more than that needs."""
+
+    run_id: RunId
+    fab_hash: FabHash
+    context: Context
+    fab: ShippedFab | None
+    instruction: Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,14 +221,11 @@ class _AppIoClient:
         )
 
     def _read_inputs(self, inputs: appio_pb2.PullAppInputsResponse) -> AppInputs:
-        fab = inputs.fab
         self.node_id = NodeId(inputs.context.node_id)
         return AppInputs(
             context=decode_context(inputs.context),
             run=decode_run(inputs.run),
-            fab=ShippedFab(FabHash(fab.hash_str), fab.content, dict(fab.verifications))
-            if inputs.HasField("fab")
-            else None,
+            fab=_read_fab(inputs.fab) if inputs.HasField("fab") else None,
             simulation=decode_simulation(inputs.federation_config),
         )
 
@@ -320,8 +328,8 @@ class ClientAppIoClient(_AppIoClient):
 
     _service = "ClientAppIo"
 
-    def take(self) -> tuple[AppInputs, Delivery]:
-        """Return what this process was launched for: inputs and instruction.
+    def take(self) -> Taken:
+        """Return what this process was launched for.
 
         Raises:
             NotFoundError: it is gone.
@@ -334,12 +342,17 @@ class ClientAppIoClient(_AppIoClient):
             pulled = appio_pb2.PullAppMessagesResponse.FromString(taken.message)
         except DecodeError as cause:
             raise InvalidError("what this app was launched for cannot be read") from cause
-        if taken.HasField("fab"):
-            inputs.fab.CopyFrom(taken.fab)
         found = read_deliveries(pulled, at_most=1)
         if not found:
             raise NotFoundError("the instruction of this launch is gone")
-        return self._read_inputs(inputs), found[0]
+        self.node_id = NodeId(inputs.context.node_id)
+        return Taken(
+            RunId(inputs.run.run_id),
+            FabHash(inputs.run.fab_hash),
+            decode_context(inputs.context),
+            _read_fab(taken.fab) if taken.HasField("fab") else None,
+            found[0],
+        )
 
     def finish(self, context: Context, reply: Delivery | None) -> None:
         """End the launch: hand the context back, and the reply if it is whole.
@@ -362,3 +375,7 @@ class ClientAppIoClient(_AppIoClient):
     def push_message(self, reply: Delivery) -> PushedMessages:
         """Announce the reply; objects that are wanted then follow by ``put_object``."""
         return self._push("PushMessage", reply.envelope.run_id, [reply])
+
+
+def _read_fab(fab: fab_pb2.Fab) -> ShippedFab:
+    return ShippedFab(FabHash(fab.hash_str), fab.content, dict(fab.verifications))
