@@ -84,8 +84,10 @@ class Goal:
 GOALS: Final[Sequence[Goal]] = (
     Goal("round, 2 nodes, 1 kB", "rounds-1kB@2", "round_s", 0.030),
     Goal("  against upstream", "rounds-1kB@2", _SPEEDUP, 200, at_least=True),
+    Goal("round, 5 nodes, 1 kB", "rounds-1kB@5", "round_s", 0.060),
     Goal("round, 10 nodes, 1 kB", "rounds-1kB@10", "round_s", 0.100),
     Goal("  against upstream", "rounds-1kB@10", _SPEEDUP, 90, at_least=True),
+    Goal("round, 20 nodes, 1 kB", "rounds-1kB@20", "round_s", 0.25),
     Goal("round, 40 nodes, 1 kB", "rounds-1kB@40", "round_s", 0.5),
     Goal("  taking turns, 2 at a time", "turns-1kB@40", "round_s", 0.5),
     Goal("CPU per round, 10 nodes, 1 kB", "rounds-1kB@10", "cpu_s", 0.15),
@@ -94,24 +96,42 @@ GOALS: Final[Sequence[Goal]] = (
     Goal("end of ServerApp to CLI exit", "rounds-1kB@2", "exit_s", 0.1),
     Goal("TLS + keys, 2 nodes, 1 kB", "tls-1kB@2", "round_s", 0.045),
     Goal("TLS + keys, 10 nodes, 1 kB", "tls-1kB@10", "round_s", 0.150),
+    Goal("isolation process, 2 nodes, 1 kB", "process-1kB@2", "round_s", 0.030),
+    Goal("isolation process, 10 nodes, 1 kB", "process-1kB@10", "round_s", 0.100),
     Goal("containers, 2 nodes, 1 kB", "containers-1kB@2", "round_s", 0.045),
     Goal("containers, 10 nodes, 1 kB", "containers-1kB@10", "round_s", 0.150),
+    Goal("round, 2 nodes, 1 MB", "rounds-1MB@2", "round_s", 0.050),
     Goal("round, 2 nodes, 50 MB", "rounds-50MB@2", "round_s", 0.7),
     Goal("round, 10 nodes, 50 MB", "rounds-50MB@10", "round_s", 3.0),
     Goal("round, 2 nodes, 500 MB", "rounds-500MB@2", "round_s", 5.0),
     Goal("  memory in all", "rounds-500MB@2", "total_mb", 3_000),
     Goal("  memory of the SuperLink", "rounds-500MB@2", "superlink_mb", 150),
     Goal("TLS against clear, 50 MB", "tls-50MB@2", "round_s", 1.5, against="rounds-50MB@2"),
-    Goal("PostgreSQL against SQLite, 1 kB", "postgres-1kB@2", "round_s", 2.0, against="tls-1kB@2"),
-    Goal(
-        "upstream's SuperNodes on our SuperLink",
-        "mixed-1kB@2",
-        _SPEEDUP,
-        2,
-        at_least=True,
-        against="rounds-1kB@2",
-        side="mixed",
+    *(
+        Goal(
+            f"PostgreSQL against SQLite, {nodes} nodes, 1 kB",
+            f"postgres-1kB@{nodes}",
+            "round_s",
+            2.0,
+            against=f"tls-1kB@{nodes}",
+        )
+        for nodes in (2, 10)
     ),
+    *(
+        Goal(
+            f"upstream's SuperNodes on our SuperLink, {nodes}",
+            f"mixed-1kB@{nodes}",
+            _SPEEDUP,
+            2,
+            at_least=True,
+            against=f"rounds-1kB@{nodes}",
+            side="mixed",
+        )
+        for nodes in (2, 10)
+    ),
+    Goal("10 idle nodes: cores", "idle@10", "cores", 0.1),
+    Goal("1,000 idle nodes: cores", "idle-light@1000", "cores", 0.1),
+    Goal("1,000 idle nodes: memory", "idle-light@1000", "total_mb", 200),
     Goal("10,000 idle nodes: cores", "idle-light@10000", "cores", 1.0),
     Goal("10,000 idle nodes: memory", "idle-light@10000", "total_mb", 1_000),
     Goal(

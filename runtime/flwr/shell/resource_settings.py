@@ -109,7 +109,7 @@ class Room:
 
 
 def read_room(values: Mapping[str, Any], kind: AppKind) -> Room:
-    """Return what was said about apps means on this machine.
+    """Return how many apps run on this machine, and what each of them gets.
 
     Args:
         values: of ``APP_NEEDS``; of ``ADMISSION_DIR`` and ``max_apps`` where a program has them.
@@ -132,13 +132,7 @@ def read_room(values: Mapping[str, Any], kind: AppKind) -> Room:
         memory=values["memory_per_app"] or 0,
     )
     machine = Machine(cpus=cpus, gpus=len(gpus), memory=available_memory())
-    fitting = machine.room_for(needs)
-    if fitting < 1:
-        raise ConfigError(
-            f"one app needs {needs}, here are {machine}",
-            hint="lower --cpus-per-app, --memory-per-app or --gpus-per-app, or run this where "
-            "there is more",
-        )
+    fitting = _count_fitting(needs, machine)
     if most is None:
         most = sys.maxsize if computes and fitting < sys.maxsize else max(8, 4 * cpus)
     return Room(
@@ -149,3 +143,14 @@ def read_room(values: Mapping[str, Any], kind: AppKind) -> Room:
         assigns_gpus=values["gpus_per_app"] is not None,
         shared_by=shared_by,
     )
+
+
+def _count_fitting(needs: AppNeeds, machine: Machine) -> int:
+    fitting = machine.room_for(needs)
+    if fitting < 1:
+        raise ConfigError(
+            f"one app needs {needs}, here are {machine}",
+            hint="lower --cpus-per-app, --memory-per-app or --gpus-per-app, or run this where "
+            "there is more",
+        )
+    return fitting

@@ -49,7 +49,7 @@ def test_a_goal_may_compare_two_cases_of_ours() -> None:
 
 
 def test_upstreams_nodes_on_our_superlink_are_compared_with_them_on_their_own() -> None:
-    (goal,) = (goal for goal in GOALS if goal.side == "mixed")
+    (goal,) = (goal for goal in GOALS if goal.case == "mixed-1kB@2")
     report = new_report(
         Result("mixed-1kB@2", "", "mixed", figures={"round_s": 2.0}),
         Result("rounds-1kB@2", "", "upstream", figures={"round_s": 6.0}),
