@@ -1,0 +1,43 @@
+"""Large models pass through daemons and executors; they are never in them."""
+
+from pathlib import Path
+
+from tests.harness.federation import Federation
+from tests.harness.program import Program, descendants, eventually
+from tests.harness.toolset import ROOT
+
+ECHO = ROOT / "tests" / "bench" / "app"
+MODEL_MB = 160
+ROUNDS = 2
+
+
+def most_resident_mb(pid: int) -> float:
+    """Return the most memory that a process ever had, as the kernel counts."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("VmHWM:"))
+
+
+def executors_of(program: Program) -> list[int]:
+    return [pid for pid in descendants(program.pid) if is_executor(pid)]
+
+
+def is_executor(pid: int) -> bool:
+    return b"flwr.superexec.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_daemons_and_executors_hold_a_fraction_of_a_model(federation: Federation) -> None:
+    superlink = federation.start_superlink()
+    node = federation.start_node(1, of=1)
+    federation.await_nodes(1)
+    eventually(lambda: executors_of(node), timeout=30)
+    daemons = {"superlink": superlink.pid, "supernode": node.pid}
+    before = {name: most_resident_mb(pid) for name, pid in daemons.items()}
+
+    config = f"nodes=1 bytes={MODEL_MB * 1_000_000} warm={ROUNDS - 1}"
+    run = federation.await_end(federation.submit(ECHO, "--run-config", config))
+
+    assert run["status"] == "finished:completed", federation.log_of(run["run-id"])
+    grown = {name: most_resident_mb(pid) - before[name] for name, pid in daemons.items()}
+    assert max(grown.values()) < MODEL_MB / 2, grown
+    (executor,) = executors_of(node)
+    assert most_resident_mb(executor) < MODEL_MB / 2  # it imports half of that; its app has a hatch
