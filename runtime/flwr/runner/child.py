@@ -1,8 +1,9 @@
 """The app's own process: where user code runs, alone.
 
 It has one socket, to its runner, and for large objects one to its daemon's hatch: no token, no
-network, no gRPC, no store.  It confines itself before it loads anything of the app, and before numpy starts threads: a thread that
-already runs would stay as it is.  It ends with a report, or with a crash that the runner sees.
+network, no gRPC, no store.  It confines itself before it loads anything of the app, and before
+numpy starts threads: a thread that already runs would stay as it is.  It ends with a report, or
+with a crash that the runner sees.
 """
 
 import io
