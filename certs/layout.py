@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 CA_CERTIFICATE: Final = "ca.crt"
-APPIO_CA: Final = "appio-ca.crt"
 SECRET: Final = "superexec-secret"  # noqa: S105 - a file's name
 NODE_LIST: Final = "node-keys.pub"
 NODE_KEY: Final = "node.key"

@@ -36,7 +36,6 @@ from scripts.federation import (
 from scripts.progress import Progress, StepError
 
 LOGS: Final = ROOT / ".state" / "demo" / "logs"
-RUN_LOG: Final = LOGS / "run.log"
 PKI: Final = ROOT / "scripts" / "pki.sh"
 APP: Final = "examples/digits"
 WANTED_ACCURACY: Final = 0.90

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +24,6 @@ from flwr.app import (
     MetricRecord,
     RecordDict,
 )
-from flwr.app.metadata import Metadata
 from flwr.clientapp import ClientApp
 from flwr.core.capacity import AppNeeds
 from flwr.core.clock import SystemClock
@@ -33,8 +31,11 @@ from flwr.core.ids import RunId
 from flwr.core.message import ErrorCode
 from flwr.fab.entry import EntryReference
 from flwr.simulation.backend import Answer, Job, Lost, Order, WorkerSetup
-from flwr.simulation.packing import Packed, pack
+from flwr.simulation.packing import Packed
 from flwr.simulation.resources import ImpossibleNeedsError
+from tests.fakes.simulated_jobs import Inbox as BackendInbox
+from tests.fakes.simulated_jobs import content_for
+from tests.fakes.simulated_jobs import jobs as jobs_with
 from tests.harness.program import eventually, processes
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'flwr-compose[ray]'")
@@ -78,24 +79,8 @@ def make_app() -> ClientApp:
     return app
 
 
-class Inbox:
-    """Takes answers from the backend's threads."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {}
-        self._changed = threading.Condition()
-
-    def deliver(self, job: Job, answer: Answer) -> None:
-        with self._changed:
-            assert job.metadata.message_id not in self.answers
-            self.answers[job.metadata.message_id] = answer
-            self._changed.notify_all()
-
-    def await_answers(self, count: int) -> dict[str, Answer]:
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.answers) >= count, timeout=60)
-            answers, self.answers = self.answers, {}
-        return answers
+class Inbox(BackendInbox):
+    """Knows what the ClientApps here answer."""
 
     def await_places(self, count: int) -> list[ConfigRecord]:
         """Return what so many ClientApps say of where they were executed."""
@@ -108,23 +93,11 @@ def content_of(answer: Answer) -> RecordDict:
 
 
 def jobs(*wishes: str, ttl: float = 3600.0) -> list[Job]:
-    """Return a job per wish; its message id is its number."""
-    now = time.time()
-    contents = {wish: pack(_content(wish)) for wish in wishes}
-    return [
-        Job(
-            Metadata(9, str(number), 1, 100 + number, "", "", now, ttl, "train"),
-            contents[wish],
-            number,
-            None,
-            now + ttl,
-        )
-        for number, wish in enumerate(wishes)
-    ]
+    return jobs_with(*wishes, ttl=ttl, content=_content)
 
 
 def _content(wish: str) -> RecordDict:
-    content = RecordDict({"config": ConfigRecord({"wish": wish})})
+    content = content_for(wish)
     if wish == "model":
         model = np.zeros(MODEL_BYTES, dtype=np.uint8)
         content["arrays"] = ArrayRecord({"0": Array(model)})

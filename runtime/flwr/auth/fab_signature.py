@@ -15,7 +15,6 @@ from flwr.core.ids import FabHash
 from flwr.crypto import ed25519
 
 LICENSE_KEY: Final = "valid_license"
-LICENSE_VALID: Final = "Valid"
 _SIGNED_AT: Final = struct.Struct(">Q")  # Unix seconds
 
 TrustedEntities = Mapping[str, ed25519.PublicKey]

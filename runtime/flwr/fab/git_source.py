@@ -79,7 +79,7 @@ class _Repository:
     """One remote repository, and the one of ours that its commit is brought to."""
 
     def __init__(self, reference: GitReference, workplace: Path, token: GitToken | None) -> None:
-        self._reference, self._workplace, self._token = reference, workplace, token
+        self._reference, self._token = reference, token
         self._git = Git(workplace, scheme=reference.scheme, token=token)
 
     def fetch(self) -> str:

@@ -4,7 +4,6 @@ import os
 import pickle
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -23,16 +22,16 @@ from flwr.app import (
     MetricRecord,
     RecordDict,
 )
-from flwr.app.metadata import Metadata
 from flwr.clientapp import ClientApp
 from flwr.core.capacity import AppNeeds
 from flwr.core.clock import SystemClock
 from flwr.core.ids import RunId
 from flwr.core.message import ErrorCode
 from flwr.fab.entry import EntryReference
-from flwr.simulation.backend import Answer, Job, Lost, Order, WorkerSetup
+from flwr.simulation.backend import Answer, Lost, Order, WorkerSetup
 from flwr.simulation.packing import pack
 from flwr.simulation.pool_backend import PoolBackend
+from tests.fakes.simulated_jobs import Inbox, jobs
 from tests.harness.program import eventually, processes
 
 pytestmark = pytest.mark.slow
@@ -63,36 +62,6 @@ def make_app() -> ClientApp:
         return Message(RecordDict({"metrics": metrics}), reply_to=message)
 
     return app
-
-
-class Inbox:
-    """Takes answers from the pool's threads."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {}
-        self._changed = threading.Condition()
-
-    def deliver(self, job: Job, answer: Answer) -> None:
-        with self._changed:
-            assert job.metadata.message_id not in self.answers
-            self.answers[job.metadata.message_id] = answer
-            self._changed.notify_all()
-
-    def await_answers(self, count: int) -> dict[str, Answer]:
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.answers) >= count, timeout=60)
-        return self.answers
-
-
-def jobs(*wishes: str, ttl: float = 3600.0) -> list[Job]:
-    """Return a job per wish; its message id is its number."""
-    made = []
-    now = time.time()
-    for number, wish in enumerate(wishes):
-        content = RecordDict({"config": ConfigRecord({"wish": wish})})
-        metadata = Metadata(9, str(number), 1, 100 + number, "", "", now, ttl, "train")
-        made.append(Job(metadata, pack(content), number, None, now + ttl))
-    return made
 
 
 @pytest.fixture
@@ -180,7 +149,6 @@ def test_a_worker_that_dies_idle_costs_nothing(pools: Pools, inbox: Inbox) -> No
     (pid,) = pool.pids
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: is_reapable(pid), timeout=10)
-    inbox.answers.clear()
     pool.submit(jobs("work", "work"))
     assert all(isinstance(answer.reply, Message) for answer in inbox.await_answers(2).values())
 
@@ -227,10 +195,8 @@ def test_a_worker_busy_beyond_its_message_s_life_is_replaced(pools: Pools, inbox
     pool = pools.open()
     pool.submit(jobs("work"))
     inbox.await_answers(1)
-    inbox.answers.clear()
     pool.submit(jobs("sleep", ttl=0.5))
     assert isinstance(inbox.await_answers(1)["0"].reply, Lost)
-    inbox.answers.clear()
     pool.submit(jobs("work"))
     assert isinstance(inbox.await_answers(1)["0"].reply, Message)
 
