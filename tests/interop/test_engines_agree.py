@@ -5,7 +5,6 @@ deployment and upstream's nodes have ids of chance, so sums of floats may differ
 what is compared may differ by TOLERANCE of its size.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -15,13 +14,13 @@ from typing import Final
 
 import pytest
 
-from tests.harness.apps import DIGITS
 from tests.harness.federation import Federation
 from tests.harness.simulator import start_simulator, virtual
 from tests.harness.toolset import Toolset
 from tests.interop.app_list import FOLDER
 from tests.interop.app_results import assert_equal, results_in
 from tests.interop.conftest import PATIENT
+from tests.interop.telling import TOLERANCE, telling_digits
 from tests.simulation.commands import config
 
 pytestmark = [
@@ -29,38 +28,14 @@ pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed"),
 ]
 
-TOLERANCE: Final = 1e-6
 NODES: Final = 3
 BRIEF: Final = {"digits": {"num-server-rounds": 2}}
-
-TELLING: Final = '''"""The rounds of server_app, which tells the model of each in full."""
-
-import json
-
-from . import server_app
-
-measure = server_app.measure
-
-
-def tell(model, held_out):
-    print("model:", json.dumps([layer.tolist() for layer in model]), flush=True)
-    return measure(model, held_out)
-
-
-server_app.measure = tell
-app = server_app.app
-'''
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example, which prints its models as the apps of this folder do."""
-    copy = tmp_path_factory.mktemp("telling") / "digits"
-    shutil.copytree(DIGITS, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "digits" / "telling.py").write_text(TELLING)
-    project = copy / "pyproject.toml"
-    project.write_text(project.read_text().replace("digits.server_app:app", "digits.telling:app"))
-    return copy
+    return telling_digits(tmp_path_factory.mktemp("telling"))
 
 
 @pytest.fixture(scope="module")

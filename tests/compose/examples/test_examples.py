@@ -16,6 +16,9 @@ from tests.compose.deployment import Deployment
 from tests.harness.apps import DIGITS, config
 from tests.harness.examples import BY_NAME, Example, result_in
 from tests.harness.toolset import ROOT
+from tests.interop.app_results import assert_equal, results_in
+from tests.interop.telling import TOLERANCE, telling_digits
+from tests.simulation.commands import run
 
 NODES: Final = 3
 pytestmark = pytest.mark.timeout(560)  # packages are fetched at first
@@ -71,6 +74,22 @@ def test_an_example_runs_with_the_images_of_the_demo(
     of_the_demo: Deployment, name: str, overrides: dict[str, float]
 ) -> None:
     has_to_learn(BY_NAME[name], of_the_demo, **overrides)
+
+
+@pytest.mark.row("S70")
+def test_containers_and_the_pool_end_with_the_same_parameters(
+    of_the_demo: Deployment, tmp_path: Path
+) -> None:
+    app, rounds = telling_digits(tmp_path), config(num_server_rounds=2)
+
+    deployed = of_the_demo.await_end(of_the_demo.submit(app, *rounds), timeout=400)
+    simulated, document = run(tmp_path / "pool", app, NODES, "--backend", "pool", *rounds)
+
+    assert deployed["status"] == "finished:completed"
+    assert document["fab-hash"].startswith(deployed["fab-hash"])
+    wanted = results_in(simulated)
+    assert any(line.startswith("model") for line in wanted), simulated[-3000:]
+    assert_equal(results_in(of_the_demo.log_of(deployed["run-id"])), wanted, TOLERANCE)
 
 
 @pytest.mark.row("S50", "S51")
