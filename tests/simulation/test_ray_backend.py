@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import cloudpickle
 import numpy as np
@@ -31,7 +32,6 @@ from flwr.core.ids import RunId
 from flwr.core.message import ErrorCode
 from flwr.fab.entry import EntryReference
 from flwr.simulation.backend import Answer, Job, Lost, Order, WorkerSetup
-from flwr.simulation.packing import Packed
 from flwr.simulation.resources import ImpossibleNeedsError
 from tests.fakes.simulated_jobs import Inbox as BackendInbox
 from tests.fakes.simulated_jobs import content_for
@@ -324,10 +324,8 @@ def test_closing_ends_busy_and_idle_workers(
 def test_a_reply_that_cannot_be_read_is_an_error(
     worker: Common, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(packed: Packed) -> Answer:
-        raise ValueError("the reply cannot be read: by nobody")
-
-    monkeypatch.setattr(Answer, "unpack", refuse)
+    unreadable = Mock(side_effect=ValueError("by nobody"))
+    monkeypatch.setattr("flwr.simulation.backend.unpack", unreadable)
     reply = worker.answer("work")["0"].reply
     assert isinstance(reply, Error)
     assert "by nobody" in str(reply.reason)

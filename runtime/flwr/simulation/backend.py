@@ -12,6 +12,7 @@ from flwr.app.metadata import Metadata
 from flwr.app.user_config import UserConfig
 from flwr.core.capacity import AppNeeds
 from flwr.core.ids import RunId
+from flwr.core.message import ErrorCode
 from flwr.fab.entry import EntryReference
 from flwr.simulation.packing import Packed, unpack
 
@@ -43,18 +44,24 @@ class Answer:
 
     @classmethod
     def unpack(cls, packed: Packed) -> "Answer":
-        """Return what an ``Employee`` answered.
-
-        Raises:
-            ValueError: the bytes hold something else, or cannot be read here.
-        """
+        """Return what an ``Employee`` answered, or that it cannot be read here."""
         try:
             reply, state = unpack(packed)
-        except Exception as cause:
-            raise ValueError(f"the reply cannot be read: {cause!r}") from cause
+        except Exception as cause:  # noqa: BLE001  # whatever an app's class raises there
+            return cls.crashed(f"the reply cannot be read: {cause!r}")
         if not isinstance(reply, Message) or not isinstance(state, bytes | None):
-            raise ValueError(f"the worker answered with {type(reply).__name__}")  # noqa: TRY004
+            return cls.crashed(f"the worker answered with {type(reply).__name__}")
         return cls(reply, state)
+
+    @classmethod
+    def crashed(cls, reason: str) -> "Answer":
+        """Return that a job cannot be executed."""
+        return cls(Error(ErrorCode.CLIENT_APP_CRASHED, reason))
+
+    @classmethod
+    def expired(cls) -> "Answer":
+        """Return that a job has expired before a worker had it."""
+        return cls(Error(ErrorCode.MESSAGE_UNAVAILABLE, "The message has expired."))
 
 
 Deliver = Callable[[Job, Answer], None]

@@ -7,28 +7,25 @@ others, and another worker takes its place.
 
 import logging
 import os
-import threading
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from flwr.app import Error
 from flwr.core.capacity import Machine
 from flwr.core.clock import Clock
-from flwr.core.message import ErrorCode
 from flwr.shell.cpus import available_cpus
 from flwr.shell.gpus import VISIBLE, available_gpus
 from flwr.shell.memory import available_memory
 from flwr.simulation.backend import Answer, Deliver, Job, Lost, Order, Plan
 from flwr.simulation.capacity import plan_workers, share_out
 from flwr.simulation.contents import Contents
+from flwr.simulation.crew import Crew
 from flwr.simulation.worker_process import WorkerLostError, WorkerProcess
 
 log = logging.getLogger(__name__)
 
 MAX_BATCH: Final = 32  # jobs handed to a worker at once; what is not begun stays movable
 _SHARES: Final = 2  # batches per worker that a full queue is cut into, so that all end together
-_STILLBORN: Final = 3  # workers in a row that die before they are ready, until a thread gives up
 _GRACE_S: Final = 2.0  # for idle workers to run what their app does at exit
 _THREADS: Final = "OMP_NUM_THREADS"
 _LONGEST_WAIT_S: Final = 86_400.0  # poll(2) takes no more than 24 days
@@ -62,13 +59,10 @@ class PoolBackend:
         threads = str(max(cpus // self._workers, 1))
         self._env = {_THREADS: threads, **os.environ, **order.env}
         self._contents: Contents  # from the start on
-        self._changed = threading.Condition()
-        self._queue: deque[Job] = deque()
-        self._is_closing = self._is_once_known = False
-        self._given_up = 0  # threads that cannot start a worker
+        self._crew = Crew(self._plan.workers, "worker", clock, WorkerLostError, OSError)
+        self._is_once_known = False
         self._busy: set[int] = set()  # numbers of threads that have jobs in hand
         self._live: dict[int, WorkerProcess] = {}
-        self._threads: list[threading.Thread] = []
 
     @property
     def plan(self) -> Plan:
@@ -78,7 +72,7 @@ class PoolBackend:
     @property
     def pids(self) -> list[int]:
         """The live workers' processes."""
-        with self._changed:
+        with self._crew.changed:
             return [worker.pid for worker in self._live.values()]
 
     @property
@@ -89,50 +83,21 @@ class PoolBackend:
     def start(self, deliver: Deliver) -> None:
         """Start the workers; they import the app while the ServerApp begins."""
         self._contents = Contents()
-        self._threads = [
-            threading.Thread(target=self._run, args=(n, deliver), name=f"worker-{n}", daemon=True)
-            for n in range(self._workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._crew.start(self._employ, deliver)
 
     def submit(self, jobs: Iterable[Job]) -> None:
         """Queue jobs; returns at once."""
-        with self._changed:
-            self._queue.extend(jobs)
-            self._changed.notify_all()
+        self._crew.submit(jobs)
 
     def close(self) -> None:
         """End the workers and wait until they are gone."""
-        with self._changed:
-            self._is_closing = True
-            self._queue.clear()
-            for number in self._busy:
-                if number in self._live:
-                    self._live[number].kill()
-            self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
-        if self._threads:
+        with self._crew.changed:
+            self._crew.dismiss()
+            for number in self._busy & self._live.keys():
+                self._live[number].kill()
+        self._crew.join()
+        if self._crew.is_started:
             self._contents.close()
-
-    def _run(self, number: int, deliver: Deliver) -> None:
-        """Employ one worker after the other; the body of a thread."""
-        stillborn, cause = 0, ""
-        while not self._is_closing and stillborn < _STILLBORN:
-            try:
-                self._employ(number, deliver)
-                stillborn = 0
-            except (WorkerLostError, OSError) as error:
-                stillborn, cause = stillborn + 1, str(error)
-                self._note_loss("A worker ended before it was ready: %s", error)
-        with self._changed:
-            self._given_up += 1
-            if self._given_up < self._workers:
-                return  # there are others
-        while jobs := self._next_batch(number):
-            for job in jobs:
-                deliver(job, _failure(f"no worker can be started: it {cause}"))
 
     def _employ(self, number: int, deliver: Deliver) -> None:
         """Start a worker and serve it until it dies or the run ends.
@@ -142,10 +107,10 @@ class PoolBackend:
             OSError: it could not be started.
         """
         worker = WorkerProcess(self._setup, self._env_of(number), self._contents, self._output)
-        with self._changed:
+        with self._crew.changed:
             self._live[number] = worker
             self._busy.add(number)  # while it imports the app there is nothing to wait for
-            if self._is_closing:
+            if self._crew.is_closing:
                 worker.kill()
         try:
             worker.prepare()
@@ -156,9 +121,9 @@ class PoolBackend:
             while self._serve(number, worker, deliver, MAX_BATCH):
                 pass
         except _WorkerDiedError as lost:
-            self._note_loss("A worker %s, another takes its place", lost.cause)
+            self._crew.note_loss("A worker %s, another takes its place", lost.cause)
         finally:
-            with self._changed:
+            with self._crew.changed:
                 del self._live[number]
             worker.dismiss(_GRACE_S)
 
@@ -181,13 +146,13 @@ class PoolBackend:
         Raises:
             _WorkerDiedError: it has to be replaced.
         """
-        for job in [job for job in left if self._life_left(job) <= 0]:
+        for job in [job for job in left if self._crew.life_left(job) <= 0]:
             left.remove(job)
-            deliver(job, Answer(Error(ErrorCode.MESSAGE_UNAVAILABLE, "The message has expired.")))
+            deliver(job, Answer.expired())
         if not left:
             return
         if not worker.is_alive:  # it died idle: no message is to blame
-            self._give_back(left)
+            self._crew.give_back(left)
             raise _WorkerDiedError(worker.bury())
         try:
             worker.send(left)
@@ -195,17 +160,14 @@ class PoolBackend:
                 answer = self._await_answer(worker, left[0])
                 deliver(left.popleft(), answer)
         except WorkerLostError as lost:
-            if not self._is_closing:
+            if not self._crew.is_closing:
                 deliver(left.popleft(), Answer(Lost(str(lost))))
-                self._give_back(left)
+                self._crew.give_back(left)
             raise _WorkerDiedError(lost) from lost
 
     def _await_answer(self, worker: WorkerProcess, job: Job) -> Answer:
-        while (left := self._life_left(job)) > 0:
-            try:
-                answer = worker.receive(min(left, _LONGEST_WAIT_S))
-            except ValueError as error:
-                return _failure(str(error))
+        while (left := self._crew.life_left(job)) > 0:
+            answer = worker.receive(min(left, _LONGEST_WAIT_S))
             if answer is not None:
                 return answer
         worker.kill()
@@ -213,33 +175,20 @@ class PoolBackend:
 
     def _next_batch(self, number: int, most: int = MAX_BATCH) -> deque[Job]:
         """Wait for jobs; none says that the run has ended."""
-        with self._changed:
+        with self._crew.changed:
             self._busy.discard(number)
-            while not self._queue and not self._is_closing:
-                self._changed.wait()
-            if self._is_closing:
+            if not self._crew.await_jobs():
                 return deque()
             self._busy.add(number)
-            size = max(1, min(most, len(self._queue) // (_SHARES * self._workers)))
-            return deque(self._queue.popleft() for _ in range(min(size, len(self._queue))))
-
-    def _give_back(self, jobs: Iterable[Job]) -> None:
-        with self._changed:
-            self._queue.extendleft(reversed(list(jobs)))
-            self._changed.notify_all()
-
-    def _life_left(self, job: Job) -> float:
-        return job.expires_at - self._clock.now().timestamp()
+            queue = self._crew.queue
+            size = max(1, min(most, len(queue) // (_SHARES * self._crew.size)))
+            return deque(queue.popleft() for _ in range(min(size, len(queue))))
 
     def _note_once(self, why: str) -> None:
-        with self._changed:
+        with self._crew.changed:
             is_known, self._is_once_known = self._is_once_known, True
         if not is_known:
             log.info("Every message gets a new interpreter, a fork will not do: %s", why)
-
-    def _note_loss(self, text: str, cause: Exception) -> None:
-        if not self._is_closing:
-            log.warning(text, cause, extra={"event": "worker-lost", "cause": str(cause)})
 
 
 class _WorkerDiedError(Exception):
@@ -248,7 +197,3 @@ class _WorkerDiedError(Exception):
     def __init__(self, cause: WorkerLostError) -> None:
         super().__init__(str(cause))
         self.cause = cause
-
-
-def _failure(reason: str) -> Answer:
-    return Answer(Error(ErrorCode.CLIENT_APP_CRASHED, reason))

@@ -7,18 +7,16 @@ of them are lost, and whoever is sent again goes alone.
 """
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from flwr.app import Error
 from flwr.core.clock import Clock
-from flwr.core.message import ErrorCode
 from flwr.shell.cpus import available_cpus
 from flwr.simulation.backend import Answer, Deliver, Job, Lost, Order, Plan
 from flwr.simulation.capacity import plan_workers
+from flwr.simulation.crew import Crew
 from flwr.simulation.ray_cluster import RayCluster
 from flwr.simulation.ray_output import Printed, show
 from flwr.simulation.ray_pace import Pace
@@ -26,7 +24,6 @@ from flwr.simulation.ray_worker import Answered, RayWorker, RayWorkerLostError, 
 
 log = logging.getLogger(__name__)
 
-_STILLBORN: Final = 3  # workers in a row that end before they are ready, until a thread gives up
 _ENDS_WITHIN_S: Final = 5.0  # unless its worker's machine is gone and nobody has noticed yet
 _LONGEST_WAIT_S: Final = 86_400.0
 
@@ -56,13 +53,9 @@ class RayBackend:
         self._pace = Pace(workers)
         self._shelf = Shelf(self._cluster.ray)
         self._setup: Any = None  # where it lies in Ray's object store
-        self._changed = threading.Condition()
-        self._queue: deque[Job] = deque()
+        self._crew = Crew(workers, "ray", clock, RayWorkerLostError)
         self._suspects: set[str] = set()  # ids of jobs that were lost once
-        self._is_closing = False
-        self._given_up = 0  # threads that cannot start a worker
         self._live: dict[int, RayWorker] = {}
-        self._threads: list[threading.Thread] = []
 
     @property
     def plan(self) -> Plan:
@@ -72,49 +65,21 @@ class RayBackend:
     def start(self, deliver: Deliver) -> None:
         """Start the workers; they import the app while the ServerApp begins."""
         self._setup = self._cluster.ray.put(self._order.setup)
-        self._threads = [
-            threading.Thread(target=self._run, args=(n, deliver), name=f"ray-{n}", daemon=True)
-            for n in range(self._plan.workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._crew.start(self._employ, deliver)
 
     def submit(self, jobs: Iterable[Job]) -> None:
         """Queue jobs; returns at once."""
-        with self._changed:
-            self._queue.extend(jobs)
-            self._changed.notify_all()
+        self._crew.submit(jobs)
 
     def close(self) -> None:
         """End the workers, and Ray with them where it is ours."""
-        with self._changed:
-            self._is_closing = True
-            self._queue.clear()
+        with self._crew.changed:
+            self._crew.dismiss()
             workers = list(self._live.values())
-            self._changed.notify_all()
         for worker in workers:
             worker.kill()
-        for thread in self._threads:
-            thread.join(_ENDS_WITHIN_S)
+        self._crew.join(_ENDS_WITHIN_S)
         self._cluster.close()
-
-    def _run(self, number: int, deliver: Deliver) -> None:
-        """Employ one worker after the other; the body of a thread."""
-        stillborn, cause = 0, ""
-        while not self._is_closing and stillborn < _STILLBORN:
-            try:
-                self._employ(number, deliver)
-                stillborn = 0
-            except RayWorkerLostError as lost:
-                stillborn, cause = stillborn + 1, str(lost)
-                self._note_loss("A worker was lost before it was ready: it %s", lost)
-        with self._changed:
-            self._given_up += 1
-            if self._given_up < self._plan.workers:
-                return  # there are others
-        while jobs := self._next_batch(is_patient=True):
-            for job in jobs:
-                deliver(job, _failure(f"no worker can be started: it {cause}"))
 
     def _employ(self, number: int, deliver: Deliver) -> None:
         """Start a worker and serve it until it is lost or the run ends.
@@ -122,8 +87,8 @@ class RayBackend:
         Raises:
             RayWorkerLostError: it was lost before it was ready.
         """
-        with self._changed:
-            if self._is_closing:
+        with self._crew.changed:
+            if self._crew.is_closing:
                 return
             worker = RayWorker(self._cluster.ray, self._setup, self._order, self._shelf)
             self._live[number] = worker
@@ -131,7 +96,7 @@ class RayBackend:
             self._show(worker.prepare())
             self._serve(worker, deliver)
         finally:
-            with self._changed:
+            with self._crew.changed:
                 del self._live[number]
             worker.kill()
 
@@ -145,13 +110,13 @@ class RayBackend:
                 self._show(answered.printed)
                 for job, reply in zip(sent.popleft().jobs, answered.replies, strict=True):
                     self._suspects.discard(job.metadata.message_id)
-                    deliver(job, _read(reply))
+                    deliver(job, Answer.unpack(reply))
         except RayWorkerLostError as lost:
-            self._note_loss("A worker was lost, another takes its place: it %s", lost)
-            if self._is_closing or not sent:
+            self._crew.note_loss("A worker was lost, another takes its place: it %s", lost)
+            if self._crew.is_closing or not sent:
                 return
             self._lose(sent.popleft().jobs, str(lost), deliver)
-            self._give_back([job for batch in sent for job in batch.jobs])
+            self._crew.give_back([job for batch in sent for job in batch.jobs])
 
     def _send_ahead(self, worker: RayWorker, sent: "deque[_Sent]", deliver: Deliver) -> bool:
         """Let the worker have as many batches as it should; tell whether it has any."""
@@ -159,10 +124,10 @@ class RayBackend:
             taken = self._next_batch(is_patient=not sent)
             if not taken:
                 break
-            jobs = [job for job in taken if self._life_left(job) > 0]
+            jobs = [job for job in taken if self._crew.life_left(job) > 0]
             for job in taken:
                 if job not in jobs:
-                    deliver(job, _expired())
+                    deliver(job, Answer.expired())
             if jobs:
                 sent.append(_Sent(jobs, worker.send(jobs)))
         return bool(sent)
@@ -173,7 +138,7 @@ class RayBackend:
         Raises:
             RayWorkerLostError: the worker ended, or was ended because a job has expired.
         """
-        while (left := min(self._life_left(job) for job in sent.jobs)) > 0:
+        while (left := min(self._crew.life_left(job) for job in sent.jobs)) > 0:
             answered = worker.receive(sent.call, min(left, _LONGEST_WAIT_S))
             if answered is not None:
                 return answered
@@ -181,24 +146,26 @@ class RayBackend:
 
     def _next_batch(self, *, is_patient: bool) -> list[Job]:
         """Take jobs from the queue; none says that there are none, or that the run has ended."""
-        with self._changed:
-            while is_patient and not self._queue and not self._is_closing:
-                self._changed.wait()
-            if self._is_closing or not self._queue:
+        with self._crew.changed:
+            if is_patient:
+                self._crew.await_jobs()
+            queue = self._crew.queue
+            if not queue:
                 return []
-            if self._queue[0].metadata.message_id in self._suspects:
-                return [self._queue.popleft()]
-            size = self._pace.batch_size(len(self._queue))
-            batch = [self._queue.popleft()]
+            if queue[0].metadata.message_id in self._suspects:
+                return [queue.popleft()]
+            size = self._pace.batch_size(len(queue))
+            batch = [queue.popleft()]
             while len(batch) < size and self._is_next_innocent():
-                batch.append(self._queue.popleft())
+                batch.append(queue.popleft())
             return batch
 
     def _is_next_innocent(self) -> bool:
-        return bool(self._queue) and self._queue[0].metadata.message_id not in self._suspects
+        queue = self._crew.queue
+        return bool(queue) and queue[0].metadata.message_id not in self._suspects
 
     def _lose(self, jobs: Sequence[Job], reason: str, deliver: Deliver) -> None:
-        with self._changed:
+        with self._crew.changed:
             for job in jobs:
                 message_id = job.metadata.message_id
                 (self._suspects.discard if message_id in self._suspects else self._suspects.add)(
@@ -207,21 +174,9 @@ class RayBackend:
         for job in jobs:
             deliver(job, Answer(Lost(reason)))
 
-    def _give_back(self, jobs: Sequence[Job]) -> None:
-        with self._changed:
-            self._queue.extendleft(reversed(jobs))
-            self._changed.notify_all()
-
     def _show(self, printed: Printed) -> None:
         if self._cluster.shows_output:
             show(printed)
-
-    def _life_left(self, job: Job) -> float:
-        return job.expires_at - self._clock.now().timestamp()
-
-    def _note_loss(self, text: str, lost: RayWorkerLostError) -> None:
-        if not self._is_closing:
-            log.warning(text, lost, extra={"event": "worker-lost", "cause": str(lost)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,18 +185,3 @@ class _Sent:
 
     jobs: Sequence[Job]
     call: Any
-
-
-def _read(reply: Any) -> Answer:
-    try:
-        return Answer.unpack(reply)
-    except ValueError as error:
-        return _failure(str(error))
-
-
-def _expired() -> Answer:
-    return Answer(Error(ErrorCode.MESSAGE_UNAVAILABLE, "The message has expired."))
-
-
-def _failure(reason: str) -> Answer:
-    return Answer(Error(ErrorCode.CLIENT_APP_CRASHED, reason))

@@ -106,7 +106,6 @@ class WorkerProcess:
 
         Raises:
             WorkerLostError: the process has ended.
-            ValueError: the answer cannot be read.
         """
         try:
             if not self._arrivals.poll(timeout * 1000):
