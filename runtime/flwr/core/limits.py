@@ -85,7 +85,7 @@ INLINE_OBJECT_BYTES: Final = 65_536  # larger payloads are files beside the data
 ENCLOSED_MESSAGE_BYTES: Final = INLINE_OBJECT_BYTES  # a message of at most this travels whole
 ENCLOSED_CALL_BYTES: Final = 4_194_304  # all enclosed messages of one call
 MAX_OBJECT_BYTES: Final = 268_435_456  # one object in one RPC; upstream chunks arrays at 5 MiB
-PIECE_BYTES: Final = 2_097_152  # of an object in one message of a stream
+PIECE_BYTES: Final = 1_048_576  # of an object in one message of a stream
 STORED_AT_ONCE_BYTES: Final = 16_777_216  # of a stream, in files already, in one transaction
 HATCH_STALL: Final = timedelta(seconds=5)  # in the middle of a frame
 HATCH_PATIENCE: Final = timedelta(seconds=60)  # for the other end; more than LONG_POLL
