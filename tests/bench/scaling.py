@@ -1,6 +1,7 @@
 """Clients per second of simulations against their number: curves, a picture, its figures."""
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 FIGURE: Final = "clients_per_s"
 _SIZE_IN: Final = (9.0, 5.2)
+_CAPTION_CHARACTERS: Final = 125  # on a line
 _LEAST_POINTS: Final = 2  # of a curve of ours; one point shows nothing
 _HEADROOM: Final = 2.0  # for the labels of the topmost points
 
@@ -77,7 +79,8 @@ def draw(report: Report, path: Path) -> None:
     for curve in found:
         _plot(axes, curve)
     _frame(axes, found)
-    figure.supxlabel(caption(report), fontsize=8.5, color=FAINT, x=0.01, ha="left")
+    text = textwrap.fill(caption(report), _CAPTION_CHARACTERS)
+    figure.supxlabel(text, fontsize=8.5, color=FAINT, x=0.01, ha="left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, facecolor="white")
     path.with_suffix(".json").write_text(json.dumps(_document(report, found), indent=1) + "\n")
@@ -85,8 +88,15 @@ def draw(report: Report, path: Path) -> None:
 
 def _plot(axes: "Axes", curve: Curve) -> None:
     counts, rates = list(curve.points), list(curve.points.values())
-    style = {"color": curve.colour, "marker": curve.marker, "label": curve.label}
-    axes.plot(counts, rates, linewidth=2.2, markersize=6, **style)
+    axes.plot(
+        counts,
+        rates,
+        color=curve.colour,
+        marker=curve.marker,
+        label=curve.label,
+        linewidth=2.2,
+        markersize=6,
+    )
     axes.annotate(
         f"{rates[-1]:,.0f}/s",
         (counts[-1], rates[-1]),
@@ -114,7 +124,7 @@ def _frame(axes: "Axes", found: Sequence[Curve]) -> None:
         axes.spines[side].set_visible(False)
     axes.set_xlabel("clients in a round", color=INK)
     axes.set_title(
-        "Simulated clients per second, messages of 1 kB, two workers",
+        "Simulated clients per second, messages of 1 kB",
         fontsize=12,
         color=INK,
         loc="left",
