@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,14 @@ def cluster(tmp_path: Path) -> Iterator[Deployment]:
     with Deployment(
         tmp_path, nodes=1, profiles=["simulation"], overlays=["ray-cluster.server"]
     ) as deployment:
-        try:
-            deployment.project.up("simulation", "ray-worker", timeout=300)
-        except DockerException:  # Ray ends when it is not up within 30 s; it is started anew
-            deployment.project.up("simulation", "ray-worker", timeout=300)
+        project = deployment.project
+        # Ray ends when it is not up within 30 s, and the engine starts it anew; `--wait` gives up.
+        with suppress(DockerException):
+            project.up("simulation", "ray-worker", wait=False)
+        project.await_health("ray-head", timeout=200)
+        project.up("simulation", "ray-worker", wait=False)
+        project.await_health("simulation", timeout=200)
+        project.await_health("ray-worker", timeout=200)
         yield deployment
 
 
