@@ -92,7 +92,7 @@ test-interop: setup .interop/flwr-1.29.0/complete ## With upstream's programs as
 	$(BIN)/pytest $(or $(T),tests/interop) -m "not matrix" $(ARGS)
 
 test-compose: setup ## Federations in containers; after make images (make demo): T=tests/compose/demo
-	$(BIN)/pytest $(or $(T),tests/compose) $(ARGS)
+	$(BIN)/pytest $(or $(T),tests/compose) -m "not matrix and not long and not torch" $(ARGS)
 
 test-postgres: setup ## The store on PostgreSQL: FLWR_TEST_POSTGRES_URL=postgresql+psycopg://...
 	@test -n "$$FLWR_TEST_POSTGRES_URL" || { echo 'set FLWR_TEST_POSTGRES_URL to an empty database first'; exit 2; }
