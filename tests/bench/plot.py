@@ -1,6 +1,7 @@
 """The picture of a report: time, CPU and memory of a round, ours beside upstream's."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ _SAME: Final = 1.05  # a smaller ratio says nothing
 _BAR: Final = 0.38
 _ROW_IN: Final = 0.62
 _WIDTH_IN: Final = 11.0
+_CHARACTERS_PER_IN: Final = 13.5  # of a caption
 _DPI: Final = 160
 _TELLING: Final = (
     "rounds-1kB@2",
@@ -63,7 +65,7 @@ def draw(report: Report, path: Path) -> None:
     grid[0][0].invert_yaxis()
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False, fontsize=11)
-    figure.supxlabel(caption(report), fontsize=8.5, color=FAINT, x=0.01, ha="left")
+    figure.supxlabel(caption(report, _WIDTH_IN), fontsize=8.5, color=FAINT, x=0.01, ha="left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, facecolor="white")
 
@@ -171,13 +173,14 @@ def _wrapped(title: str) -> str:
     return "\n".join(filter(None, [", ".join(parts[:2]), ", ".join(parts[2:])]))
 
 
-def caption(report: Report) -> str:
-    """Write where and when a report was made, and what disturbed it."""
+def caption(report: Report, width_in: float) -> str:
+    """Write where and when a report was made, and what disturbed it, in lines of a picture."""
     machine = report.machine
     noise = f"; {report.noise}" if report.noise and report.noise.is_loud else ""
     if any(result.is_loud for result in report.results):
         noise += "; (!): others used the machine, too"
-    return (
+    text = (
         f"Medians, logarithmic axes for times and rates. {machine['cores']} cores, "
         f"{machine['processor']}, {report.started_at[:10]}, commit {report.commit}{noise}"
     )
+    return textwrap.fill(text, int(width_in * _CHARACTERS_PER_IN))

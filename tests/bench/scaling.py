@@ -1,7 +1,6 @@
 """Clients per second of simulations against their number: curves, a picture, its figures."""
 
 import json
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
 FIGURE: Final = "clients_per_s"
 _SIZE_IN: Final = (9.0, 5.2)
-_CAPTION_CHARACTERS: Final = 125  # on a line
 _LEAST_POINTS: Final = 2  # of a curve of ours; one point shows nothing
 _HEADROOM: Final = 2.0  # for the labels of the topmost points
 
@@ -79,8 +77,7 @@ def draw(report: Report, path: Path) -> None:
     for curve in found:
         _plot(axes, curve)
     _frame(axes, found)
-    text = textwrap.fill(caption(report), _CAPTION_CHARACTERS)
-    figure.supxlabel(text, fontsize=8.5, color=FAINT, x=0.01, ha="left")
+    figure.supxlabel(caption(report, _SIZE_IN[0]), fontsize=8.5, color=FAINT, x=0.01, ha="left")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, facecolor="white")
     path.with_suffix(".json").write_text(json.dumps(_document(report, found), indent=1) + "\n")
