@@ -51,9 +51,13 @@ def derive(
     parent: str, lines: str, tag: str, folder: Path, wheels: Path
 ) -> subprocess.CompletedProcess[str]:
     (folder / "Dockerfile").write_text(f"FROM {parent}\n{lines}\n")
-    command = ["docker", "buildx", "build", "--network=none", f"--build-context=wheels={wheels}"]
+    # A layer of an earlier run on this machine would say nothing of what pip does.
+    command = ["docker", "buildx", "build", "--no-cache", "--network=none", f"--tag={tag}"]
     return subprocess.run(
-        [*command, f"--tag={tag}", str(folder)], check=False, capture_output=True, text=True
+        [*command, f"--build-context=wheels={wheels}", str(folder)],
+        check=False,
+        capture_output=True,
+        text=True,
     )
 
 
