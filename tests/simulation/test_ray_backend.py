@@ -25,6 +25,7 @@ from flwr.app import (
     MetricRecord,
     RecordDict,
 )
+from flwr.app.array import raw
 from flwr.clientapp import ClientApp
 from flwr.core.capacity import AppNeeds
 from flwr.core.clock import SystemClock
@@ -71,7 +72,7 @@ def make_app() -> ClientApp:
         content = RecordDict({"place": place})
         if wish == "model":
             record = message.content["arrays"]
-            lent = vars(record["0"])["_lent"]
+            lent = memoryview(raw(record["0"]))
             content["metrics"] = MetricRecord({"is-lent": int(lent.readonly)})
             content["arrays"] = ArrayRecord([record["0"].numpy() + 1])
         return Message(content, reply_to=message)

@@ -1,14 +1,15 @@
 """Array: one tensor as bytes, with what is needed to read them."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flwr.app.npy import decode_ndarray, encode_ndarray, view_ndarray
+from flwr.app.npy import Header, blocks, copied, decode_parts, header_of, ndarray_parts
+from flwr.app.parts import Parts, Place, joined
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +66,8 @@ class Array:
         if given.keys() == {"ndarray"} and isinstance(given["ndarray"], np.ndarray):
             ndarray = given["ndarray"]
             self.dtype, self.shape = str(ndarray.dtype), tuple(ndarray.shape)
-            self.stype, self.data = NUMPY_STYPE, encode_ndarray(ndarray)
+            self.stype = NUMPY_STYPE
+            vars(self)["_lent"] = (copied(ndarray),)
         elif given.keys() == set(_FIELDS) and _are_fields(given):
             self.dtype, self.shape = given["dtype"], given["shape"]
             self.stype, self.data = given["stype"], bytes(given["data"])
@@ -81,11 +83,11 @@ class Array:
         super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
-        """Copy lent data on the first look at them; called for what is not there only."""
-        lent = vars(self).get("_lent")
+        """Put lent data together on the first look at them; called for what is not there only."""
+        lent: Parts | None = vars(self).get("_lent")
         if name != "data" or lent is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        data = bytes(lent)
+        data = joined(lent)
         vars(self)["data"] = data
         del vars(self)["_lent"]
         return data
@@ -117,21 +119,26 @@ class Array:
             ValueError: ``data`` is damaged.
         """
         _require_numpy(self)
-        return decode_ndarray(raw(self))
+        return decode_parts(parts_of(self))
 
 
-def lend(dtype: str, shape: tuple[int, ...], stype: str, data: bytes | memoryview) -> Array:
+def lend(dtype: str, shape: tuple[int, ...], stype: str, *data: Place) -> Array:
     """Return an array over memory of somebody else, which is copied only if ``data`` is read.
 
     Args:
         dtype: see ``Array``.
         shape: see ``Array``.
         stype: see ``Array``.
-        data: bytes, or a view that stays as it is for as long as it lives.
+        data: bytes, or views that stay as they are for as long as they live, one after the other.
     """
     array = Array.__new__(Array)
     vars(array).update(dtype=dtype, shape=shape, stype=stype, _lent=data)
     return array
+
+
+def own(ndarray: NDArray[Any]) -> Array:
+    """Return an array over the elements of ``ndarray``, which nobody may write to any more."""
+    return lend(str(ndarray.dtype), tuple(ndarray.shape), NUMPY_STYPE, *ndarray_parts(ndarray))
 
 
 def twin(array: Array) -> Array:
@@ -141,21 +148,34 @@ def twin(array: Array) -> Array:
     return made
 
 
-def raw(array: Array) -> bytes | memoryview:
-    """Return the data without copying lent ones: to be read, and not to be kept."""
-    lent: memoryview | None = vars(array).get("_lent")
-    return array.data if lent is None else lent
+def raw(array: Array) -> Place:
+    """Return the data in one piece, not copied if that is how they lie: not to be kept."""
+    lent: Parts | None = vars(array).get("_lent")
+    return array.data if lent is None or len(lent) != 1 else lent[0]
 
 
-def peek(array: Array) -> NDArray[Any]:
-    """Return the tensor as an ndarray over the very bytes of ``array``; nobody may write to it.
+def parts_of(array: Array) -> Parts:
+    """Return the data where they lie: to be read, and not to be kept."""
+    lent: Parts | None = vars(array).get("_lent")
+    return (array.data,) if lent is None else lent
+
+
+def scan(array: Array) -> tuple[Header, Iterator[NDArray[Any]]]:
+    """Return what an array is, and its elements in the order in which they lie.
+
+    They come in blocks on one axis, each good until the next; nobody may write to them.
 
     Raises:
         TypeError: ``data`` was not written by numpy.
         ValueError: ``data`` is damaged.
     """
     _require_numpy(array)
-    return view_ndarray(raw(array))
+    parts = parts_of(array)
+    header = header_of(parts)
+    if header is not None:
+        return header, blocks(parts, header)
+    whole = decode_parts(parts)
+    return Header(whole.shape, False, whole.dtype, 0), iter([whole.reshape(-1)])
 
 
 def derived(array: Array, make: Callable[[Array], T]) -> T:

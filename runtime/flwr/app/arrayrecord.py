@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from flwr.app.array import Array, is_tensor, raw, require_torch, twin
+from flwr.app.array import Array, is_tensor, parts_of, require_torch, twin
 from flwr.app.checkeddict import CheckedDict, require_str_key
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class ArrayRecord(CheckedDict[str, Array]):
 
     def count_bytes(self) -> int:
         """Return the lengths of all data and of the names."""
-        return sum(len(raw(array)) + len(name) for name, array in self.items())
+        return sum(len(name) + sum(map(len, parts_of(array))) for name, array in self.items())
 
 
 def _is_dict_of(fits: Callable[[object], bool]) -> Callable[[object], bool]:

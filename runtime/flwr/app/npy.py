@@ -1,30 +1,71 @@
-"""The ``.npy`` format without pickling: ndarray to bytes and back, with one copy each way."""
+"""The ``.npy`` format without pickling: ndarray to bytes and back, with one copy each way.
 
+The bytes may lie in several places, as a model does that came in chunks: they are read where they
+lie, and never put together first.
+"""
+
+from collections.abc import Iterator
 from functools import lru_cache
 from io import BytesIO
 from math import prod
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
+
+from flwr.app.parts import Parts, Place, beginning, cut, fill, skip
 
 _FIXED: Final = 10  # bytes of magic, version and length before a header of version 1.0
 _HEADER_MAX: Final = 16_384  # bytes; numpy itself refuses longer ones
 _VERSION_1: Final = b"\x93NUMPY\x01\x00"
 _REMEMBERED: Final = 512  # headers: numpy's parser takes longer than the array of a small model
 _PLAIN: Final = "biufc"  # kinds of types that have a buffer, and that their name says all about
+_HUGE: Final = 4_194_304  # bytes; from there on numpy asks the kernel for huge pages
+_BLOCK_BYTES: Final = 262_144  # gathered at once, so that they stay in the processor's cache
 
 
-class _Header(NamedTuple):
+class Header(NamedTuple):
+    """What is known of an array before its elements are read."""
+
     shape: tuple[int, ...]
     by_columns: bool
     dtype: np.dtype[Any]
     length: int
+    """Bytes before the elements."""
+
+    @property
+    def order(self) -> Literal["C", "F"]:
+        """Numpy's name of the order in which the elements lie."""
+        return "F" if self.by_columns else "C"
 
 
 def encode_ndarray(ndarray: NDArray[Any]) -> bytes:
     """Return ``ndarray`` as the bytes of a ``.npy`` file, equal to what ``numpy.save`` writes.
+
+    Raises:
+        ValueError: it holds Python objects, which only pickling could write.
+    """
+    return b"".join(ndarray_parts(ndarray))
+
+
+def copied(ndarray: NDArray[Any]) -> bytes | memoryview:
+    """Return the same bytes as ``encode_ndarray``, a large array's in memory of huge pages.
+
+    Raises:
+        ValueError: it holds Python objects, which only pickling could write.
+    """
+    parts = ndarray_parts(ndarray)
+    size = sum(map(len, parts))
+    if size < _HUGE:
+        return b"".join(parts)
+    memory = np.empty(size, np.uint8).data
+    fill(memory, parts)
+    return memory.toreadonly()
+
+
+def ndarray_parts(ndarray: NDArray[Any]) -> tuple[bytes, memoryview | bytes]:
+    """Return header and elements of a ``.npy`` file; the elements where they lie, if they can be.
 
     Raises:
         ValueError: it holds Python objects, which only pickling could write.
@@ -36,47 +77,77 @@ def encode_ndarray(ndarray: NDArray[Any]) -> bytes:
     write = _written if ndarray.dtype.kind in _PLAIN else _written.__wrapped__
     elements = ndarray.T if by_columns else ndarray
     header = write(ndarray.dtype, ndarray.shape, by_columns)
-    return b"".join((header, _raw(np.ascontiguousarray(elements))))
+    return header, _raw(np.ascontiguousarray(elements))
 
 
-def decode_ndarray(data: bytes | memoryview) -> NDArray[Any]:
+def decode_ndarray(data: Place) -> NDArray[Any]:
     """Return a fresh, writable array read from the bytes of a ``.npy`` file.
 
     Raises:
         ValueError: the bytes are no ``.npy`` file, are cut off, or hold pickled objects.
     """
-    return view_ndarray(data).copy("K")
+    return decode_parts((data,))
 
 
-def view_ndarray(data: bytes | memoryview) -> NDArray[Any]:
-    """Return the array in the bytes of a ``.npy`` file, read in place; nobody may write to it.
+def decode_parts(parts: Parts) -> NDArray[Any]:
+    """Return the same of bytes that lie in several places; each is copied once.
 
     Raises:
         ValueError: the bytes are no ``.npy`` file, are cut off, or hold pickled objects.
     """
-    header = _header_of(data)
+    header = header_of(parts)
+    if header is None or header.dtype.itemsize == 0:
+        return np.asarray(np.load(BytesIO(b"".join(parts)), allow_pickle=False))
+    array = np.empty(prod(header.shape), header.dtype)
+    if array.size:
+        fill(array.view(np.uint8).data, skip(parts, header.length))
+    return array.reshape(header.shape, order=header.order)
+
+
+def blocks(parts: Parts, header: Header) -> Iterator[NDArray[Any]]:
+    """Yield the elements in the order in which they lie, some at a time, on one axis.
+
+    A block is good until the next one is asked for, and nobody may write to it.
+
+    Args:
+        parts: the bytes of a ``.npy`` file.
+        header: of these.
+    """
+    elements = skip(parts, header.length)
+    if len(elements) == 1 and _is_aligned(elements[0], header.dtype):
+        yield np.frombuffer(elements[0], header.dtype, count=prod(header.shape))
+        return
+    size = header.dtype.itemsize
+    block = np.empty(max(1, _BLOCK_BYTES // size), header.dtype)
+    for piece in cut(elements, block.nbytes):
+        filled = fill(block.view(np.uint8).data, piece)
+        yield block[: filled // size]
+
+
+def header_of(parts: Parts) -> Header | None:
+    """Return the header that the bytes begin with; None: only ``numpy.load`` can read it.
+
+    Raises:
+        ValueError: the bytes are no ``.npy`` file, are cut off, or hold pickled objects.
+    """
+    start = beginning(parts, _FIXED)
+    if start.startswith(_VERSION_1):
+        header = _parsed(beginning(parts, _FIXED + int.from_bytes(start[-2:], "little")))
+    else:
+        header = _parsed.__wrapped__(beginning(parts, _HEADER_MAX))
     if header is None:
-        return np.asarray(np.load(BytesIO(data), allow_pickle=False))
+        return None
     if header.dtype.hasobject:
         raise ValueError("Object arrays cannot be read: they would need unpickling")
-    count = prod(header.shape)
-    if not count:
-        return np.empty(header.shape, header.dtype)
-    flat = np.frombuffer(data, header.dtype, count=count, offset=header.length)
-    return flat.reshape(header.shape, order="F" if header.by_columns else "C")
-
-
-def _header_of(data: bytes | memoryview) -> _Header | None:
-    """Return the header that ``data`` begins with; None: only ``numpy.load`` can read it."""
-    start = bytes(data[:_FIXED])
-    if start.startswith(_VERSION_1):
-        return _parsed(bytes(data[: _FIXED + int.from_bytes(start[-2:], "little")]))
-    return _parsed.__wrapped__(bytes(data[:_HEADER_MAX]))
+    needed = header.length + prod(header.shape) * header.dtype.itemsize
+    if sum(map(len, parts)) < needed:
+        raise ValueError("the elements of the array are cut off")
+    return header
 
 
 @lru_cache(_REMEMBERED)
-def _parsed(beginning: bytes) -> _Header | None:
-    stream = BytesIO(beginning)
+def _parsed(start: bytes) -> Header | None:
+    stream = BytesIO(start)
     version = npy_format.read_magic(stream)
     if version == (1, 0):
         fields = npy_format.read_array_header_1_0(stream)
@@ -84,7 +155,7 @@ def _parsed(beginning: bytes) -> _Header | None:
         fields = npy_format.read_array_header_2_0(stream)
     else:
         return None
-    return _Header(*fields, stream.tell())
+    return Header(*fields, stream.tell())
 
 
 @lru_cache(_REMEMBERED)
@@ -104,3 +175,7 @@ def _raw(contiguous: NDArray[Any]) -> memoryview | bytes:
     if contiguous.size == 0 or contiguous.dtype.kind not in _PLAIN:
         return contiguous.tobytes()
     return contiguous.reshape(-1).view(np.uint8).data
+
+
+def _is_aligned(data: memoryview, dtype: np.dtype[Any]) -> bool:
+    return bool(np.frombuffer(data, np.uint8, count=1).ctypes.data % dtype.alignment == 0)

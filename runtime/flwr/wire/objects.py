@@ -16,13 +16,14 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
-from flwr.app.array import Array, derived
+from flwr.app.array import Array, derived, lend, parts_of
 from flwr.app.arrayrecord import ArrayRecord
 from flwr.app.configrecord import ConfigRecord
 from flwr.app.error import Error
 from flwr.app.message import Message, restore
 from flwr.app.metadata import Metadata
 from flwr.app.metricrecord import MetricRecord
+from flwr.app.parts import cut
 from flwr.app.recorddict import RecordDict, RecordType
 from flwr.core.errors import InvalidError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
@@ -194,9 +195,8 @@ def _deflate_array(array: Array, objects: dict[ObjectId, Source]) -> ObjectTree:
 
 
 def _plan_of(array: Array) -> _ArrayPlan:
-    data, step = memoryview(array.data), _chunk_bytes()
-    slices = [data[start : start + step] for start in range(0, len(data), step)]
-    ids = [_chunk_id(part) for part in slices]
+    chunks = [_chunk_of(slices) for slices in cut(parts_of(array), _chunk_bytes())]
+    ids = [_id_of(chunk) for chunk in chunks]
     index_of = {object_id: index for index, object_id in enumerate(dict.fromkeys(ids))}
     body = {
         "dtype": array.dtype,
@@ -206,17 +206,17 @@ def _plan_of(array: Array) -> _ArrayPlan:
     }
     content = build_object(ObjectType.ARRAY, index_of, json.dumps(body).encode())
     tree = ObjectTree(object_id_of(content), tuple(map(ObjectTree, index_of)))
-    chunks = {object_id: _chunk_source(part) for object_id, part in zip(ids, slices, strict=True)}
-    return _ArrayPlan(tree, content, chunks)
+    return _ArrayPlan(tree, content, dict(zip(ids, chunks, strict=True)))
 
 
-def _chunk_source(part: memoryview) -> Source:
-    return Source((encode_head(ObjectType.ARRAY_CHUNK, (), len(part)), part))
+def _chunk_of(slices: list[memoryview]) -> Source:
+    return Source((encode_head(ObjectType.ARRAY_CHUNK, (), sum(map(len, slices))), *slices))
 
 
-def _chunk_id(part: memoryview) -> ObjectId:
-    digest = hashlib.sha256(encode_head(ObjectType.ARRAY_CHUNK, (), len(part)))
-    digest.update(part)
+def _id_of(source: Source) -> ObjectId:
+    digest = hashlib.sha256()
+    for part in source.parts:
+        digest.update(part)
     return ObjectId(digest.hexdigest())
 
 
@@ -347,12 +347,12 @@ class _Parts:
     def _join(self, head: ObjectHead, described: Mapping[str, Any]) -> Array:
         children = dict(enumerate(head.children))
         chunks = [self._chunks[children[index]] for index in described["arraychunk_ids"]]
-        array = Array(
-            described["dtype"],
-            tuple(described["shape"]),
-            described["stype"],
-            b"".join(chunks),
-        )
+        dtype, shape, stype = (described[name] for name in ("dtype", "shape", "stype"))
+        if not (isinstance(dtype, str) and isinstance(stype, str)):
+            raise TypeError("an Array's dtype and stype are text")
+        if not all(isinstance(length, int) for length in shape):
+            raise TypeError("an Array's shape are numbers")
+        array = lend(dtype, tuple(shape), stype, *chunks)
         for object_id in head.children:
             self._uses[object_id] -= 1
             if not self._uses[object_id]:

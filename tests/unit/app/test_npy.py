@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.lib import format as npy_format
 
-from flwr.app.npy import decode_ndarray, encode_ndarray, view_ndarray
+from flwr.app.array import Array, lend, own, parts_of, scan
+from flwr.app.npy import decode_ndarray, decode_parts, encode_ndarray
+from flwr.app.parts import cut
 
 ARRAYS = [
     np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -32,7 +34,7 @@ def test_bytes_are_numpys_however_often_they_are_written(array: np.ndarray[Any, 
         data = encode_ndarray(array)
         assert data == expected.getvalue()
         assert np.array_equal(decode_ndarray(data), array)
-        assert view_ndarray(data).dtype == array.dtype
+        assert decode_ndarray(data).dtype == array.dtype
 
 
 def test_headers_of_one_form_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +43,7 @@ def test_headers_of_one_form_are_parsed_once(monkeypatch: pytest.MonkeyPatch) ->
 
     for number in range(50):
         data = encode_ndarray(np.full((7, 1, 13), number, np.float32))
-        assert view_ndarray(data)[0, 0, 0] == number
+        assert decode_ndarray(data)[0, 0, 0] == number
 
     assert parse.call_count == 1
 
@@ -50,5 +52,44 @@ def test_a_remembered_header_is_no_excuse_for_bytes_that_are_cut_off() -> None:
     data = encode_ndarray(np.arange(100.0))
     decode_ndarray(data)
 
-    with pytest.raises(ValueError, match="buffer"):
+    with pytest.raises(ValueError, match="cut off"):
         decode_ndarray(data[:-1])
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}{array.shape}")
+@pytest.mark.parametrize("step", [1, 7, 128, 131])
+def test_bytes_in_several_places_are_the_same_array(array: np.ndarray[Any, Any], step: int) -> None:
+    parts = tuple(bytes(b"".join(piece)) for piece in cut((encode_ndarray(array),), step))
+
+    decoded = decode_parts(parts)
+
+    assert np.array_equal(decoded, array)
+    assert (decoded.dtype, decoded.shape) == (array.dtype, array.shape)
+    assert decoded.flags.writeable
+    assert lend("", (), "", *parts).data == encode_ndarray(array)
+
+
+@pytest.mark.parametrize("at", [0, 1, 3])
+def test_elements_are_scanned_where_they_lie_however_they_are_cut(at: int) -> None:
+    model = np.random.default_rng(2).random(200_001, np.float32)
+    data = b"x" * at + encode_ndarray(model)
+    parts = [b"".join(piece) for piece in cut((memoryview(data)[at:],), 70_001)]
+    array = lend("float32", model.shape, "numpy.ndarray", *parts)
+
+    header, blocks = scan(array)
+
+    assert np.array_equal(np.concatenate([block.copy() for block in blocks]), model)
+    assert (header.shape, header.dtype) == (model.shape, model.dtype)
+    assert parts_of(array) == tuple(parts), "nothing was put together"
+
+
+def test_a_large_array_is_copied_once_and_a_sum_not_at_all() -> None:
+    model = np.arange(2_000_000, dtype=np.float32)
+
+    (copied,) = parts_of(Array(model))
+    owned = parts_of(own(model))
+
+    assert not np.shares_memory(np.frombuffer(copied, np.uint8), model)
+    assert memoryview(copied).readonly
+    assert np.shares_memory(np.frombuffer(owned[1], np.uint8), model)
+    assert b"".join(owned) == bytes(copied) == encode_ndarray(model)

@@ -1,12 +1,13 @@
 """A weighted mean of models that takes one reply after the other and keeps none of them."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flwr.app.array import Array, peek
+from flwr.app.array import Array, own, scan
 from flwr.app.arrayrecord import ArrayRecord
+from flwr.app.npy import Header
 from flwr.serverapp.exception import AggregationError, InconsistentMessageReplies
 
 _BLOCK: Final = (
@@ -41,6 +42,7 @@ class WeightedMean:
         self._total = 0.0  # in units
         self._sums: dict[str, NDArray[Any]] = {}
         self._dtypes: dict[str, np.dtype[Any]] = {}
+        self._orders: dict[str, Literal["C", "F"]] = {}
 
     def add(self, record: ArrayRecord, weight: float) -> None:
         """Add a record of the same names and shapes as the others.
@@ -52,7 +54,7 @@ class WeightedMean:
         factor = weight / self._unit if self._unit else 0.0
         self._total += factor
         for name, array in record.items():
-            self._add(name, peek(array), factor)
+            self._add(name, array, factor)
 
     def result(self) -> ArrayRecord:
         """Return the mean in the types of the first record, integers as float64; ends the sums.
@@ -67,22 +69,34 @@ class WeightedMean:
             total = self._sums.pop(name)
             if not self._is_total_known:
                 np.divide(total, self._total, out=total)
-            mean[name] = Array(np.asarray(total.astype(self._dtypes[name], copy=False)))
+            mean[name] = own(total.astype(self._dtypes[name], copy=False))
         return mean
 
-    def _add(self, name: str, array: NDArray[Any], factor: float) -> None:
-        if name not in self._sums:
-            self._dtypes[name] = dtype = _type_of_mean(array.dtype)
-            is_widened = dtype == np.float16 and not self._is_total_known  # its range is small
-            self._sums[name] = np.zeros_like(array, dtype=np.float32 if is_widened else dtype)
+    def _add(self, name: str, array: Array, factor: float) -> None:
+        header, blocks = scan(array)
+        is_new = name not in self._sums
+        if is_new:
+            self._begin(name, header)
         total = self._sums[name]
-        if array.shape != total.shape:
+        if header.shape != total.shape:
             raise InconsistentMessageReplies(
-                f"array '{name}' has shape {array.shape} in one reply and {total.shape} in another",
+                f"array '{name}' has shape {header.shape} in one reply and {total.shape} in "
+                "another",
             )
-        if array.strides and array.flags.f_contiguous != total.flags.f_contiguous:
-            array = np.asarray(array, order="F" if total.flags.f_contiguous else "C")
-        _add_product(_flat(total), _flat(array), factor)
+        order, at = self._orders[name], 0
+        if header.order != order:
+            blocks = iter([array.numpy().reshape(-1, order=order)])
+        sums = total.reshape(-1, order=order)  # the same memory
+        for block in blocks:
+            _add_product(sums[at : at + block.size], block, factor, is_first=is_new)
+            at += block.size
+
+    def _begin(self, name: str, header: Header) -> None:
+        self._dtypes[name] = dtype = _type_of_mean(header.dtype)
+        self._orders[name] = header.order
+        is_widened = dtype == np.float16 and not self._is_total_known  # its range is small
+        sum_type = np.dtype(np.float32) if is_widened else dtype
+        self._sums[name] = np.empty(header.shape, sum_type, header.order)
 
 
 def require_weight(total: float) -> None:
@@ -98,22 +112,25 @@ def require_weight(total: float) -> None:
         )
 
 
-def _add_product(total: NDArray[Any], array: NDArray[Any], factor: float) -> None:
-    """Add ``factor * array`` to ``total``, both of one axis, block by block."""
+def _add_product(
+    total: NDArray[Any], array: NDArray[Any], factor: float, *, is_first: bool
+) -> None:
+    """Add ``factor * array`` to ``total``, both of one axis, block by block.
+
+    Args:
+        total: the sum.
+        array: what is added.
+        factor: its weight.
+        is_first: there is no sum yet.
+    """
     product = np.empty(min(_BLOCK, array.size), total.dtype)
     for start in range(0, array.size, _BLOCK):
-        part = array[start : start + _BLOCK]
-        if factor != 1:
-            part = np.multiply(
-                part, factor, out=product[: part.size], dtype=total.dtype, casting="same_kind"
-            )
-        sums = total[start : start + _BLOCK]
-        np.add(sums, part, out=sums, casting="same_kind")
-
-
-def _flat(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the elements of a contiguous array on one axis, in the order of memory, not copied."""
-    return array.reshape(-1, order="F" if array.flags.f_contiguous else "C")
+        part, sums = array[start : start + _BLOCK], total[start : start + _BLOCK]
+        out = sums if is_first else product[: part.size]
+        if factor != 1 or is_first:
+            part = np.multiply(part, factor, out=out, dtype=total.dtype, casting="same_kind")
+        if not is_first:
+            np.add(sums, part, out=sums, casting="same_kind")
 
 
 def _type_of_mean(dtype: np.dtype[Any]) -> np.dtype[Any]:

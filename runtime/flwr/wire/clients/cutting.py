@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from flwr.app.parts import cut
 from flwr.core.ids import ObjectId
 from flwr.core.limits import PIECE_BYTES
 from flwr.wire.codec.pieces import encode_piece_head
@@ -26,21 +27,7 @@ def pieces_in_parts(
     for index, object_id in enumerate(ids):
         parts = objects[object_id].parts
         size, offset = sum(map(len, parts)), 0
-        for data in _cut(parts):
+        for data in cut(parts, PIECE_BYTES):
             length = sum(map(len, data))
             yield [encode_piece_head(index, size, offset, length), *data]
             offset += length
-
-
-def _cut(parts: Sequence[Content]) -> Iterator[list[memoryview]]:
-    piece, room = list[memoryview](), PIECE_BYTES
-    for part in parts:
-        left = memoryview(part)
-        while left:
-            piece.append(left[:room])
-            left, room = left[room:], room - len(piece[-1])
-            if not room:
-                yield piece
-                piece, room = [], PIECE_BYTES
-    if piece:
-        yield piece
