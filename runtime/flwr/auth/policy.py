@@ -49,7 +49,7 @@ PROOFS: Final[Mapping[str, Proof]] = {
     **_rows(_COMPOSE, Proof.LAUNCH, "Launches/ReportExit"),
     **_rows(_COMPOSE, Proof.APP_TOKEN, "WholeLaunches/Finish AppLogs/PushAppLogs"),
     **_rows(_COMPOSE, Proof.NODE, "NodeLogs/PushNodeLogs"),
-    **_rows(_COMPOSE, Proof.NODE, "NodeBulk/Pull NodeBulk/Push"),
+    **_rows(_COMPOSE, Proof.NODE, "NodeBulk/Pull NodeBulk/Push NodeLine/Open"),
     **_rows(_COMPOSE, Proof.APP_TOKEN, "AppBulk/Pull AppBulk/Push AppBulk/OpenHatch"),
     **_rows(_CONTROL, Proof.NONE, "GetLoginDetails GetAuthTokens"),
     **_rows(_CONTROL, Proof.ACCOUNT, "StartRun StopRun StreamLogs ListRuns PullArtifacts"),

@@ -48,6 +48,17 @@ NODE_HEARTBEAT_DEADLINE: Final = timedelta(seconds=5)
 PULL_AGAIN_BEFORE: Final = timedelta(seconds=5)  # a pull that is a heartbeat is held that much less
 # than the interval it announces, so that the next one comes in time (docs/adr/0014)
 
+# Lines of nodes (docs/adr/0021).
+LINE_WINDOW: Final = 8  # instructions on their way to a node that has not taken them in hand
+LINE_REPLIES: Final = 32  # small ones on their way to a SuperLink that has not answered them
+LINE_FRAME_BYTES: Final = 8_388_608  # of a node; all these replies are 2 MiB, and their trees
+LINE_OPENING: Final = timedelta(seconds=10)  # until the SuperLink answers
+LINE_LIFE: Final = timedelta(hours=1)  # then the node proves anew who it is
+LINE_COMPANY: Final = timedelta(milliseconds=20)  # what nobody waits for shares a frame if it can
+LINE_CONFIRMS: Final = timedelta(seconds=1)  # what a node has is said if it is not answered so soon
+LINE_STEADY: Final = timedelta(minutes=1)  # a line that breaks sooner is not opened again at once
+LINE_PAUSE: Final = timedelta(milliseconds=500)  # then, doubled each time, up to LINE_STEADY
+
 # Leases of app processes (§12.2).  The first is longer than upstream's 30 s, for the sake of
 # slow machines (§19 no. 17).
 LEASE_BEFORE_HEARTBEAT: Final = timedelta(seconds=60)

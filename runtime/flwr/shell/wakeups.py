@@ -47,6 +47,11 @@ class Wakeups:
         self._lock = threading.Lock()
         self._closed = False
 
+    @property
+    def is_closed(self) -> bool:
+        """True once the daemon is stopping: nobody waits any more."""
+        return self._closed
+
     def ring(self, topics: Iterable[str]) -> None:
         """Wake everybody who waits for one of ``topics``; callable from any thread."""
         with self._lock:

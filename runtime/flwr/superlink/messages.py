@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -89,7 +89,7 @@ class MessageExchange:
         ids = [message.envelope.message_id for message in messages]
         return Enqueued([i if i in accepted else None for i in ids], missing)
 
-    def knows_none(self, node_id: NodeId, received: Sequence[MessageId] = ()) -> bool:
+    def knows_none(self, node_id: NodeId, received: Collection[MessageId] = ()) -> bool:
         """Tell, without a look into the store, that ``deliver`` has nothing for a node.
 
         Args:

@@ -18,6 +18,8 @@ from flwr.superlink.presence import Presence
 from flwr.superlink.rpc.bulk import node_bulk, serverapp_bulk
 from flwr.superlink.rpc.control import ControlServicer, add_control
 from flwr.superlink.rpc.fleet import FleetServicer, NodeLogsServicer, add_fleet
+from flwr.superlink.rpc.handing import Handing
+from flwr.superlink.rpc.lines import LineServicer
 from flwr.superlink.rpc.serverappio import LaunchesServicer, ServerAppIoServicer, add_appio
 from flwr.superlink.runs import Runs
 from flwr.wire.hatch_server import Hatch
@@ -104,22 +106,35 @@ def make_fleet(
     Raises:
         PortInUseError: another program has the port.
     """
+    at_once, ids = operations.at_once, operations.nodes.ids
+    find_node = looked_up(ids.recall, ids.find)
+    handing = Handing(operations.messages, operations.runs, at_once)
     servicer = FleetServicer(
         nodes=operations.nodes,
         runs=operations.runs,
         messages=operations.messages,
         objects=operations.objects,
+        handing=handing,
         presence=operations.presence,
         wakeups=operations.wakeups,
-        at_once=operations.at_once,
+        at_once=at_once,
     )
-    ids = operations.nodes.ids
-    proof = NodeInterceptor(looked_up(ids.recall, ids.find), clock=clock)
+    lines = LineServicer(
+        find_node=find_node,
+        nodes=operations.nodes,
+        messages=operations.messages,
+        handing=handing,
+        presence=operations.presence,
+        wakeups=operations.wakeups,
+        at_once=at_once,
+    )
+    proof = NodeInterceptor(find_node, clock=clock)
     return make_server(
         address,
         services=[
             partial(add_fleet, servicer, NodeLogsServicer(operations.logs)),
             node_bulk(operations.objects, operations.wakeups).register,
+            lines.register,
         ],
         tls=tls,
         interceptors=chain(proof),

@@ -34,6 +34,9 @@ of its node too, which announces this interval; the call is held nearly as long.
 HEARD: Final = "flwr-compose-heard"
 """Trailer of such a pull: ``1``, it was a heartbeat."""
 
+LINE: Final = "flwr-compose-line"
+"""Trailer of Fleet.ActivateNode and of a pull that is a heartbeat: ``1``, a line can be opened."""
+
 ENCLOSE: Final = "flwr-compose-enclose"
 """PullMessages, PullMessage: ``1`` if the caller reads objects that small messages bring along."""
 

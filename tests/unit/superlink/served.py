@@ -36,6 +36,7 @@ class Served:
     appio: "serverappio_pb2_grpc.ServerAppIoAsyncStub"
     launches: "launches_pb2_grpc.LaunchesAsyncStub"
     control: "control_pb2_grpc.ControlAsyncStub"
+    fleet_channel: grpc.aio.Channel
 
     async def node(self) -> "SignedNode":
         key = new_node_key()
@@ -112,6 +113,7 @@ async def serving(link: Link) -> AsyncIterator[Served]:
             appio=serverappio_pb2_grpc.ServerAppIoStub(channels[0]),
             launches=launches_pb2_grpc.LaunchesStub(channels[0]),
             control=control_pb2_grpc.ControlStub(channels[2]),
+            fleet_channel=channels[1],
         )
     finally:
         wakeups.close()

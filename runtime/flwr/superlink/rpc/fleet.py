@@ -1,26 +1,23 @@
 """Edge of the Fleet API: decode, call one operation, encode.  Interceptors prove who calls."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 import grpc
 
-from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
+from flwr.core.ids import FabHash, MessageId, ObjectId, RunId
 from flwr.core.limits import LONG_POLL, PULL_AGAIN_BEFORE
-from flwr.core.message import Delivery
 from flwr.proto import fab_pb2, fleet_pb2, fleet_pb2_grpc, heartbeat_pb2, message_pb2, run_pb2
 from flwr.proto.compose.v1 import logs_pb2, logs_pb2_grpc
 from flwr.shell.in_thread import AtOnce, in_thread
-from flwr.shell.returning import Returning
 from flwr.shell.wakeups import Wakeups
-from flwr.superlink import topics
 from flwr.superlink.logs import Logs
 from flwr.superlink.messages import MessageExchange
 from flwr.superlink.nodes import Nodes
 from flwr.superlink.objects import Objects
 from flwr.superlink.presence import Presence
+from flwr.superlink.rpc.handing import Asking, Found, Handing
 from flwr.superlink.rpc.objects import encode_pulled, pull_held
 from flwr.superlink.runs import Runs
 from flwr.wire import metadata
@@ -35,18 +32,6 @@ _REFUSED: Final = "None"  # contract: the key of a refused reply
 _ANSWERED_WITHIN: Final = timedelta(seconds=1)
 """What a node has received is noted only if it does not answer so soon: the answer says it all."""
 
-_Found = tuple[Delivery | None, Sequence[RunId]]  # an instruction, or which runs have ended
-
-
-@dataclass(frozen=True, slots=True)
-class _Pull:
-    """What a node says when it asks for work."""
-
-    node_id: NodeId
-    active: Sequence[RunId]  # runs it holds something of
-    received: Sequence[MessageId]  # instructions that earlier pulls brought whole
-    whole: bool  # it reads objects that come along
-
 
 class FleetServicer(fleet_pb2_grpc.FleetServicer):
     """Serves SuperNodes."""
@@ -58,14 +43,14 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         runs: Runs,
         messages: MessageExchange,
         objects: Objects,
+        handing: Handing,
         presence: Presence,
         wakeups: Wakeups,
         at_once: AtOnce,
     ) -> None:
         self._nodes, self._runs, self._presence = nodes, runs, presence
-        self._messages, self._objects = messages, objects
+        self._messages, self._objects, self._handing = messages, objects, handing
         self._wakeups, self._at_once = wakeups, at_once
-        self._returning = Returning()
 
     async def RegisterNode(
         self, _request: fleet_pb2.RegisterNodeFleetRequest, _rpc: Rpc
@@ -84,6 +69,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
             request.heartbeat_interval,
             is_durable=header(rpc, metadata.DURABLE) == "1",
         )
+        rpc.set_trailing_metadata(((metadata.LINE, "1"),))
         return fleet_pb2.ActivateNodeResponse(node_id=node.node_id)
 
     async def DeactivateNode(
@@ -121,14 +107,14 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
             self._presence.note(node_id, interval.total_seconds())
         hold = LONG_POLL if interval is None else interval - PULL_AGAIN_BEFORE
         received = read_received(request)
-        pull = _Pull(node_id, active, received, whole=header(rpc, metadata.ENCLOSE) == "1")
+        pull = Asking(node_id, active, received, whole=header(rpc, metadata.ENCLOSE) == "1")
         found = await self._wait_for(pull, _ANSWERED_WITHIN if received else hold)
         if received and found is None:
             await self._at_once(self._messages.confirm_received, node_id, received)
             found = await self._wait_for(replace(pull, received=()), hold - _ANSWERED_WITHIN)
         delivery, ended = found or (None, ())
         told = [(metadata.ENDED_RUNS, metadata.write_runs(ended))] if active else []
-        heard = [(metadata.HEARD, "1")] if interval is not None else []
+        heard = [(metadata.HEARD, "1"), (metadata.LINE, "1")] if interval is not None else []
         rpc.set_trailing_metadata((*told, *heard))
         response = fleet_pb2.PullMessagesResponse()
         write_deliveries(response, [delivery] if delivery else [])
@@ -193,28 +179,11 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
         await in_thread(self._messages.confirm_instruction, calling_node(), run_id, message_id)
         return message_pb2.ConfirmMessageReceivedResponse()
 
-    async def _wait_for(self, pull: _Pull, hold: timedelta) -> _Found | None:
-        bells = [topics.node(pull.node_id), *map(topics.ended, pull.active)]
+    async def _wait_for(self, pull: Asking, hold: timedelta) -> Found | None:
+        async def attempt() -> Found | None:
+            return await self._handing.look(pull, pull.received)
 
-        async def attempt() -> _Found | None:
-            if self._messages.knows_none(pull.node_id, pull.received) and (
-                self._runs.knows_live(pull.active)
-            ):
-                return None
-            if self._at_once.is_quick:
-                return self._look(pull)
-            return await self._returning.take(in_thread(self._look, pull), self._put_back)
-
-        return await self._wakeups.until(bells, attempt, timeout=hold)
-
-    def _look(self, pull: _Pull) -> _Found | None:
-        delivery = self._messages.deliver(pull.node_id, received=pull.received, whole=pull.whole)
-        ended = self._runs.ended_among(pull.active) if pull.active and delivery is None else ()
-        return (delivery, ended) if delivery or ended else None
-
-    async def _put_back(self, found: _Found | None) -> None:
-        if found is not None and found[0] is not None:
-            await in_thread(self._messages.put_back, found[0])
+        return await self._wakeups.until(pull.bells, attempt, timeout=hold)
 
 
 class NodeLogsServicer(logs_pb2_grpc.NodeLogsServicer):

@@ -3,6 +3,7 @@
 Failures come out as errors of ``core.errors``; whoever wants to try again does so outside.
 """
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,7 +18,7 @@ from flwr.auth.node_keys import NodeKey
 from flwr.core.clock import Clock
 from flwr.core.errors import FailedPreconditionError
 from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
-from flwr.core.limits import NODE_HEARTBEAT_DEADLINE
+from flwr.core.limits import ENCLOSED_MESSAGE_BYTES, NODE_HEARTBEAT_DEADLINE
 from flwr.core.message import Delivery
 from flwr.core.run import Run
 from flwr.proto import fab_pb2, fleet_pb2, heartbeat_pb2, message_pb2, node_pb2, run_pb2
@@ -25,10 +26,14 @@ from flwr.proto.compose.v1 import logs_pb2
 from flwr.wire import metadata
 from flwr.wire.clients.bulk import BulkClient
 from flwr.wire.clients.deadlines import FAB_S, HELD_S, OBJECT_S, deadline_s, seconds
+from flwr.wire.clients.line import LineEndedError, NodeLine, open_line
+from flwr.wire.clients.line_keeper import LineKeeper
 from flwr.wire.codec.deliveries import read_deliveries, write_deliveries, write_received
 from flwr.wire.codec.pieces import Piece, Wanted
 from flwr.wire.codec.runs import decode_run
 from flwr.wire.errors import from_rpc_error
+
+logger = logging.getLogger(__name__)
 
 Response = TypeVar("Response", bound=Message)
 Headers = tuple[tuple[str, str | bytes], ...]
@@ -93,6 +98,8 @@ class FleetClient:
         self._node_id: NodeId | None = None
         self._interval: timedelta | None = None
         self._bulk = BulkClient(channel, self._sign)
+        self._line = LineKeeper(self._open_line)
+        self._unconfirmed: list[MessageId] = []  # while no line has it
 
     async def register(self) -> NodeId:
         """Register our own key; the answer is the node's id."""
@@ -110,14 +117,17 @@ class FleetClient:
             interval: between the heartbeats that will follow.
             remembers: whatever this node confirmed in an earlier life is still here.
         """
-        response = await self._call(
-            "ActivateNode",
+        self._line.close()
+        call = self._start(
+            f"{_FLEET}ActivateNode",
             fleet_pb2.ActivateNodeRequest(
                 public_key=self._key.public_pem, heartbeat_interval=seconds(interval)
             ),
             fleet_pb2.ActivateNodeResponse.FromString,
             headers=self._traits if remembers else (),
         )
+        response = await _answer(call, f"{_FLEET}ActivateNode")
+        await self._trailers(call)
         self._node_id, self._interval = NodeId(response.node_id), interval
         return self._node_id
 
@@ -135,6 +145,7 @@ class FleetClient:
 
     async def deactivate(self) -> None:
         """Go offline."""
+        self._line.close()
         await self._call(
             "DeactivateNode",
             fleet_pb2.DeactivateNodeRequest(node_id=self._require_id()),
@@ -161,23 +172,18 @@ class FleetClient:
             received: what earlier answers brought whole and is durable here.  Only a server that
                 encloses objects reads it; of others nothing comes whole.
         """
-        listed = metadata.write_runs(active_runs)
-        headers: Headers = ((metadata.ACTIVE_RUNS, listed),) if listed else ()
-        if self._interval is not None:
-            headers += ((metadata.HEARTBEAT_S, f"{seconds(self._interval):g}"),)
-        request = fleet_pb2.PullMessagesRequest(node=self._node())
-        write_received(request, received)
-        call = self._start(
-            f"{_FLEET}PullMessages",
-            request,
-            fleet_pb2.PullMessagesResponse.FromString,
-            headers=(*self._traits, (metadata.ENCLOSE, "1"), *headers),
-            timeout_s=HELD_S,
-        )
-        response = await _answer(call, f"{_FLEET}PullMessages")
-        trailers = await call.trailing_metadata()
-        is_heartbeat = trailers.get(metadata.HEARD) == "1"
-        return Pulled(tuple(read_deliveries(response)), _ended_runs(trailers), is_heartbeat)
+        self._unconfirmed += received
+        while (line := await self._line.get()) is not None:
+            line.confirm(self._unconfirmed)
+            self._unconfirmed = []
+            try:
+                deliveries, ended = await line.pull(active_runs)
+            except LineEndedError:
+                self._unconfirmed = self._line.drop()
+            else:
+                return Pulled(tuple(deliveries), tuple(ended), is_heartbeat=True)
+        unconfirmed, self._unconfirmed = self._unconfirmed, []
+        return await self._pull_by_call(active_runs, unconfirmed)
 
     async def push_reply(self, reply: Delivery, runtime_s: float) -> list[ObjectId]:
         """Announce a reply; the answer names the objects whose content is wanted.
@@ -186,6 +192,11 @@ class FleetClient:
             reply: with its objects if it is small: they go along.
             runtime_s: seconds the ClientApp took; 0 when unknown.
         """
+        if (line := self._line.now) is not None and line.has_room and _is_small(reply):
+            try:
+                return await line.push(reply, runtime_s)
+            except LineEndedError:
+                logger.debug("A reply goes by a call", extra={"event": "line-ended"})
         request = fleet_pb2.PushMessagesRequest(
             node=self._node(), clientapp_runtime_list=[runtime_s]
         )
@@ -263,6 +274,43 @@ class FleetClient:
         parse = logs_pb2.PushNodeLogsResponse.FromString
         await _answer(self._start(_PUSH_NODE_LOGS, request, parse), _PUSH_NODE_LOGS)
 
+    async def _pull_by_call(
+        self, active_runs: Sequence[RunId], received: Sequence[MessageId]
+    ) -> Pulled:
+        listed = metadata.write_runs(active_runs)
+        headers: Headers = ((metadata.ACTIVE_RUNS, listed),) if listed else ()
+        if self._interval is not None:
+            headers += ((metadata.HEARTBEAT_S, f"{seconds(self._interval):g}"),)
+        request = fleet_pb2.PullMessagesRequest(node=self._node())
+        write_received(request, received)
+        call = self._start(
+            f"{_FLEET}PullMessages",
+            request,
+            fleet_pb2.PullMessagesResponse.FromString,
+            headers=(*self._traits, (metadata.ENCLOSE, "1"), *headers),
+            timeout_s=HELD_S,
+        )
+        response = await _answer(call, f"{_FLEET}PullMessages")
+        trailers = await self._trailers(call)
+        is_heartbeat = trailers.get(metadata.HEARD) == "1"
+        return Pulled(tuple(read_deliveries(response)), _ended_runs(trailers), is_heartbeat)
+
+    async def _open_line(self) -> NodeLine:
+        assert self._interval is not None, "lines are offered by the answer to activation"
+        return await open_line(
+            self._channel,
+            self._sign,
+            self._require_id(),
+            self._interval,
+            is_durable=bool(self._traits),
+        )
+
+    async def _trailers(self, call: grpc.aio.Call) -> grpc.aio.Metadata:
+        """Return the trailers of a call that tells whether lines are offered."""
+        trailers = await call.trailing_metadata()
+        self._line.is_offered = trailers.get(metadata.LINE) == "1"
+        return trailers
+
     async def _call(
         self,
         name: str,
@@ -316,6 +364,11 @@ async def _answer(call: Awaitable[Response], method: str) -> Response:
         return await call
     except grpc.RpcError as cause:
         raise from_rpc_error(cause, method=method) from cause
+
+
+def _is_small(reply: Delivery) -> bool:
+    size = sum(map(len, reply.contents.values()))
+    return size <= ENCLOSED_MESSAGE_BYTES and reply.is_whole
 
 
 def _ended_runs(trailers: grpc.aio.Metadata) -> tuple[RunId, ...] | None:

@@ -42,7 +42,7 @@ def write_deliveries(carrier: "Carrier", deliveries: Iterable[Delivery]) -> None
     carrier.message_object_trees.extend(trees)
     for delivery in known:
         if delivery.contents and delivery.is_whole:
-            room = _enclose(delivery, enclosed, room)
+            room = enclose(delivery, enclosed, room)
     if enclosed:
         carrier.MergeFromString(
             messages_pb2.Enclosed(objects=enclosed.values()).SerializeToString()
@@ -61,10 +61,18 @@ def read_deliveries(carrier: "Carrier", *, at_most: int | None = None) -> list[D
         MalformedObjectError: what came along is no object.
     """
     messages, trees = carrier.messages_list[:at_most], carrier.message_object_trees[:at_most]
-    plain = decode_deliveries(messages, trees)
+    return with_contents(decode_deliveries(messages, trees), _enclosed_in(carrier))
+
+
+def with_contents(plain: list[Delivery], objects: Iterable[bytes]) -> list[Delivery]:
+    """Return messages with those of their objects that came along.
+
+    Raises:
+        MalformedObjectError: what came along is no object.
+    """
     contents = {}
     room = ENCLOSED_CALL_BYTES
-    for content in _enclosed_in(carrier):
+    for content in objects:
         room -= len(content)
         if len(content) > ENCLOSED_MESSAGE_BYTES or room < 0:
             continue  # more than we read at once: it can still follow by the contract
@@ -105,8 +113,8 @@ def _enclosed_in(carrier: "Carrier") -> Sequence[bytes]:
         raise InvalidError("the objects of messages cannot be decoded") from cause
 
 
-def _enclose(delivery: Delivery, enclosed: dict[ObjectId, bytes], room: int) -> int:
-    """Add the objects of one message if there is room; return the room that is left."""
+def enclose(delivery: Delivery, enclosed: dict[ObjectId, bytes], room: int) -> int:
+    """Add the objects of one small message if there is room; return the room that is left."""
     new = {i: content for i, content in delivery.contents.items() if i not in enclosed}
     size = sum(map(len, delivery.contents.values()))
     added = sum(map(len, new.values()))

@@ -20,6 +20,7 @@ from flwr.core.clock import Clock
 from flwr.core.errors import FlwrError, UnauthenticatedError
 from flwr.core.ids import NodeId
 from flwr.wire.bulk import NODE_BULK
+from flwr.wire.codec.lines import NODE_LINE
 from flwr.wire.interceptors.access_log import add_fact
 from flwr.wire.interceptors.guarding import Guard, Pairs, Request, Rpc, ServiceGuard, headers_of
 
@@ -45,7 +46,7 @@ def calling_key(_rpc: Rpc | None = None) -> bytes:
 class NodeInterceptor(ServiceGuard):
     """Guards the services of the Fleet port; other services pass."""
 
-    services = ("/flwr.proto.Fleet/", "/flwr.compose.v1.NodeLogs/", NODE_BULK)
+    services = ("/flwr.proto.Fleet/", "/flwr.compose.v1.NodeLogs/", NODE_BULK, NODE_LINE)
 
     def __init__(self, find_node: FindNode, *, clock: Clock) -> None:
         self._find_node = find_node
