@@ -78,7 +78,7 @@ DRAIN: Final = timedelta(seconds=20)  # SIGTERM of an executor to SIGTERM of its
 MAX_TEMPLATES: Final = 4  # of one executor that may be forked; the least recently used one goes
 TEMPLATE_IDLE: Final = timedelta(minutes=2)  # without a message; importing again costs about 1 s
 TEMPLATE_MAX_BYTES: Final = 2_147_483_648  # resident when its app is imported, kept while idle
-STAND_BY_PAUSE: Final = timedelta(seconds=1)  # from a launch to the next runner that stands by;
+STAND_BY_PAUSE: Final = timedelta(seconds=30)  # from a launch to the next runner that stands by;
 STAND_BY_CALM: Final = timedelta(seconds=1)  # or from the end of its app
 
 # Node signatures (§5.2) and SuperExec signatures (§5.4).

@@ -38,14 +38,19 @@ def run_clientapp(caller: Caller) -> Report:
     return _Flow(AppCaller(caller)).run()
 
 
-def run_imported(caller: Caller, app: ClientApp) -> Report:
+def run_imported(caller: Caller, app: ClientApp, taken: bytes) -> Report:
     """Answer the one instruction this process was forked for, its app imported already.
+
+    Args:
+        caller: the pipe.
+        app: whom to ask.
+        taken: what it is asked, as its runner would say it; empty: that is still to be asked for.
 
     Raises:
         RunEndedError: the run has ended.
         FlwrError: the SuperNode could not be told.
     """
-    return _Flow(AppCaller(caller)).run(app)
+    return _Flow(AppCaller(caller)).run(app, taken)
 
 
 class _Flow:
@@ -53,8 +58,8 @@ class _Flow:
         self._caller = caller
         self._appio = ClientAppIoClient(caller)
 
-    def run(self, imported: ClientApp | None = None) -> Report:
-        taken = self._appio.take()
+    def run(self, imported: ClientApp | None = None, came_along: bytes = b"") -> Report:
+        taken = self._appio.take(came_along)
         message = self._receive(taken.run_id, taken.instruction)
         self._finish(*_answer(imported, taken, message))
         return Report(Outcome.COMPLETED)

@@ -28,7 +28,7 @@ from flwr.runner.templates import Templates
 from flwr.shell.children import describe_exit
 from flwr.shell.exits import ExitCode, exit_code_of
 from flwr.wire.clients.runner import RunnerClient
-from flwr.wire.clients.work import Bundle, Work
+from flwr.wire.clients.work import Work
 from flwr.wire.retry import Retry
 
 log = logging.getLogger(__name__)
@@ -110,12 +110,13 @@ class InExecutorRunners:
     async def _start_app(
         self, calls: ClientAppCalls, pump: Pump, environment: Mapping[str, str]
     ) -> AppProcess:
-        bundle = (await calls.work()).bundle
-        if self._templates is not None and bundle is not None:
-            forked = await _fork(self._templates, bundle, pump, environment)
+        work = await calls.work()
+        if self._templates is not None and work.bundle is not None:
+            forked = await _fork(self._templates, work, pump, environment)
             if forked is not None:
                 calls.has_bundle = True
-                return forked
+                calls.has_begun = forked.has_begun
+                return forked.app
         return await AppProcess.start(
             self._config.kind, withheld=self._config.withheld, environment=environment
         )
@@ -175,21 +176,36 @@ async def _require_lease(calls: ClientAppCalls) -> None:
         raise UnauthenticatedError("the launch ended while its app waited to begin")
 
 
+@dataclass(frozen=True, slots=True)
+class _Forked:
+    app: AppProcess
+    has_begun: bool
+
+
 async def _fork(
-    templates: Templates, bundle: Bundle, pump: Pump, environment: Mapping[str, str]
-) -> AppProcess | None:
+    templates: Templates, work: Work, pump: Pump, environment: Mapping[str, str]
+) -> _Forked | None:
     """Return a fork of the app's template; None where a fresh interpreter is needed."""
+    assert work.bundle is not None
     transport, printed = await _open_output(pump)
     ours, theirs = socket.socketpair()
     child = None
     try:
-        child = await templates.fork(bundle, theirs.fileno(), printed, environment)
+        child = await templates.fork(
+            work.bundle,
+            theirs.fileno(),
+            printed,
+            environment,
+            work.for_app(with_bundle=False),
+        )
     finally:
         theirs.close()
         os.close(printed)
         if child is None:
             ours.close()
-    return None if child is None else AppProcess(child, ours, on_end=transport.close)
+    if child is None:
+        return None
+    return _Forked(AppProcess(child, ours, on_end=transport.close), child.has_begun)
 
 
 async def _open_output(pump: Pump) -> tuple[asyncio.ReadTransport, int]:

@@ -12,12 +12,12 @@ import select
 import signal
 import socket
 import sys
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from flwr.core.errors import FlwrError
 from flwr.runner.child import end_politely_on_sigterm, prepare, report_on, share_output
@@ -50,15 +50,6 @@ class _Loaded:
     freshness: "Freshness"
 
 
-@dataclass(frozen=True, slots=True)
-class _Forked:
-    """What a child begins with."""
-
-    loaded: _Loaded
-    pipe: int
-    fence: int | None
-
-
 def main(argv: Sequence[str]) -> int:
     """Serve one executor; never returns in a child.
 
@@ -72,16 +63,12 @@ def main(argv: Sequence[str]) -> int:
     end_politely_on_sigterm()
     control = socket.socket(fileno=int(descriptor))
     control.set_inheritable(False)
-    try:
-        forked = _serve(control, Path(withheld[0]) if withheld else None)
-    except (RunEndedError, OSError):  # told to end before it had an app, or the executor is gone
-        return 0
-    if forked is not None:
-        _work(forked)
+    with suppress(RunEndedError, OSError):  # told to end before it had an app, or nobody is there
+        _serve(control, Path(withheld[0]) if withheld else None)
     return 0
 
 
-def _serve(control: socket.socket, withheld: Path | None) -> _Forked | None:
+def _serve(control: socket.socket, withheld: Path | None) -> None:
     try:
         prepare(withheld)
         from flwr.runner.rehearsal import rehearse  # noqa: PLC0415  # imports what any app needs
@@ -90,13 +77,13 @@ def _serve(control: socket.socket, withheld: Path | None) -> _Forked | None:
         loaded = _load(control)
     except (_UnfitError, FlwrError) as error:
         send_frame(control, TemplateFrame(Verb.UNFIT, why=str(error)))
-        return None
+        return
     if loaded is None:
-        return None
+        return
     gc.freeze()  # children do not copy what a collection would only look at
     outlive_parent()  # the end of its socket tells, and then there are children to kill
     send_frame(control, TemplateFrame(Verb.LOADED))
-    return _Nursery(control, loaded).run()
+    _Nursery(control, loaded).run()
 
 
 def _load(control: socket.socket) -> _Loaded | None:
@@ -148,7 +135,9 @@ class _Nursery:
     """Forks on request, and waits for every child."""
 
     def __init__(self, control: socket.socket, loaded: _Loaded) -> None:
-        self._control, self._loaded = control, loaded
+        from flwr.runner.clientapp_flow import run_imported  # noqa: PLC0415
+
+        self._control, self._loaded, self._run_imported = control, loaded, run_imported
         loaded.freshness.renew()
         self._fence = make_fence()
         self._children: dict[int, int] = {}  # pidfd to pid
@@ -156,27 +145,19 @@ class _Nursery:
         self._poll.register(control, select.POLLIN)
         self._is_retired = False
 
-    def run(self) -> _Forked | None:
-        """Serve until retired and childless; returns what a child begins with in each of them."""
+    def run(self) -> None:
+        """Serve until retired and childless."""
         try:
-            with warnings.catch_warnings():
-                # There are no threads, whatever was there when this process started.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                return self._run()
+            while not self._is_retired or self._children:
+                for descriptor, _ in self._poll.poll():
+                    if descriptor in self._children:
+                        self._bury(descriptor)
+                    else:
+                        self._heed()
         except (RunEndedError, OSError):  # told to end, or the executor is gone
             self._end_children()
-            return None
 
-    def _run(self) -> _Forked | None:
-        while not self._is_retired or self._children:
-            for descriptor, _ in self._poll.poll():
-                if descriptor in self._children:
-                    self._bury(descriptor)
-                elif (forked := self._heed()) is not None:
-                    return forked
-        return None
-
-    def _heed(self) -> _Forked | None:
+    def _heed(self) -> None:
         asked = receive_frame(self._control)
         if asked is None:
             raise RunEndedError("the executor is gone")
@@ -184,25 +165,22 @@ class _Nursery:
         if frame.verb is Verb.RETIRE:
             self._is_retired = True
         elif frame.verb is Verb.FORK:
-            return self._fork(frame.environment, *descriptors)
-        return None
+            self._fork(frame, *descriptors)
 
-    def _fork(self, environment: Mapping[str, str], pipe: int, output: int) -> _Forked | None:
+    def _fork(self, frame: TemplateFrame, pipe: int, output: int) -> None:
         parent = os.getpid()
         try:
             pid = os.fork() if self._loaded.watch.is_unchanged() else None
-            if pid == 0:
+            if pid == 0:  # it does not return: to leave what only its template needs costs pages
                 self._become_child(parent, output)
-                os.environ.update(environment)
-                return _Forked(self._loaded, pipe, self._fence)
-            frame = TemplateFrame(Verb.STALE) if pid is None else self._adopt(pid)
+                self._work(frame, pipe)
+            answer = TemplateFrame(Verb.STALE) if pid is None else self._adopt(pid)
         except OSError as error:
-            frame = TemplateFrame(Verb.NOT_FORKED, why=str(error))
+            answer = TemplateFrame(Verb.NOT_FORKED, why=str(error))
         os.close(pipe)
         os.close(output)
-        send_frame(self._control, frame)
+        send_frame(self._control, answer)
         self._loaded.freshness.renew()  # for the next, while this one works
-        return None
 
     def _adopt(self, pid: int) -> TemplateFrame:
         try:
@@ -230,6 +208,24 @@ class _Nursery:
         except BaseException:  # noqa: BLE001  # above us are the template's own frames
             os._exit(_BUG)
 
+    def _work(self, frame: TemplateFrame, pipe: int) -> NoReturn:
+        """Answer one message and end."""
+        code = _BUG
+        try:
+            os.environ.update(frame.environment)
+            enter_fence(self._fence)  # apart from its siblings too, which may be of other runs
+            self._loaded.freshness.keep_seeds()
+            os.set_inheritable(pipe, False)
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, pipe)
+            run = partial(self._run_imported, app=self._loaded.app, taken=frame.taken)
+            code = report_on(run, sock)
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else _BUG
+        except BaseException:  # noqa: BLE001  # above us are the template's own frames
+            sys.excepthook(*sys.exc_info())
+        finally:
+            end(code)
+
     def _bury(self, descriptor: int) -> None:
         pid = self._children.pop(descriptor)
         self._poll.unregister(descriptor)
@@ -242,25 +238,6 @@ class _Nursery:
         for pid in self._children.values():
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
-
-
-def _work(forked: _Forked) -> None:
-    """Answer one message and end."""
-    code = _BUG
-    try:
-        enter_fence(forked.fence)  # apart from its siblings too, which may be of other runs
-        forked.loaded.freshness.keep_seeds()
-        from flwr.runner.clientapp_flow import run_imported  # noqa: PLC0415
-
-        os.set_inheritable(forked.pipe, False)
-        pipe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, forked.pipe)
-        code = report_on(lambda caller: run_imported(caller, forked.loaded.app), pipe)
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else _BUG
-    except BaseException:  # noqa: BLE001  # nobody is above us
-        sys.excepthook(*sys.exc_info())
-    finally:
-        end(code)
 
 
 def _flush() -> None:

@@ -4,8 +4,9 @@ The socket keeps packets apart (``SOCK_SEQPACKET``); descriptors travel beside t
 asks for one thing at a time and gets one answer; ``exited`` comes unasked.
 
 - ``load``, with the bundle and where to print: answered by ``loaded`` or ``unfit``.
-- ``fork``, with a child's pipe, where it prints, and what its ``environment`` has besides the
-  template's: ``forked``, ``stale`` or ``not-forked``.
+- ``fork``, with a child's pipe, where it prints, what its ``environment`` has besides the
+  template's, and what it is to do where that is small enough to be ``taken`` along: ``forked``,
+  ``stale`` or ``not-forked``.
 - ``retire``: no answer; the template ends with its last child.
 - end of stream: the executor is gone; the template kills its children and ends.
 """
@@ -18,7 +19,11 @@ from typing import Final
 
 from flwr.core.errors import InvalidError
 
-_LONGEST: Final = 16_384
+_WORDS_BYTES: Final = 16_384
+MOST_TAKEN_ALONG: Final = 32_768
+"""Bytes; several fit into the socket's buffer.  What is larger, a child asks for."""
+
+_LONGEST: Final = _WORDS_BYTES + MOST_TAKEN_ALONG
 _MAX_WHY: Final = 2_000  # characters
 _MOST_DESCRIPTORS: Final = 2
 _END: Final = "\0"  # of a word; neither names nor values of an environment have any
@@ -51,6 +56,7 @@ class TemplateFrame:
     why: str = ""
     fab_hash: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    taken: bytes = b""
 
 
 def send_frame(sock: socket.socket, frame: TemplateFrame, fds: Sequence[int] = ()) -> None:
@@ -61,8 +67,10 @@ def send_frame(sock: socket.socket, frame: TemplateFrame, fds: Sequence[int] = (
     """
     why = frame.why[:_MAX_WHY].replace(_END, " ")
     settings = map("=".join, frame.environment.items())
-    words = (frame.verb, str(frame.pid), str(frame.code), why, frame.fab_hash, *settings)
-    socket.send_fds(sock, [_END.join(words).encode(errors="surrogatepass")], fds)
+    size = str(len(frame.taken))
+    words = (size, frame.verb, str(frame.pid), str(frame.code), why, frame.fab_hash, *settings)
+    text = _END.join(words).encode(errors="surrogatepass")
+    socket.send_fds(sock, [text, frame.taken] if frame.taken else [text], fds)
 
 
 def receive_frame(sock: socket.socket) -> tuple[TemplateFrame, list[int]] | None:
@@ -79,8 +87,13 @@ def receive_frame(sock: socket.socket) -> tuple[TemplateFrame, list[int]] | None
     if not data:
         return None
     try:
-        verb, pid, code, why, fab_hash, *settings = data.decode(errors="surrogatepass").split(_END)
+        end = len(data) - int(data[: data.index(b"\0")])
+        words = data[:end].decode(errors="surrogatepass").split(_END)
+        _, verb, pid, code, why, fab_hash, *settings = words
         environment = dict(setting.split("=", 1) for setting in settings)
-        return TemplateFrame(_VERBS[verb], int(pid), int(code), why, fab_hash, environment), fds
+        frame = TemplateFrame(
+            _VERBS[verb], int(pid), int(code), why, fab_hash, environment, data[end:]
+        )
     except (ValueError, LookupError) as cause:
         raise InvalidError("a template sent a malformed frame") from cause
+    return frame, fds

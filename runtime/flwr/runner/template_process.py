@@ -9,18 +9,26 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from flwr.core.errors import FlwrError, InvalidError, UnavailableError
 from flwr.runner.app_process import app_environment
-from flwr.runner.template_frames import TemplateFrame, Verb, receive_frame, send_frame
+from flwr.runner.template_frames import (
+    MOST_TAKEN_ALONG,
+    TemplateFrame,
+    Verb,
+    receive_frame,
+    send_frame,
+)
 from flwr.shell.children import Child, describe_exit, oom_kills
 
 log = logging.getLogger(__name__)
 
 _KILLED: Final = -int(signal.SIGKILL)
+NO_SETTINGS: Final[Mapping[str, str]] = {}
 
 
 class TemplateLostError(UnavailableError):
@@ -34,8 +42,10 @@ class UnfitError(FlwrError):
 class ForkedChild:
     """A child of a template: the template waits for it, the executor signals it."""
 
-    def __init__(self, pid: int, oom_before: int) -> None:
+    def __init__(self, pid: int, oom_before: int, *, has_begun: bool) -> None:
         self.pid = pid
+        self.has_begun = has_begun
+        """True when it began with its work: it asks for none."""
         self._oom_before = oom_before
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._lost_with = ""  # how its template ended, when that has ended it too
@@ -81,9 +91,10 @@ _Answer = TemplateFrame | ForkedChild
 class _Question:
     """One that a template has not answered yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_work: bool) -> None:
         self.answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
         self.oom_before = oom_kills()
+        self.has_work = has_work
 
 
 class Template:
@@ -157,7 +168,11 @@ class Template:
             raise UnfitError(answer.why)
 
     async def fork(
-        self, pipe: int, output: int, environment: Mapping[str, str] | None = None
+        self,
+        pipe: int,
+        output: int,
+        environment: Mapping[str, str] = NO_SETTINGS,
+        taken: bytes = b"",
     ) -> ForkedChild:
         """Return a child that speaks through ``pipe`` and prints to ``output``.
 
@@ -165,13 +180,15 @@ class Template:
             pipe: its end.
             output: both of its outputs.
             environment: what it has besides that of the template.
+            taken: what it is to do; where that is not small, it asks for it through the pipe.
 
         Raises:
             TemplateLostError: another template is needed.
             OSError: no process is to be had.
         """
         # A child that nobody wants any more finds its pipe closed, and ends.
-        frame = TemplateFrame(Verb.FORK, environment=environment or {})
+        along = taken if len(taken) <= MOST_TAKEN_ALONG else b""
+        frame = TemplateFrame(Verb.FORK, environment=environment, taken=along)
         answer = await self._ask(frame, (pipe, output))
         if isinstance(answer, ForkedChild):
             return answer
@@ -203,9 +220,13 @@ class Template:
         """
         if self._is_lost:
             raise TemplateLostError("the template has ended")
-        question = _Question()
+        question = _Question(has_work=bool(frame.taken))
         try:
             send_frame(self._control, frame, fds)
+        except BlockingIOError:
+            if not frame.taken:
+                raise TemplateLostError("the template does not listen") from None
+            return self._ask(replace(frame, taken=b""), fds)  # the socket is full of messages
         except OSError as cause:
             raise TemplateLostError("the template has ended") from cause
         self._asked.append(question)
@@ -234,7 +255,9 @@ class Template:
         question = self._asked.popleft()
         answer: _Answer = frame
         if frame.verb is Verb.FORKED:
-            answer = self._children[frame.pid] = ForkedChild(frame.pid, question.oom_before)
+            answer = self._children[frame.pid] = ForkedChild(
+                frame.pid, question.oom_before, has_begun=question.has_work
+            )
         if not question.answer.done():  # whoever asked may be gone
             question.answer.set_result(answer)
 

@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from flwr.core.limits import MAX_TEMPLATES, TEMPLATE_IDLE
-from flwr.runner.template_process import ForkedChild, Template, TemplateLostError, UnfitError
+from flwr.runner.template_process import (
+    NO_SETTINGS,
+    ForkedChild,
+    Template,
+    TemplateLostError,
+    UnfitError,
+)
 from flwr.shell.memory import is_memory_short
 from flwr.wire.clients.work import Bundle
 
@@ -92,7 +98,8 @@ class Templates:
         bundle: Bundle,
         pipe: int,
         output: int,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] = NO_SETTINGS,
+        taken: bytes = b"",
     ) -> ForkedChild | None:
         """Return a child that has imported the app; None when the app needs a fresh interpreter.
 
@@ -101,6 +108,7 @@ class Templates:
             pipe: through which the child calls.
             output: where it prints, and where its import does if this is the first.
             environment: what the child has besides that of the template.
+            taken: what the child is to do; where that is not small, it asks for it.
 
         Raises:
             OSError: no process is to be had.
@@ -112,7 +120,12 @@ class Templates:
             place = self._places.get(key) or self._make(key, bundle, output)
             self._places.move_to_end(key)
             try:
-                return await self._fork(place, pipe, output, environment)
+                template = await self._ready(place)
+                try:
+                    return await template.fork(pipe, output, environment, taken)
+                finally:
+                    if template.is_idle:
+                        self._retire_later(place)
             except UnfitError as error:
                 self._note_unfit(key, bundle, error.message)
             except TemplateLostError as error:
@@ -163,17 +176,11 @@ class Templates:
         )
         return template
 
-    async def _fork(
-        self, place: _Place, pipe: int, output: int, environment: Mapping[str, str] | None
-    ) -> ForkedChild:
+    async def _ready(self, place: _Place) -> Template:
         template = await self._made(place)
         place.keep()
         template.on_idle = partial(self._retire_later, place)
-        try:
-            return await template.fork(pipe, output, environment)
-        finally:
-            if template.is_idle:
-                self._retire_later(place)
+        return template
 
     async def _made(self, place: _Place) -> Template:
         """Wait for the template; one that nobody waits for any more is not made."""

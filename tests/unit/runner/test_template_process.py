@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from flwr.runner.template_frames import TemplateFrame, Verb, receive_frame, send_frame
+from flwr.runner.template_frames import (
+    MOST_TAKEN_ALONG,
+    TemplateFrame,
+    Verb,
+    receive_frame,
+    send_frame,
+)
 from tests.unit.runner.forking import begin, bundle_of, templates_with
 
 QUICK = """
@@ -54,6 +60,8 @@ def test_a_fork_is_asked_for_without_a_task_and_several_may_be_at_once(
         TemplateFrame(Verb.UNFIT, why="it said: a b=c\nd"),
         TemplateFrame(Verb.LOAD, fab_hash="f" * 64),
         TemplateFrame(Verb.FORK, environment={"A": "", "B": "x=y z", "C": "\udce4"}),
+        TemplateFrame(Verb.FORK, environment={"A": "1"}, taken=bytes(range(256))),
+        TemplateFrame(Verb.FORK, taken=bytes(MOST_TAKEN_ALONG)),
     ],
 )
 def test_what_templates_and_executors_say_arrives_as_it_was_said(frame: TemplateFrame) -> None:

@@ -328,14 +328,17 @@ class ClientAppIoClient(_AppIoClient):
 
     _service = "ClientAppIo"
 
-    def take(self) -> Taken:
+    def take(self, came_along: bytes = b"") -> Taken:
         """Return what this process was launched for.
+
+        Args:
+            came_along: what its runner would answer; empty: it is asked.
 
         Raises:
             NotFoundError: it is gone.
             InvalidError: its runner says something else.
         """
-        content = self._caller.call(TAKE_LAUNCH, b"", timeout=_TIMEOUT_S)
+        content = came_along or self._caller.call(TAKE_LAUNCH, b"", timeout=_TIMEOUT_S)
         try:
             taken = launches_pb2.TakeResponse.FromString(content)
             inputs = appio_pb2.PullAppInputsResponse.FromString(taken.inputs)
