@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import numpy as np
@@ -19,6 +20,7 @@ T = TypeVar("T")
 NUMPY_STYPE: Final = "numpy.ndarray"
 """The serialization written by this package: a ``.npy`` file without pickling."""
 
+_REMEMBERED: Final = 64  # names of types
 _FIELDS: Final = ("dtype", "shape", "stype", "data")
 
 
@@ -65,7 +67,7 @@ class Array:
             given = {"ndarray": _ndarray_of(given["torch_tensor"])}
         if given.keys() == {"ndarray"} and isinstance(given["ndarray"], np.ndarray):
             ndarray = given["ndarray"]
-            self.dtype, self.shape = str(ndarray.dtype), tuple(ndarray.shape)
+            self.dtype, self.shape = _name_of(ndarray.dtype), tuple(ndarray.shape)
             self.stype = NUMPY_STYPE
             vars(self)["_lent"] = (copied(ndarray),)
         elif given.keys() == set(_FIELDS) and _are_fields(given):
@@ -122,6 +124,12 @@ class Array:
         return decode_parts(parts_of(self))
 
 
+@lru_cache(_REMEMBERED)
+def _name_of(dtype: np.dtype[Any]) -> str:
+    """Return numpy's name of a type, which takes numpy a dozen functions."""
+    return str(dtype)
+
+
 def lend(dtype: str, shape: tuple[int, ...], stype: str, *data: Place) -> Array:
     """Return an array over memory of somebody else, which is copied only if ``data`` is read.
 
@@ -138,7 +146,8 @@ def lend(dtype: str, shape: tuple[int, ...], stype: str, *data: Place) -> Array:
 
 def own(ndarray: NDArray[Any]) -> Array:
     """Return an array over the elements of ``ndarray``, which nobody may write to any more."""
-    return lend(str(ndarray.dtype), tuple(ndarray.shape), NUMPY_STYPE, *ndarray_parts(ndarray))
+    dtype = _name_of(ndarray.dtype)
+    return lend(dtype, tuple(ndarray.shape), NUMPY_STYPE, *ndarray_parts(ndarray))
 
 
 def twin(array: Array) -> Array:

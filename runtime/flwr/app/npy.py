@@ -145,6 +145,17 @@ def header_of(parts: Parts) -> Header | None:
     return header
 
 
+def remember(parts: Parts) -> None:
+    """Have the header of a ``.npy`` file at hand when another of its kind is read or written.
+
+    Raises:
+        ValueError: see ``header_of``.
+    """
+    header = header_of(parts)
+    if header is not None and header.dtype.kind in _PLAIN:
+        _written(header.dtype, header.shape, header.by_columns)
+
+
 @lru_cache(_REMEMBERED)
 def _parsed(start: bytes) -> Header | None:
     stream = BytesIO(start)

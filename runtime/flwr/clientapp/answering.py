@@ -33,14 +33,29 @@ def answer(
         passing: exceptions that are not the app's failures, such as the end of its run.
     """
     before = _copied(context)
+    reply, is_done = reply_of(app, message, context, passing=passing)
+    return reply, context if is_done else before
+
+
+def reply_of(
+    app: ClientApp,
+    message: Message,
+    context: Context,
+    *,
+    passing: tuple[type[BaseException], ...] = _NOTHING,
+) -> tuple[Message, bool]:
+    """Return the reply, and whether the app made it: else its changes to the context do not count.
+
+    See ``answer``.
+    """
     try:
-        return _call(app, message, context), context
+        return _call(app, message, context), True
     except passing:
         raise
     except BaseException as error:  # also SystemExit: a message must never go unanswered
         log.exception("ClientApp raised an exception")
         failure = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{type(error)}:<'{error}'>")
-        return Message(failure, reply_to=message), before
+        return Message(failure, reply_to=message), False
 
 
 def answer_unloaded(message: Message, why: FlwrError) -> Message:

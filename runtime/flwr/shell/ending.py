@@ -23,10 +23,15 @@ def end(code: int) -> NoReturn:
     except BaseException:  # noqa: BLE001  # nobody is above us
         sys.excepthook(*sys.exc_info())
     finally:
-        for file in (sys.stdout, sys.stderr, *_open_files()):
-            with suppress(Exception):
-                file.flush()
+        flush_open_files()
         os._exit(code)
+
+
+def flush_open_files() -> None:
+    """Write out what Python's files keep back, also those that are never closed."""
+    for file in (sys.stdout, sys.stderr, *_open_files()):
+        with suppress(Exception):
+            file.flush()
 
 
 def _open_files() -> list[io.IOBase]:

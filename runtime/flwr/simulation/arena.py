@@ -64,12 +64,11 @@ class ArenaWriter:
         """
         lengths = tuple(len(buffer) for buffer in buffers)
         offset = self._take(sum(map(_aligned, lengths)))
-        at, padded = offset, list[Buffer]()
+        padded = list[Buffer]()
         for buffer in buffers:
             padded += [buffer, bytes(_aligned(len(buffer)) - len(buffer))]
         try:
-            for start in range(0, len(padded), _WRITTEN_AT_ONCE):
-                at = _write_all(self._descriptor, padded[start : start + _WRITTEN_AT_ONCE], at)
+            write_all(self._descriptor, padded, offset)
         except OSError:
             self.free(offset)
             raise
@@ -146,17 +145,20 @@ def _aligned(length: int) -> int:
     return -(-length // _ALIGNMENT) * _ALIGNMENT
 
 
-def _write_all(descriptor: int, buffers: Iterable[Buffer], at: int) -> int:
-    """Write buffers from ``at`` on and return where they end."""
+def write_all(descriptor: int, buffers: Iterable[Buffer], at: int) -> None:
+    """Write buffers one after the other, from ``at`` on.
+
+    Raises:
+        OSError: there is no memory for it.
+    """
     left = [memoryview(buffer) for buffer in buffers if len(buffer)]
     while left:
-        written = os.pwritev(descriptor, left, at)
+        written = os.pwritev(descriptor, left[:_WRITTEN_AT_ONCE], at)
         at += written
         while left and written >= len(left[0]):
             written -= len(left.pop(0))
         if written:
             left[0] = left[0][written:]
-    return at
 
 
 def _give_back(descriptor: int, offset: int, size: int) -> None:

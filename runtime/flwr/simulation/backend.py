@@ -114,7 +114,7 @@ class Backend(Protocol):
 
     *Jobs* that share a content share the ``Packed`` object: whoever needs it elsewhere (shared
     memory, an object store) moves it once, notes where under the object itself in a
-    ``WeakKeyDictionary``, and frees that place with it.  In a worker, ``Employee(setup).work``
+    ``WeakKeyDictionary``, and frees that place with it.  In a worker, ``Employee.work``
     executes jobs; it never raises.  What it returns is packed, too, and unpacked over the memory it
     arrives in, without a copy.
 

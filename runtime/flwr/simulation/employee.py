@@ -2,13 +2,13 @@
 
 import logging
 import pickle
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flwr.app import Context, Message, RecordDict
 from flwr.app.message import restore
 from flwr.app.metadata import Metadata
 from flwr.clientapp import ClientApp
-from flwr.clientapp.answering import answer, answer_unloaded
+from flwr.clientapp.answering import answer_unloaded, reply_of
 from flwr.core.errors import FlwrError
 from flwr.fab.entry import EntryReference
 from flwr.fab.load import load
@@ -22,41 +22,58 @@ log = logging.getLogger(__name__)
 _PROTOCOL: Final = pickle.HIGHEST_PROTOCOL
 
 
+class Prepared(NamedTuple):
+    """One job, as far as it goes without the app."""
+
+    message: Message
+    context: Context
+    state: bytes | None
+
+
 class Employee:
-    """Imports the ClientApp, or finds out why it cannot be, and answers message after message."""
+    """Answers message after message with a ClientApp, or with why there is none."""
 
     why_once: str | None = None
     """Why its process must be replaced after one message; None: it keeps the app for all."""
 
-    def __init__(self, setup: WorkerSetup) -> None:
+    def __init__(self, setup: WorkerSetup, app: ClientApp | FlwrError) -> None:
+        self._setup, self._app = setup, app
+
+    @classmethod
+    def load(cls, setup: WorkerSetup) -> "Employee":
+        """Return one that has imported the app, or knows why it cannot be."""
         reuse_freed_memory()
-        self._setup = setup
-        self._app = _load(setup.app)
+        return cls(setup, _load(setup.app))
 
     def work(
         self, metadata: Metadata, content: Packed, partition: int, state: bytes | None
     ) -> Packed:
         """Return the packed answer to one job, for ``Answer.unpack``."""
-        message = restore(metadata, content=unpack(content))
-        if isinstance(self._app, FlwrError):
-            return pack((answer_unloaded(message, self._app), None))
-        reply, after = self._answer(self._app, message, partition, state)
-        return pack((reply, None if after == state else after))
+        return self.answer(self.prepare(metadata, unpack(content), partition, state))
 
-    def _answer(
-        self, app: ClientApp, message: Message, partition: int, state: bytes | None
-    ) -> tuple[Message, bytes | None]:
+    def prepare(
+        self, metadata: Metadata, records: RecordDict, partition: int, state: bytes | None
+    ) -> Prepared:
+        """Return what the app is to be called with; it may change both."""
         context = Context(
             run_id=self._setup.run_id,
-            node_id=message.metadata.dst_node_id,
+            node_id=metadata.dst_node_id,
             node_config=node_config(partition, self._setup.num_partitions),
             state=RecordDict() if state is None else _unpickle(state),
             run_config=dict(self._setup.run_config),
         )
-        reply, after = answer(app, message, context)
-        if state is None and not after.state:
-            return reply, None
-        return reply, pickle.dumps(after.state, _PROTOCOL)
+        return Prepared(restore(metadata, content=records), context, state)
+
+    def answer(self, job: Prepared) -> Packed:
+        """Have the app called, and return the packed answer."""
+        if isinstance(self._app, FlwrError):
+            return pack((answer_unloaded(job.message, self._app), None))
+        reply, is_done = reply_of(self._app, job.message, job.context)
+        after = job.context.state
+        if not is_done or (job.state is None and not after):
+            return pack((reply, None))
+        state = pickle.dumps(after, _PROTOCOL)
+        return pack((reply, None if state == job.state else state))
 
 
 def _load(app: EntryReference | bytes) -> ClientApp | FlwrError:

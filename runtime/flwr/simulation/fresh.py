@@ -2,31 +2,37 @@
 
 The worker imports the app and does nothing else with it; for each message it is forked, and what
 the child leaves behind ends with the child, but for the reply and the state of the node.
+
+A fork copies each page of memory that it writes, and Python writes wherever it reads.  So what can
+be done without the app is done before the fork or after its end, and what a child does cannot
+differ much from what this process has rehearsed.
 """
 
 import gc
 import logging
 import os
-import select
 import signal
+import struct
 import sys
 import warnings
-from multiprocessing.connection import Connection
 from typing import Final, NoReturn
+from weakref import WeakKeyDictionary
 
+from flwr.app import RecordDict
 from flwr.app.metadata import Metadata
-from flwr.shell.death_signal import die_with_parent
 from flwr.shell.ending import end
 from flwr.shell.freshness import Freshness
-from flwr.simulation.arena import ArenaReader, ArenaWriter, open_arena
+from flwr.shell.leash import Leash
+from flwr.simulation.arena import open_arena, write_all
 from flwr.simulation.backend import WorkerSetup
-from flwr.simulation.employee import Employee
-from flwr.simulation.frames import Sent, decode, encode, send
-from flwr.simulation.packing import Packed
+from flwr.simulation.employee import Employee, Prepared
+from flwr.simulation.packing import Packed, unpack
+from flwr.simulation.rehearsal import foresee, rehearse
 
 log = logging.getLogger(__name__)
 
 _BUG: Final = 70  # EX_SOFTWARE
+_NUMBER: Final = struct.Struct("<Q")
 
 
 class FreshEmployee:
@@ -36,16 +42,20 @@ class FreshEmployee:
     """
 
     def __init__(self, setup: WorkerSetup) -> None:
+        rehearse(setup)
         freshness = Freshness()
         with freshness.importing():
-            self._employee = Employee(setup)
+            self._employee = Employee.load(setup)
         gc.collect()  # what the import dropped may still be open
         self._freshness = freshness
         self.why_once = freshness.why_unfit()
         """Why this process must not be forked, but be replaced after one message; None: it may."""
         if self.why_once is None:
+            # There are no threads, whatever was there when this process started.
+            warnings.filterwarnings("ignore", r".*use of fork\(\)", DeprecationWarning)
+            self._slate, self._leash = _Slate(), Leash()
+            self._contents: WeakKeyDictionary[Packed, RecordDict] = WeakKeyDictionary()
             gc.freeze()  # else a collection in a child copies what it looks at
-            self._scratch = open_arena()
 
     def work(
         self, metadata: Metadata, content: Packed, partition: int, state: bytes | None
@@ -53,64 +63,83 @@ class FreshEmployee:
         """Return the packed answer to one job, for ``Answer.unpack``."""
         if self.why_once is not None:
             return self._employee.work(metadata, content, partition, state)
-        ours, theirs = os.pipe()
-        parent = os.getpid()
+        task = self._employee.prepare(metadata, self._unpacked(content), partition, state)
+        self._slate.wipe()
         self._freshness.renew()
-        with warnings.catch_warnings():  # there are no threads, that was looked at
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
+        pid = os.fork()
         if pid == 0:
-            os.close(ours)
-            self._answer(theirs, parent, (metadata, content, partition, state))
-        os.close(theirs)
-        return self._receive(Connection(ours, writable=False), pid)
+            self._answer(task)
+        _, status = os.waitpid(pid, 0)  # nothing else meanwhile: this process copies pages, too
+        return self._slate.read() or _end_like(status)
 
-    def _answer(
-        self, pipe: int, parent: int, job: tuple[Metadata, Packed, int, bytes | None]
-    ) -> NoReturn:
+    def _unpacked(self, content: Packed) -> RecordDict:
+        """Return a content, the same for all its jobs: a child changes its own copy only."""
+        if (records := self._contents.get(content)) is None:
+            records = self._contents[content] = unpack(content)
+            foresee(records)
+        return records
+
+    def _answer(self, task: Prepared) -> NoReturn:
         """Be the child."""
         code = _BUG
         try:
-            die_with_parent()
-            if os.getppid() != parent:  # it died before that could take effect
-                os._exit(_BUG)
+            self._leash.put_on()
             self._freshness.keep_seeds()
-            packed = self._employee.work(*job)
-            sent = send(packed, ArenaWriter(self._scratch.fileno()))
-            Connection(pipe, readable=False).send_bytes(encode(sent))
+            self._slate.write(self._employee.answer(task))
             code = 0
         except BaseException:  # noqa: BLE001  # nobody is above us
             sys.excepthook(*sys.exc_info())
         finally:
             end(code)
 
-    def _receive(self, pipe: "Connection[bytes, bytes]", pid: int) -> Packed:
-        child = os.pidfd_open(pid)
-        try:
-            waiting = select.poll()
-            for descriptor in (pipe.fileno(), child):
-                waiting.register(descriptor, select.POLLIN)
-            waiting.poll()
-            frame = pipe.recv_bytes() if pipe.poll() else b""
-        except EOFError:
-            frame = b""
-        finally:
-            os.close(child)
-            pipe.close()
-        _, status = os.waitpid(pid, 0)
-        if not frame:
-            _end_like(status)
-        sent: Sent = decode(frame)
-        if sent.place is None:
-            return Packed(sent.pickle, sent.buffers)
-        # The next child writes to the same place.
-        buffers = ArenaReader(self._scratch.fileno()).read(sent.place)
-        return Packed(sent.pickle, tuple(map(bytes, buffers)))
+
+class _Slate:
+    """Memory on which a child leaves one answer: how many parts, how long they are, the parts."""
+
+    def __init__(self) -> None:
+        self._file = open_arena()
+        self._number = self._file.fileno()
+
+    def wipe(self) -> None:
+        """Forget the last answer, and how long it was."""
+        os.ftruncate(self._number, 0)
+
+    def write(self, packed: Packed) -> None:
+        """Leave an answer; it counts once all of it is there."""
+        parts = [packed.pickle, *packed.buffers]
+        lengths = struct.pack(f"<{len(parts)}Q", *map(len, parts))
+        write_all(self._number, [lengths, *parts], _NUMBER.size)
+        os.pwrite(self._number, _NUMBER.pack(len(parts)), 0)
+
+    def read(self) -> Packed | None:
+        """Return the answer that was left, if any."""
+        head = os.pread(self._number, _NUMBER.size, 0)
+        if not head:
+            return None
+        (count,) = _NUMBER.unpack(head)
+        at, size = _NUMBER.size, count * _NUMBER.size
+        lengths = struct.unpack(f"<{count}Q", os.pread(self._number, size, at))
+        parts = []
+        for length in lengths:
+            at, size = at + size, length
+            parts.append(_read(self._number, size, at))
+        return Packed(parts[0], tuple(parts[1:]))
 
 
 def employ(setup: WorkerSetup) -> Employee | FreshEmployee:
     """Return who works in this process."""
-    return FreshEmployee(setup) if setup.starts_fresh else Employee(setup)
+    return FreshEmployee(setup) if setup.starts_fresh else Employee.load(setup)
+
+
+def _read(descriptor: int, size: int, at: int) -> bytes:
+    """Return so many bytes; the kernel gives no more than 2 GB at once."""
+    first = os.pread(descriptor, size, at)
+    if len(first) == size:
+        return first
+    content = bytearray(first)
+    while len(content) < size:
+        content += os.pread(descriptor, size - len(content), at + len(content))
+    return bytes(content)
 
 
 def _end_like(status: int) -> NoReturn:

@@ -10,6 +10,7 @@ import io
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from flwr.app.array import Array, lend, raw
@@ -40,7 +41,7 @@ def pack(value: Any) -> Packed:
         buffers.append(buffer.raw())
 
     pickler = pickle.Pickler(output, _PROTOCOL, buffer_callback=set_aside)
-    pickler.dispatch_table = {**copyreg.dispatch_table, Array: _reduce_array}
+    pickler.dispatch_table = _reducers(len(copyreg.dispatch_table))
     pickler.dump(value)
     return Packed(output.getvalue(), tuple(buffers))
 
@@ -48,6 +49,12 @@ def pack(value: Any) -> Packed:
 def unpack(packed: Packed) -> Any:
     """Return what was packed; its large arrays read the buffers for as long as they live."""
     return pickle.loads(packed.pickle, buffers=packed.buffers)  # noqa: S301  # ours, see above
+
+
+@lru_cache(1)
+def _reducers(_count: int) -> dict[Any, Any]:
+    """Return how values are taken apart; made anew when an app has registered more."""
+    return {**copyreg.dispatch_table, Array: _reduce_array}
 
 
 def _reduce_array(array: Array) -> tuple[Any, ...]:

@@ -54,7 +54,7 @@ class ClientAppWorker:
         sys.path += [folder for folder in setup.import_path if folder not in sys.path]
         if setup.bundle is not None:
             install(setup.bundle, "")
-        self._employee = Employee(setup)
+        self._employee = Employee.load(setup)
 
     def stand_by(self) -> Printed:
         """Return what the app printed while it was imported."""
