@@ -5,7 +5,7 @@ import contextvars
 import functools
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, ParamSpec, TypeVar, TypeVarTuple
+from typing import Final, ParamSpec, Protocol, TypeVar, TypeVarTuple
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,31 +25,73 @@ async def in_thread(op: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return await asyncio.get_running_loop().run_in_executor(_POOL, call)
 
 
+class Ledger(Protocol):
+    """A store, as far as it is known here: its operations write, and writing waits for a disk."""
+
+    @property
+    def is_quick(self) -> bool:
+        """True while a small operation is over before another thread would have begun it."""
+
+    @property
+    def settles_quickly(self) -> bool:
+        """True while ``settle`` is over so soon."""
+
+    def postponed(self, op: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, int]:
+        """Run an operation; return its result, and the commit that has to be settled first."""
+
+    def is_settled(self, commit: int) -> bool:
+        """Tell whether a commit is settled."""
+
+    def settle(self) -> None:
+        """Wait until every commit there is by now is settled."""
+
+
 class AtOnce:
     """Runs small operations where they are asked for while that is quick, else ``in_thread``.
 
     A hand-over to another thread and back costs more than a small transaction: two wake-ups, cold
     caches, and a turn of the loop.  While an operation runs here the loop does nothing else, so
-    this is for operations of a few messages, and for a store that answers at once.
+    this is for operations of a few messages, and for a store that answers at once.  The disk is
+    waited for by a thread, for all operations that came together.
     """
 
-    def __init__(self, is_quick: Callable[[], bool]) -> None:
-        """Ask ``is_quick`` before each operation."""
-        self._is_quick = is_quick
+    def __init__(self, store: Ledger | None) -> None:
+        """Ask ``store`` before each operation; None hands every operation over."""
+        self._store = store
+        self._settling: asyncio.Future[None] | None = None
 
     @property
     def is_quick(self) -> bool:
         """True while a small operation may run on the loop."""
-        return self._is_quick()
+        return self._store is not None and self._store.is_quick
 
     async def __call__(self, op: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one small operation."""
-        if self._is_quick():
-            return op(*args, **kwargs)
-        return await in_thread(op, *args, **kwargs)
+        store = self._store
+        if store is None or not store.is_quick:
+            return await in_thread(op, *args, **kwargs)
+        result, commit = store.postponed(op, *args, **kwargs)
+        if commit:
+            await self._settle(store, commit)
+        return result
+
+    async def _settle(self, store: Ledger, commit: int) -> None:
+        if store.settles_quickly:
+            store.settle()
+        while not store.is_settled(commit):
+            if self._settling is None:
+                loop = asyncio.get_running_loop()
+                self._settling = loop.run_in_executor(_POOL, store.settle)
+                self._settling.add_done_callback(self._settled)
+            await asyncio.shield(self._settling)  # others wait for it too
+
+    def _settled(self, settling: "asyncio.Future[None]") -> None:
+        self._settling = None
+        if not settling.cancelled():
+            settling.exception()  # seen: who waited for it may be gone
 
 
-NEVER_AT_ONCE: Final = AtOnce(lambda: False)
+NEVER_AT_ONCE: Final = AtOnce(None)
 """Hands every operation over."""
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Table, func, select
 
+from flwr.store.durability import Durability
 from flwr.store.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ MAX_IDS: Final = 10_000
 """How many values one IN may list; SQLite allows 32,766 variables in a statement."""
 
 _WRITER_LOCK: Final = 0x666C7772  # "flwr"; advisory locks are numbered per database
-_SERIALIZE: Final = Prepared(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
+_LOCKED: Final = func.pg_advisory_xact_lock(_WRITER_LOCK)
+_SERIALIZE: Final = Prepared(select(_LOCKED))
+_SERIALIZE_LATER: Final = Prepared(
+    select(_LOCKED, func.set_config("synchronous_commit", "off", True))
+)
 
 
 def is_sqlite(connection: Connection) -> bool:
@@ -91,12 +96,14 @@ def _insert(dialect: str, table: Table) -> "Insert":
     return postgresql.insert(table)
 
 
-def serialize(connection: Connection) -> None:
-    """Wait for the writer's turn, which ends with the transaction.
+def serialize(connection: Connection, durability: Durability) -> None:
+    """Wait for the writer's turn, which ends with the transaction; say what its commit waits for.
 
-    SQLite has one writer at a time by nature.  PostgreSQL is made to behave alike, across replicas:
-    an operation may read, decide and write without a second writer in between, and no two
-    operations can deadlock.  Transactions are short; readers never wait.
+    SQLite has one writer at a time by nature, and the store waits for its disk.  PostgreSQL is made
+    to behave alike, across replicas: an operation may read, decide and write without a second
+    writer in between, and no two operations can deadlock.  Transactions are short; readers never
+    wait.
     """
     if not is_sqlite(connection):
-        _SERIALIZE.change(connection)
+        later = durability is Durability.LATER
+        (_SERIALIZE_LATER if later else _SERIALIZE).change(connection)

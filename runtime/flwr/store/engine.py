@@ -2,8 +2,6 @@
 
 import re
 import sqlite3
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
 
 from flwr.core.errors import InvalidError
-from flwr.store.kept import KeptConnections
+from flwr.store.kept import KeptConnections, Lender, PooledConnections
 from flwr.store.prepared import run_text
 
 MEMORY: Final = ":memory:"
@@ -21,6 +19,8 @@ _BUSY_TIMEOUT_S: Final = 10.0  # how long another process may hold the writer's 
 _WAL_KEPT_BYTES: Final = 67_108_864  # what a burst may leave of the write-ahead log
 _IDLE_CONNECTIONS: Final = 8  # kept open; more are made while needed
 _IDLE_MS: Final = 60_000  # PostgreSQL frees the locks of a replica that hangs in a transaction
+_BEGIN_WRITING: Final = "BEGIN IMMEDIATE"
+_BEGIN_READING: Final = "BEGIN"
 _POSTGRES: Final = "postgresql+psycopg"
 _NETWORK: Final = {  # a server that is gone without a word is noticed within half a minute
     "connect_timeout": 10,
@@ -33,23 +33,19 @@ _NETWORK: Final = {  # a server that is gone without a word is noticed within ha
 _HOST: Final = re.compile(r"[A-Za-z0-9._:%-]*", re.ASCII)
 
 
-Lend = Callable[[], AbstractContextManager[Connection]]
-
-
 @dataclass(frozen=True, slots=True)
 class Engines:
     """The two ways into one database; transactions borrow connections from ``lend_...``."""
 
     writing: Engine
     reading: Engine
-    lend_writing: Lend
-    lend_reading: Lend
+    lend_writing: Lender
+    lend_reading: Lender
 
     def dispose(self) -> None:
         """Close every idle connection."""
-        for lend in (self.lend_reading, self.lend_writing):
-            if isinstance(lend, KeptConnections):
-                lend.close()
+        self.lend_reading.close()
+        self.lend_writing.close()
         self.reading.dispose()
         self.writing.dispose()
 
@@ -98,9 +94,14 @@ def make_sqlite_engines(path: Path, *, durable: bool = True) -> Engines:
         path: the database file.
         durable: whether a commit survives a power cut; tests may do without.
     """
-    writing = _sqlite(path, begin="BEGIN IMMEDIATE", durable=durable, read_only=False)
-    reading = _sqlite(path, begin="BEGIN", durable=durable, read_only=True)
-    return Engines(writing, reading, KeptConnections(writing), KeptConnections(reading))
+    writing = _sqlite(path, begin=_BEGIN_WRITING, durable=durable, read_only=False)
+    reading = _sqlite(path, begin=_BEGIN_READING, durable=durable, read_only=True)
+    return Engines(
+        writing,
+        reading,
+        KeptConnections(writing, _BEGIN_WRITING),
+        KeptConnections(reading, _BEGIN_READING),
+    )
 
 
 def make_postgres_engines(url: URL) -> Engines:
@@ -123,7 +124,7 @@ def make_postgres_engines(url: URL) -> Engines:
         raise NoDriverError(str(cause)) from cause
     event.listen(engine, "connect", _limit_waiting)
     reading = engine.execution_options(postgresql_readonly=True)
-    return Engines(engine, reading, engine.connect, reading.connect)
+    return Engines(engine, reading, PooledConnections(engine), PooledConnections(reading))
 
 
 def _sqlite(path: Path, *, begin: str, durable: bool, read_only: bool) -> Engine:
@@ -146,7 +147,9 @@ def _sqlite(path: Path, *, begin: str, durable: bool, read_only: bool) -> Engine
         _set_pragmas(connection, durable=durable, read_only=read_only)
 
     def start(connection: Connection) -> None:
-        run_text(connection, begin)
+        driver: Any = connection.connection.driver_connection
+        if not driver.in_transaction:  # whoever lends kept connections begins without SQLAlchemy
+            run_text(connection, begin)
 
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", start)
@@ -154,7 +157,8 @@ def _sqlite(path: Path, *, begin: str, durable: bool, read_only: bool) -> Engine
 
 
 def _set_pragmas(connection: sqlite3.Connection, *, durable: bool, read_only: bool) -> None:
-    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+    # A commit is made durable by ``durability``; SQLite itself syncs when it moves pages.
+    connection.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
     if read_only:

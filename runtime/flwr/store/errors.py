@@ -195,10 +195,12 @@ def driver_errors(where: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as cause:
-        translation = _of_driver(where, cause)
-        if translation is None:
-            raise
-        raise translation from cause
+        raise translated(where, cause) from cause
+
+
+def translated(where: str, cause: DBAPIError) -> Exception:
+    """Return our error for one of the database driver; itself where we have no word for it."""
+    return _of_driver(where, cause) or cause
 
 
 @contextmanager

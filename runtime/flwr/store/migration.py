@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inspect, text
 
 from flwr.store.dialect import serialize
+from flwr.store.durability import Durability
 from flwr.store.errors import StoreCorruptError, StoreNewerSchemaError
 from flwr.store.schema import REVISION, metadata
 
@@ -26,7 +27,7 @@ def migrate(engine: Engine, where: str) -> None:
         StoreCorruptError: it holds tables, but not ours.
     """
     with engine.connect() as connection, connection.begin():
-        serialize(connection)
+        serialize(connection, Durability.TOLD)
         found = find_revision(connection, where)
         if found is None:
             _create(connection)

@@ -242,6 +242,11 @@ class PayloadChanges:
         """Make everything written durable; call before the commit."""
         self._payloads.seal(self._written)
 
+    @property
+    def gives_up_files(self) -> bool:
+        """True when ``committed`` removes files."""
+        return bool(self._doomed)
+
     def committed(self) -> None:
         """Remove what the committed transaction gave up."""
         self._payloads.remove(self._doomed)

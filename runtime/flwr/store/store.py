@@ -5,12 +5,12 @@ Synchronous, and safe to use from many threads.  It knows no rules: operations d
 
 import logging
 import tempfile
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
@@ -18,51 +18,27 @@ from sqlalchemy.exc import DBAPIError
 from flwr.core.errors import InvalidError
 from flwr.core.ids import ObjectId
 from flwr.core.limits import INLINE_OBJECT_BYTES
-from flwr.store.contexts import Contexts
+from flwr.store.commit_log import Log, NoLog, ServerLog, WriteAheadLog
 from flwr.store.dialect import is_sqlite, serialize
+from flwr.store.durability import Durability
 from flwr.store.engine import MEMORY, Engines, make_postgres_engines, parse_place, shown
-from flwr.store.errors import NestedTransactionError, driver_errors, system_errors
-from flwr.store.events import Events
-from flwr.store.fabs import Fabs
+from flwr.store.errors import driver_errors, system_errors, translated
 from flwr.store.incoming import ArrivedObject, IncomingObject
-from flwr.store.leases import Leases
-from flwr.store.logs import Logs
-from flwr.store.messages import Messages
-from flwr.store.meta import Meta
 from flwr.store.migration import migrate
-from flwr.store.nodes import Nodes
 from flwr.store.notify import Notifications
-from flwr.store.objects import Objects, ObjectState, require_match
+from flwr.store.objects import ObjectState, require_match
 from flwr.store.opening import closing_on_error, open_sqlite, sweep, take_lock
 from flwr.store.payloads import PayloadChanges, Payloads
-from flwr.store.runs import Runs
+from flwr.store.transactions import OfThread, Tx
 from flwr.store.turns import NoTurn, WriterTurn
+
+__all__ = ["Store", "Tx", "open_store"]
 
 logger: Final = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Listener = Callable[[frozenset[str]], None]
-
-
-class Tx:
-    """One transaction: every statement below happens, or none does."""
-
-    def __init__(self, connection: Connection, payloads: PayloadChanges) -> None:
-        """Give every noun the connection."""
-        self.topics: set[str] = set()
-        self.runs = Runs(connection)
-        self.nodes = Nodes(connection, self.notify)
-        self.objects = Objects(connection, payloads)
-        self.messages = Messages(connection, self.objects)
-        self.leases = Leases(connection, self.notify)
-        self.contexts = Contexts(connection)
-        self.fabs = Fabs(connection)
-        self.logs = Logs(connection)
-        self.events = Events(connection)
-        self.meta = Meta(connection)
-
-    def notify(self, topic: str) -> None:
-        """Wake those who wait for ``topic``, once this transaction has committed."""
-        self.topics.add(topic)
 
 
 class Store:
@@ -75,6 +51,7 @@ class Store:
         payloads: Payloads,
         *,
         turn: WriterTurn | NoTurn,
+        log: Log,
         cleanup: ExitStack,
         is_shared: bool = False,
     ) -> None:
@@ -85,20 +62,22 @@ class Store:
             engines: its connections.
             payloads: its large objects.
             turn: held during each writing transaction.
+            log: makes commits durable.
             cleanup: what to undo in ``close``.
             is_shared: other programs may have the database open, and are told of our commits.
         """
         self._where = where
         self._engines = engines
         self._payloads = payloads
-        self._turn = turn
+        self._turn, self._log = turn, log
         self._cleanup = cleanup
         self._memories: tuple[Listener, ...] = ()
         self._listeners: tuple[Listener, ...] = ()
-        self._alone = _AloneInThread()
+        self._thread = OfThread()
+        self._untold: deque[tuple[int, frozenset[str]]] = deque()
         self._notifications: Notifications | None = None
         if is_shared:
-            self._notifications = Notifications(engines.writing, self._tell)
+            self._notifications = Notifications(engines.writing, self._tell_all)
             cleanup.callback(self._notifications.close)
 
     def subscribe(self, listener: Listener) -> None:
@@ -123,7 +102,7 @@ class Store:
         return self._turn.is_quick
 
     @contextmanager
-    def transaction(self) -> Iterator[Tx]:
+    def transaction(self, durability: Durability = Durability.TOLD) -> Iterator[Tx]:
         """Open a writing transaction: commits at the end, rolls back on an exception.
 
         Raises:
@@ -131,38 +110,74 @@ class Store:
             StoreUnavailableError: the database does not answer.
             NestedTransactionError: this thread has one open already.
         """
-        changes = PayloadChanges(self._payloads)
-        with (
-            self._alone,
-            driver_errors(self._where),
-            self._turn,
-            self._engines.lend_writing() as connection,
-        ):
-            tx = Tx(connection, changes)
-            work = connection.begin()
+        changes, lender = PayloadChanges(self._payloads), self._engines.lend_writing
+        with self._thread:
             try:
-                serialize(connection)
-                yield tx
-                tx.events.write()
-                changes.seal()  # content is durable before the rows that name it
-                if self._notifications is not None and tx.topics:
-                    self._notifications.send(connection, tx.topics)
-            except BaseException:
-                work.rollback()
-                changes.rolled_back()
-                raise
-            began = time.monotonic()
-            try:
-                work.commit()
-            except DBAPIError:
-                if is_sqlite(
-                    connection
-                ):  # elsewhere it may have happened: leave files to the sweep
-                    changes.rolled_back()
-                raise
-            self._turn.note_commit(time.monotonic() - began)
+                with self._turn:
+                    connection = lender.begin()
+                    try:
+                        serialize(connection, durability)
+                        tx = Tx(connection, changes)
+                        yield tx
+                        tx.events.write()
+                        changes.seal()  # content is durable before the rows that name it
+                        if self._notifications is not None and tx.topics:
+                            self._notifications.send(connection, tx.topics)
+                    except BaseException:
+                        lender.rollback(connection)
+                        changes.rolled_back()
+                        raise
+                    commit = self._commit(connection, changes)
+                    self._note(commit, topics := frozenset(tx.topics), durability)
+            except DBAPIError as cause:
+                raise translated(self._where, cause) from cause
+        if changes.gives_up_files:  # a row may name a file for as long as its end is not durable
+            self._log.sync(commit)
         changes.committed()
-        self._tell(frozenset(tx.topics))
+        self._see_to(commit, topics, durability)
+
+    def postponed(self, op: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, int]:
+        """Run an operation that need not wait for the disk: the caller does, with ``settle``.
+
+        Returns:
+            What it returned, and the commit that the caller has to ``settle`` before anybody else
+            hears of it; 0 when there is none.
+        """
+        thread = self._thread
+        thread.postpones, thread.owes = True, 0
+        try:
+            return op(*args, **kwargs), thread.owes
+        except BaseException:
+            self.settle(thread.owes)  # nobody else would
+            raise
+        finally:
+            thread.postpones = False
+
+    def is_settled(self, commit: int) -> bool:
+        """Tell whether a commit is durable, and who waits for it was told."""
+        return self._log.is_durable(commit) and not (self._untold and self._untold[0][0] <= commit)
+
+    def settle(self, commit: int | None = None) -> None:
+        """Wait until a commit, or all there are, is durable, and tell who waits for that.
+
+        Raises:
+            StoreUnavailableError: the disk failed.
+        """
+        until = self._log.commits if commit is None else commit
+        try:
+            self._log.sync(until)
+        finally:  # if it failed, they see what was committed all the same
+            while self._untold and self._untold[0][0] <= until:
+                try:
+                    _, topics = self._untold.popleft()
+                except IndexError:  # another thread did it
+                    break
+                self._tell(self._listeners, topics)
+
+    @property
+    def settles_quickly(self) -> bool:
+        """True while ``settle`` takes no longer than handing it to a thread."""
+        return self._log.is_quick
 
     @contextmanager
     def reading(self) -> Iterator[Tx]:
@@ -171,19 +186,23 @@ class Store:
         Raises:
             NestedTransactionError: this thread has a transaction open already.
         """
-        changes = PayloadChanges(self._payloads)
-        with (
-            self._alone,
-            driver_errors(self._where),
-            self._engines.lend_reading() as connection,
-            connection.begin(),
-        ):
-            yield Tx(connection, changes)
+        lender = self._engines.lend_reading
+        with self._thread:
+            try:
+                connection = lender.begin()
+                try:
+                    yield Tx(connection, PayloadChanges(self._payloads))
+                except BaseException:
+                    lender.rollback(connection)
+                    raise
+                lender.commit(connection)
+            except DBAPIError as cause:
+                raise translated(self._where, cause) from cause
 
     def announce(self, topics: Iterable[str]) -> None:
         """Tell listeners, here and in programs that share the database, without any change."""
         if self._notifications is None:
-            self._tell(frozenset(topics))
+            self._tell_all(frozenset(topics))
             return
         with self.transaction() as tx:
             tx.topics.update(topics)
@@ -243,28 +262,49 @@ class Store:
         """Close every connection; transactions must have ended."""
         self._cleanup.close()
 
-    def _tell(self, topics: frozenset[str]) -> None:
+    def _commit(self, connection: Connection, changes: PayloadChanges) -> int:
+        began = time.monotonic()
+        try:
+            self._engines.lend_writing.commit(connection)
+        except DBAPIError:
+            if is_sqlite(connection):  # elsewhere it may have happened: leave files to the sweep
+                changes.rolled_back()
+            raise
+        self._turn.note_commit(time.monotonic() - began)
+        return self._log.note_commit()
+
+    def _note(self, commit: int, topics: frozenset[str], durability: Durability) -> None:
+        """Forget what a commit made wrong, before anybody else reads or writes."""
+        self._tell(self._memories, topics)
+        if self._waits(durability) and durability is Durability.TOLD:
+            self._untold.append((commit, topics))
+
+    def _see_to(self, commit: int, topics: frozenset[str], durability: Durability) -> None:
+        """Tell of a commit, and wait for the disk or leave that to the caller."""
+        if not self._waits(durability):
+            self._tell(self._listeners, topics)
+            return
+        if durability is Durability.ANSWERED:
+            self._tell(self._listeners, topics)
+        if self._thread.postpones:
+            self._thread.owes = commit
+        else:
+            self.settle(commit)
+
+    def _waits(self, durability: Durability) -> bool:
+        return durability is not Durability.LATER and not self._log.is_durable_by_itself
+
+    def _tell_all(self, topics: frozenset[str]) -> None:
+        self._tell((*self._memories, *self._listeners), topics)
+
+    def _tell(self, listeners: Iterable[Listener], topics: frozenset[str]) -> None:
         if not topics:
             return
-        for listener in (*self._memories, *self._listeners):
+        for listener in listeners:
             try:
                 listener(topics)
             except Exception:
                 logger.exception("A listener failed", extra={"event": "store.listener-failed"})
-
-
-class _AloneInThread(threading.local):
-    """Entered by whoever has a transaction: a thread has one at a time."""
-
-    is_open = False
-
-    def __enter__(self) -> None:
-        if self.is_open:
-            raise NestedTransactionError
-        self.is_open = True
-
-    def __exit__(self, *_: object) -> None:
-        self.is_open = False
 
 
 def open_store(url_or_path: str, *, payload_dir: Path | None = None) -> Store:
@@ -303,7 +343,9 @@ def _open_sqlite(path: Path, payload_dir: Path | None, undo: ExitStack, *, durab
         lock.share()
     undo.callback(lock.close)
     undo.callback(engines.dispose)
-    return Store(where, engines, payloads, turn=WriterTurn(), cleanup=undo.pop_all())
+    log = WriteAheadLog(path) if durable else NoLog()
+    undo.callback(log.close)
+    return Store(where, engines, payloads, turn=WriterTurn(), log=log, cleanup=undo.pop_all())
 
 
 def _open_postgres(url: URL, payload_dir: Path | None, undo: ExitStack) -> Store:
@@ -323,4 +365,7 @@ def _open_postgres(url: URL, payload_dir: Path | None, undo: ExitStack) -> Store
         if lock.is_alone:
             sweep(engines, payloads)
         lock.share()
-    return Store(where, engines, payloads, turn=NoTurn(), cleanup=undo.pop_all(), is_shared=True)
+    log, turn = ServerLog(engines.writing, where), NoTurn()
+    return Store(
+        where, engines, payloads, turn=turn, log=log, cleanup=undo.pop_all(), is_shared=True
+    )

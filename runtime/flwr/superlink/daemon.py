@@ -132,7 +132,7 @@ def _build_operations(
         logs=Logs(store, clock),
         wakeups=wakeups,
         clock=clock,
-        at_once=AtOnce(lambda: store.is_quick),
+        at_once=AtOnce(store),
     )
 
 

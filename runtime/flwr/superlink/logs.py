@@ -9,6 +9,7 @@ from flwr.core.clock import Clock
 from flwr.core.ids import NodeId, RunId
 from flwr.core.limits import MAX_LOG_CHUNK_BYTES
 from flwr.core.run import RunNotFoundError, RunNotRunningError, RunStatus, require_running
+from flwr.store.durability import Durability
 from flwr.store.logs import LogChunk
 from flwr.store.store import Store
 from flwr.superlink import topics
@@ -70,7 +71,7 @@ class Logs:
         if not text:
             return
         now = self._clock.now()
-        with self._store.transaction() as tx:
+        with self._store.transaction(Durability.LATER) as tx:
             for start in range(0, len(text), _CHUNK_CHARS):
                 tx.logs.append(run_id, text[start : start + _CHUNK_CHARS], at=now)
             tx.notify(topics.log(run_id))

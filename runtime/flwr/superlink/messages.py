@@ -15,6 +15,7 @@ from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES
 from flwr.core.message import Delivery, ErrorCode, check_instruction
 from flwr.core.node import NodeStatus
 from flwr.core.run import Run, RunNotRunningError, RunStatus, require_running
+from flwr.store.durability import Durability
 from flwr.store.message_rows import Asked, Instruction
 from flwr.store.remembered import Memory
 from flwr.store.store import Store, Tx
@@ -130,7 +131,7 @@ class MessageExchange:
                     [one for one in open_ones if one.message_id not in new], now=now
                 )
                 return None if lost is None else self._hand_out(tx, lost, whole=whole)
-        with self._store.transaction() as tx:
+        with self._store.transaction(Durability.LATER) as tx:
             self._confirm(tx, node_id, new, now=now)
             taken = tx.messages.claim(node_id, limit=1, now=now)
             delivery = self._hand_out(tx, taken[0], whole=whole) if taken else None
@@ -162,7 +163,7 @@ class MessageExchange:
 
     def confirm_received(self, node_id: NodeId, message_ids: Sequence[MessageId]) -> None:
         """Note which instructions ``node_id`` has; those it has answered need no note."""
-        with self._store.transaction() as tx:
+        with self._store.transaction(Durability.LATER) as tx:
             self._confirm(tx, node_id, message_ids, now=self._clock.now())
 
     def accept_reply(self, node_id: NodeId, reply: Delivery, *, runtime_s: float) -> Answered:
@@ -176,7 +177,7 @@ class MessageExchange:
         """
         now = self._clock.now()
         envelope = reply.envelope
-        with self._store.transaction() as tx:
+        with self._store.transaction(Durability.ANSWERED) as tx:
             _require_running_for_node(tx, envelope.run_id)
             instruction = find_answerable(tx, node_id, reply, now=now)
             if instruction is None:
@@ -253,7 +254,7 @@ class MessageExchange:
             RunNotRunningError: the run is not running.
         """
         now = self._clock.now()
-        with self._store.transaction() as tx:
+        with self._store.transaction(Durability.LATER) as tx:
             require_running(tx.runs.require(run_id))
             found = tx.messages.find_replies(message_ids)
             theirs = {i: reply for i, reply in found.items() if reply.run_id == run_id}

@@ -207,7 +207,7 @@ async def _build(
         load_trusted_entities(config.trusted_entities) if config.trusted_entities else None
     )
     launches = WholeLaunches(store, clock, leases, apps)
-    at_once = AtOnce(lambda: store.is_quick)
+    at_once = AtOnce(store)
     handover = Handover(launches, wakeups)
     intake = Intake(
         store, clock, identity, session, runs, sent, launches, is_trusted=trust.objection

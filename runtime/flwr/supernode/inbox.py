@@ -84,6 +84,8 @@ class Inbox:
         """Ask once; True when something came."""
         received, self._unconfirmed = self._unconfirmed, []
         try:
+            if received:
+                await in_thread(self._intake.make_durable)
             pull = partial(
                 self._session.fleet.pull_messages,
                 self._runs.live(),
@@ -224,12 +226,14 @@ class Inbox:
             why = f"the node could not take the instruction in: {error.message}"
             failure = IntakeRefusedError(ErrorCode.MESSAGE_UNAVAILABLE, why)
             await in_thread(self._intake.refuse, delivery, failure)
+        await in_thread(self._intake.make_durable)
         await self._confirm(envelope)
 
     async def _confirm_received(self) -> None:
         received, self._unconfirmed = self._unconfirmed, []
         for envelope in received:
             try:
+                await in_thread(self._intake.make_durable)
                 await self._confirm(envelope)
             except FATAL:
                 raise

@@ -110,6 +110,8 @@ class Intake:
     ) -> Mapping[Waiter, WholeLaunch]:
         """Make instructions executable that are at hand, all of them or none.
 
+        They can be executed at once, and confirmed after ``make_durable``.
+
         Args:
             deliveries: the instructions.
             waiters: executors; who may start an instruction now gets it.
@@ -148,6 +150,14 @@ class Intake:
         )
         tx.objects.preregister(envelope.run_id, envelope.message_id, tree, delivery.contents)
         self._note_executable(tx, envelope, now, waits=launch is None)
+
+    def make_durable(self) -> None:
+        """Have what was taken in survive a power cut: now it may be confirmed.
+
+        Raises:
+            UnavailableError: the disk failed.
+        """
+        self._store.settle()
 
     async def store(self, delivery: Delivery) -> None:
         """Make one instruction executable; one that already is stays as it is.

@@ -13,6 +13,7 @@ from flwr.core.errors import InvalidError, NotFoundError
 from flwr.core.lease import Lease
 from flwr.core.message import Delivery
 from flwr.core.run import Run
+from flwr.store.durability import Durability
 from flwr.store.remembered import Remembered
 from flwr.store.store import Store, Tx
 from flwr.supernode.apps import AppInputs, AppSessions
@@ -122,6 +123,8 @@ class WholeLaunches:
     def finish(self, lease: Lease, reply: Delivery | None, context: bytes) -> None:
         """Keep reply and context, and end the lease.
 
+        A power cut may take it: then the instruction is executed again from the context before.
+
         Args:
             lease: of the launch.
             reply: with all its objects; None: it was accepted before, or there is none.
@@ -132,7 +135,7 @@ class WholeLaunches:
             FailedPreconditionError: another reply was accepted before.
         """
         now, kept = self._clock.now(), None
-        with self._store.transaction() as tx:
+        with self._store.transaction(Durability.LATER) as tx:
             if reply is not None:
                 kept = self._apps.keep_reply(tx, lease, reply, now)
                 if kept is not None and kept.missing:

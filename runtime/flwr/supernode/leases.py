@@ -19,6 +19,7 @@ from flwr.core.lease import AppKind, Lease, heard, renewed
 from flwr.core.limits import LEASE_AFTER_HEARTBEAT, LEASE_BEFORE_HEARTBEAT
 from flwr.core.message import Delivery
 from flwr.core.topics import lease_ended
+from flwr.store.durability import Durability
 from flwr.store.remembered import Remembered, Ticket
 from flwr.store.store import Store, Tx
 from flwr.supernode.identity import NodeIdentity
@@ -208,7 +209,7 @@ class AppLeases:
             next_in: when the next heartbeat is announced for; None: not said (upstream's runners).
         """
         now = self._clock.now()
-        with self._store.transaction() as tx:
+        with self._store.transaction(Durability.LATER) as tx:
             lease = tx.leases.find_by_hash(token_hash)
             if lease is None:
                 return False

@@ -11,6 +11,7 @@ from typing import Final
 from flwr.core.clock import Clock
 from flwr.core.ids import MessageId
 from flwr.core.message import Envelope
+from flwr.store.durability import Durability
 from flwr.store.store import Store, Tx
 from flwr.supernode.replies import ACTOR
 
@@ -48,7 +49,7 @@ class SentReplies:
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
-        """Open a transaction of the store that also forgets what was sent.
+        """Open a transaction of the store that also forgets what was sent, durable ``LATER``.
 
         Raises:
             FlwrError: as ``Store.transaction``; what was sent waits for the next one.
@@ -56,7 +57,7 @@ class SentReplies:
         with self._lock:
             done, self._replies = self._replies, {}
         try:
-            with self._store.transaction() as tx:
+            with self._store.transaction(Durability.LATER) as tx:
                 self._delete(tx, done)
                 yield tx
         except BaseException:

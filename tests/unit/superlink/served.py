@@ -92,7 +92,7 @@ async def serving(link: Link) -> AsyncIterator[Served]:
         presence=Presence(link.nodes, link.clock),
         wakeups=wakeups,
         clock=link.clock,
-        at_once=AtOnce(lambda: link.store.is_quick),
+        at_once=AtOnce(link.store),
     )
     clock, local = SystemClock(), "127.0.0.1:0"
     servers = (

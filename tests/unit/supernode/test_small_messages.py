@@ -12,6 +12,7 @@ from flwr.core.ids import MessageId, ObjectId
 from flwr.core.limits import ENCLOSED_MESSAGE_BYTES
 from flwr.core.message import Delivery
 from flwr.store.errors import StoreFullError
+from flwr.store.store import Store
 from flwr.supernode.inbox import INTAKES_AT_ONCE
 from tests.fakes.statements import counted
 from tests.unit.supernode import given
@@ -32,8 +33,8 @@ async def working(site: Site) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def enclosing() -> Site:
-    site = Site()
+def enclosing(store: Store | None = None) -> Site:
+    site = Site(store=store or given.store())
     site.connect()
     site.fleet.encloses = True
     for run_id in (RUN, OTHER_RUN):
