@@ -1,18 +1,20 @@
 """The runner's side of its app's calls: check, forward, remember what a crash would leave open."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import Final, Protocol
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Final, Protocol, TypeVar
 
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
 from flwr.runner.outcome import REPORT_METHOD, Report, decode_report
 from flwr.runner.relay import Relay, require_allowed
-from flwr.wire.appio_methods import FINISH_LAUNCH, TAKE_LAUNCH, method_of
+from flwr.wire.appio_methods import TAKE_LAUNCH, method_of
 from flwr.wire.clients.runner import RunnerClient, decode_launched
 from flwr.wire.clients.work import Work
 from flwr.wire.pipe import Request
 
+T = TypeVar("T")
 _PULL_INPUTS: Final = method_of(AppKind.SERVERAPP, "PullAppInputs")
 _PUSH_OUTPUTS: Final = method_of(AppKind.SERVERAPP, "PushAppOutputs")
 _PUSH_MESSAGE: Final = method_of(AppKind.CLIENTAPP, "PushMessage")
@@ -39,6 +41,8 @@ class AppCalls:
         self.relay = relay
         self.is_finished = False
         """True while and after the app's outputs are pushed: a dead lease is no surprise then."""
+        self.finishing: asyncio.Task[None] | None = None
+        """Gives back what a ClientApp left, once it has said its last word."""
         self.reported: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
         """What the app said of its end."""
         self.launched: asyncio.Future[RunId] = asyncio.get_running_loop().create_future()
@@ -56,21 +60,23 @@ class AppCalls:
             FlwrError: the daemon's, or the call is none an app may make.
         """
         if request.method == REPORT_METHOD:
-            report = decode_report(request.body)
-            if not self.reported.done():
-                self.reported.set_result(report)
+            self._note(decode_report(request.body))
             return b""
         require_allowed(self.kind, request)
         return await self._serve(request)
 
+    def _note(self, report: Report) -> None:
+        if not self.reported.done():
+            self.reported.set_result(report)
+
     async def _serve(self, request: Request) -> bytes:
         return await self.relay.call(request.method, request.body, metadata=request.metadata)
 
-    async def _finish(self, finish: Awaitable[bytes]) -> bytes:
-        for _ in range(_TURNS_TO_SETTLE):
-            await asyncio.sleep(0)
+    async def _finish(self, finish: Coroutine[Any, Any, T]) -> T:
         self.is_finished = True
         try:
+            for _ in range(_TURNS_TO_SETTLE):
+                await asyncio.sleep(0)
             return await finish
         except BaseException:
             self.is_finished = False
@@ -132,6 +138,19 @@ class ClientAppCalls(AppCalls):
         """
         await self._daemon.finish(await self.work(), outcome)
 
+    async def finished(self, patience_s: float | None) -> bool:
+        """Tell whether what the app left was given back; False: it left nothing, or time is up.
+
+        Raises:
+            FlwrError: the daemon did not take it.
+        """
+        if self.finishing is None:
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self.finishing
+        return not self.finishing.cancelled()
+
     def _accept(self, work: Work) -> Work:
         self._work = work
         self.launched.set_result(work.run_id)
@@ -142,13 +161,16 @@ class ClientAppCalls(AppCalls):
             work = await self.work()
             self.has_begun = True
             return work.for_app(with_bundle=not self.has_bundle)
-        if request.method == FINISH_LAUNCH:
-            return await self._finish(self._give_all_back(request.body))
         if request.method == _PUSH_MESSAGE:
             self.has_replied = True
         return await super()._serve(request)
 
-    async def _give_all_back(self, outcome: bytes) -> bytes:
+    def _note(self, report: Report) -> None:
+        if report.finish and not self.reported.done():
+            self.finishing = asyncio.create_task(self._finish(self._give_all_back(report.finish)))
+        super()._note(report)
+
+    async def _give_all_back(self, outcome: bytes) -> None:
         work = await self.work()
         printed: Sequence[str] = ()
         if self.output is not None:  # the token is dead after the next call
@@ -157,4 +179,3 @@ class ClientAppCalls(AppCalls):
             else:
                 await self.output.flush()
         await self._daemon.finish(work, outcome, printed=printed)
-        return b""

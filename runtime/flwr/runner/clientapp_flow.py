@@ -5,7 +5,6 @@ the runner.
 """
 
 import logging
-import sys
 from functools import cached_property
 from typing import Final
 
@@ -61,8 +60,8 @@ class _Flow:
     def run(self, imported: ClientApp | None = None, came_along: bytes = b"") -> Report:
         taken = self._appio.take(came_along)
         message = self._receive(taken.run_id, taken.instruction)
-        self._finish(*_answer(imported, taken, message))
-        return Report(Outcome.COMPLETED)
+        finish = self._finish(*_answer(imported, taken, message))
+        return Report(Outcome.COMPLETED, finish=finish)
 
     def _receive(self, run_id: RunId, delivery: Delivery) -> Message:
         if delivery.is_whole:
@@ -72,15 +71,15 @@ class _Flow:
         self._appio.confirm(run_id, delivery.envelope.message_id)
         return message
 
-    def _finish(self, reply: Message, context: Context) -> None:
+    def _finish(self, reply: Message, context: Context) -> bytes:
+        """Return what is left to be given back, by the runner: nobody here waits for that."""
         parts = deflate(reply)
         delivery = parts.delivery()
         if not delivery.is_whole:
             run_id = parts.envelope.run_id
             pushed = self._appio.push_message(delivery)
             self._large.push(run_id, pushed.wanted, parts.objects)
-        sys.stdout.flush()
-        self._appio.finish(context, delivery if delivery.is_whole else None)
+        return self._appio.finished(context, delivery if delivery.is_whole else None)
 
     @cached_property
     def _large(self) -> LargeMessages:

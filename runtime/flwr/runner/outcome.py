@@ -4,8 +4,7 @@ The child sends at most one report over the pipe before it exits; a child that s
 crashed, whatever its exit code.
 """
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Final
 
@@ -40,10 +39,13 @@ class Report:
 
     outcome: Outcome
     details: str = ""
+    finish: bytes = field(default=b"", repr=False)
+    """A FinishRequest: what a ClientApp leaves to its runner to give back."""
 
     def encode(self) -> bytes:
-        """Return the report as JSON."""
-        return json.dumps([self.outcome, self.details]).encode()
+        """Return ``outcome NUL details NUL finish``."""
+        details = self.details.replace("\0", " ").encode(errors="backslashreplace")
+        return b"\0".join((self.outcome.encode(), details, self.finish))
 
 
 class RunEndedError(BaseException):
@@ -60,9 +62,9 @@ def decode_report(data: bytes) -> Report:
         InvalidError: it is no report.
     """
     try:
-        outcome, details = json.loads(data)
-        return Report(Outcome(outcome), str(details))
-    except (ValueError, TypeError) as cause:
+        outcome, details, finish = data.split(b"\0", 2)
+        return Report(Outcome(outcome.decode()), details.decode(), finish)
+    except ValueError as cause:
         raise InvalidError("the app's process sent a malformed report") from cause
 
 

@@ -17,9 +17,10 @@ from flwr.clientapp.stand_in import (
 from flwr.core.ids import AccountId, FabHash, RunId
 from flwr.core.run import Run, RunStatus
 from flwr.runner.clientapp_flow import run_imported
+from flwr.runner.outcome import REPORT_METHOD
 from flwr.wire.clients.taken import encode_taken
 from flwr.wire.objects import deflate
-from flwr.wire.pipe import PipeCaller, encode_reply
+from flwr.wire.pipe import PipeCaller
 
 _NOW: Final = datetime.fromtimestamp(0, UTC)
 _RUN: Final = Run(
@@ -43,8 +44,8 @@ def rehearse() -> None:
     for _ in range(REHEARSALS):
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            ours.sendall(encode_reply(0, b""))  # to Finish
-            run_imported(PipeCaller(theirs), app, taken)
+            caller = PipeCaller(theirs)
+            caller.tell(REPORT_METHOD, run_imported(caller, app, taken).encode())
 
 
 def _taken() -> bytes:

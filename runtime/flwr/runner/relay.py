@@ -18,7 +18,7 @@ from flwr.core.clock import Clock
 from flwr.core.errors import DeniedError, ErrorKind, FlwrError, UnimplementedError
 from flwr.core.lease import AppKind
 from flwr.core.limits import APP_PATIENCE, CONTACT_LOST
-from flwr.wire.appio_methods import FINISH_LAUNCH, PUSH_PIECES, TAKE_LAUNCH, method_of
+from flwr.wire.appio_methods import PUSH_PIECES, TAKE_LAUNCH, method_of
 from flwr.wire.clients.bulk import MessageStream, failure_of_stream, next_message
 from flwr.wire.clients.deadlines import FAB_S, HELD_S, OBJECT_S, deadline_s
 from flwr.wire.diagnose import explain
@@ -43,7 +43,6 @@ _ALLOWED: Final[Mapping[AppKind, frozenset[str]]] = {
     AppKind.CLIENTAPP: frozenset(
         (
             TAKE_LAUNCH,
-            FINISH_LAUNCH,
             *(method_of(AppKind.CLIENTAPP, name) for name in (*_SHARED, "PushMessage")),
         )
     ),

@@ -24,7 +24,7 @@ from flwr.runner.calls import AppCalls, ClientAppCalls, ServerAppCalls
 from flwr.runner.config import RunnerConfig
 from flwr.runner.heartbeat import Lease, LeaseEnd
 from flwr.runner.logs import LogShipper, Send, drained, pump
-from flwr.runner.outcome import Outcome, Report, conclude
+from flwr.runner.outcome import Outcome, Report, conclude, describe_exception
 from flwr.runner.relay import Relay, is_gone, retry_policy
 from flwr.shell.exits import ExitCode
 from flwr.shell.parent import until_parent_exits
@@ -133,7 +133,7 @@ class Session:
             return await self._settle(ending, report)
         finally:
             await lease.close()
-            await _cancelled(*filter(None, (self._shipping,)), *self._readers)
+            await _cancelled(*filter(None, (self._shipping, self._calls.finishing)), *self._readers)
             if self._app is not None:
                 await self._app.child.stop(timedelta(0))
                 self._app.on_end()
@@ -273,17 +273,24 @@ class Session:
     async def _settle_clientapp(
         self, calls: ClientAppCalls, ending: _Ending, report: Report
     ) -> int:
-        if calls.is_finished:
-            return ExitCode.DONE
+        cause = report.details
+        patience = _LAST_WORDS.total_seconds() if ending is _Ending.STOP_REQUESTED else None
+        try:
+            if await calls.finished(patience):
+                return ExitCode.DONE
+        except FlwrError as error:
+            if is_gone(error):
+                raise
+            cause = describe_exception(error)
+            facts = {"event": "finish-refused", "cause": cause}
+            log.error("What an app left was not taken", extra=facts)  # noqa: TRY400
         if ending is _Ending.STOP_REQUESTED:
             return EXIT_STOPPED  # the daemon may hand the instruction out again
         if not calls.has_begun:
             return await self._settle_without_work(report)
         now, with_reply = self._clock.now(), not calls.has_replied
         work = await calls.work()
-        await calls.give_back(
-            outcome_of_crash(work, report.details, now=now, with_reply=with_reply)
-        )
+        await calls.give_back(outcome_of_crash(work, cause, now=now, with_reply=with_reply))
         return ExitCode.DONE
 
     async def _settle_without_work(self, report: Report) -> int:

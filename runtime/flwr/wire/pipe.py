@@ -11,7 +11,7 @@ counting what follows it.  Payloads by kind:
 - CANCEL (child to runner): empty; nobody waits for that call any longer, no answer is due.
 - PIECE (both ways): one more message of a call that is a stream; its REPLY ends it.
 - END (child to runner): empty; no PIECE follows.
-- WORD (child to runner): as REQUEST, and no answer is due.
+- WORD (child to runner): ``method NUL body``; no answer is due.
 
 Many calls may be open at once; answers come in any order.  End of stream on either side means that
 the other process is gone.  ``PipeCaller`` is the child's end; the runner's is built from
@@ -106,16 +106,24 @@ def decode_request(payload: bytes | bytearray) -> Request:
         raise InvalidError("the app's process sent a malformed request") from cause
 
 
+def decode_word(payload: bytes | bytearray) -> Request:
+    """Read the payload of a WORD.
+
+    Raises:
+        InvalidError: it is none.
+    """
+    method, _, body = payload.partition(b"\0")
+    try:
+        return Request(method.decode(), bytes(body))
+    except ValueError as cause:
+        raise InvalidError("the app's process said something malformed") from cause
+
+
 def encode_failure(error: FlwrError) -> bytes:
     """Return the payload of a FAILURE."""
     return json.dumps(
         {"kind": error.kind, "message": error.message, "hint": error.hint},
     ).encode()
-
-
-def encode_reply(call_id: int, response: bytes) -> bytes:
-    """Return the whole REPLY to a call; the calls of a ``PipeCaller`` are counted from 0."""
-    return _head(FrameKind.REPLY, call_id, len(response)) + response
 
 
 def decode_failure(payload: bytes | bytearray) -> FlwrError:
@@ -239,7 +247,7 @@ class PipeCaller:
         Raises:
             PipeClosedError: the runner is gone.
         """
-        self._send(Frame(FrameKind.WORD, 0, encode_request(Request(method, word))))
+        self._send_parts(FrameKind.WORD, 0, (method.encode(), b"\0", word))
 
     def close(self) -> None:
         """Close the pipe; open calls fail."""

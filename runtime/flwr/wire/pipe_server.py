@@ -14,6 +14,7 @@ from flwr.wire.pipe import (
     FrameKind,
     Request,
     decode_request,
+    decode_word,
     encode_failure,
     read_frame,
     write_frame,
@@ -115,7 +116,7 @@ class _Call:
 
 async def _hear(frame: Frame, answer: Answer) -> None:
     try:
-        await answer(decode_request(frame.payload))
+        await answer(decode_word(frame.payload))
     except FlwrError as error:
         _log.warning("What the app said makes no sense", extra={"cause": error.message})
 

@@ -138,5 +138,7 @@ async def _serve(sock: socket.socket, node: SuperNode) -> None:
     calls.has_bundle = True
     try:
         await serve_pipe(reader, writer, calls.answer, calls.relay.stream)
+        if calls.finishing is not None:
+            await calls.finishing
     finally:
         writer.close()

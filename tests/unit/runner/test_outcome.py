@@ -12,11 +12,12 @@ from flwr.runner.outcome import (
 
 
 def test_a_report_survives_the_pipe() -> None:
-    report = Report(Outcome.FAILED, "ValueError: é")
+    report = Report(Outcome.FAILED, "ValueError: é", finish=b"a\0b")
     assert decode_report(report.encode()) == report
+    assert decode_report(Report(Outcome.FAILED, "a\0\udc80").encode()).details == "a \\udc80"
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b'["gone", ""]', b"7", b"\xff"])
+@pytest.mark.parametrize("data", [b"", b"failed", b"gone\0\0", b"failed\0\xff\0", b"\xff\0\0"])
 def test_a_malformed_report_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidError):
         decode_report(data)

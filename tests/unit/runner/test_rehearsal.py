@@ -23,7 +23,7 @@ def test_a_rehearsal_goes_the_whole_way_and_leaves_no_thread() -> None:
     finally:
         sys.setprofile(None)
 
-    assert {"inflate", "ClientApp.__call__", "deflate", "ClientAppIoClient.finish"} <= reached
+    assert {"inflate", "ClientApp.__call__", "deflate", "ClientAppIoClient.finished"} <= reached
     assert threading.active_count() == threads
 
 

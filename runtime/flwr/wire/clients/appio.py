@@ -29,7 +29,7 @@ from flwr.core.simulation import SimulationConfig
 from flwr.proto import appio_pb2, fab_pb2, message_pb2, node_pb2, run_pb2, serverappio_pb2
 from flwr.proto.compose.v1 import launches_pb2
 from flwr.wire import metadata as keys
-from flwr.wire.appio_methods import FINISH_LAUNCH, TAKE_LAUNCH
+from flwr.wire.appio_methods import TAKE_LAUNCH
 from flwr.wire.codec.config import decode_simulation
 from flwr.wire.codec.contexts import decode_context, encode_context
 from flwr.wire.codec.deliveries import read_deliveries, write_deliveries, write_received
@@ -357,8 +357,12 @@ class ClientAppIoClient(_AppIoClient):
             found[0],
         )
 
-    def finish(self, context: Context, reply: Delivery | None) -> None:
-        """End the launch: hand the context back, and the reply if it is whole.
+    def push_message(self, reply: Delivery) -> PushedMessages:
+        """Announce the reply; objects that are wanted then follow by ``put_object``."""
+        return self._push("PushMessage", reply.envelope.run_id, [reply])
+
+    def finished(self, context: Context, reply: Delivery | None) -> bytes:
+        """Return what ends the launch: the context, and the reply if it is whole.
 
         Args:
             context: its state is kept for the next message of the run.
@@ -373,11 +377,7 @@ class ClientAppIoClient(_AppIoClient):
             push = appio_pb2.PushAppMessagesRequest(run_id=context.run_id)
             write_deliveries(push, [reply])
             finish.reply = push.SerializeToString()
-        self._caller.call(FINISH_LAUNCH, finish.SerializeToString(), timeout=_TIMEOUT_S)
-
-    def push_message(self, reply: Delivery) -> PushedMessages:
-        """Announce the reply; objects that are wanted then follow by ``put_object``."""
-        return self._push("PushMessage", reply.envelope.run_id, [reply])
+        return finish.SerializeToString()
 
 
 def _read_fab(fab: fab_pb2.Fab) -> ShippedFab:
