@@ -45,7 +45,7 @@ PROOFS: Final[Mapping[str, Proof]] = {
     **_rows(_CLIENTAPPIO, Proof.APP_TOKEN, "PushObject PullObject ConfirmMessageReceived"),
     **_rows(_CLIENTAPPIO, Proof.APP_TOKEN, "PushMessage PullMessage"),
     **_rows(_CLIENTAPPIO, Proof.APP_TOKEN, "PullClientAppInputs PushClientAppOutputs"),  # 1.24-1.25
-    **_rows(_COMPOSE, Proof.SUPEREXEC, "WholeLaunches/Take"),
+    **_rows(_COMPOSE, Proof.SUPEREXEC, "WholeLaunches/Take WholeLaunches/OpenTube"),
     **_rows(_COMPOSE, Proof.LAUNCH, "Launches/ReportExit"),
     **_rows(_COMPOSE, Proof.APP_TOKEN, "WholeLaunches/Finish AppLogs/PushAppLogs"),
     **_rows(_COMPOSE, Proof.NODE, "NodeLogs/PushNodeLogs"),

@@ -102,6 +102,10 @@ HATCH_STALL: Final = timedelta(seconds=5)  # in the middle of a frame
 HATCH_PATIENCE: Final = timedelta(seconds=60)  # for the other end; more than LONG_POLL
 MAX_HATCH_GUESTS: Final = 64  # at a time; others send and get pieces through their runner
 MAX_HATCH_TICKETS: Final = 256  # given out and not used yet
+TUBE_STALL: Final = timedelta(seconds=10)  # in the middle of a frame, either way
+TUBE_PATIENCE: Final = timedelta(seconds=10)  # until a tube is open
+MAX_TUBES: Final = 64  # of one SuperNode at a time; other executors call
+MAX_TUBE_CALLS: Final = 1024  # open on one tube
 MAX_TREE_OBJECTS: Final = 1_000_000  # objects in one message
 MAX_TREE_DEPTH: Final = 8  # Message > RecordDict > ArrayRecord > Array > ArrayChunk is 5
 TRANSFERS_IN_PARALLEL: Final = 4

@@ -28,6 +28,7 @@ from flwr.runner.templates import Templates
 from flwr.shell.children import describe_exit
 from flwr.shell.exits import ExitCode, exit_code_of
 from flwr.wire.clients.runner import RunnerClient
+from flwr.wire.clients.tube import Tubes
 from flwr.wire.clients.work import Work
 from flwr.wire.retry import Retry
 
@@ -62,6 +63,7 @@ class InExecutorRunners:
         clock: time.
         templates: None: every app gets a fresh interpreter.
         permits: tells each app when it may begin.
+        tubes: a way to the daemon past the channel.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class InExecutorRunners:
         clock: Clock,
         templates: Templates | None,
         permits: Permits,
+        tubes: Tubes | None = None,
     ) -> None:
+        self._tubes = tubes
         self._config, self._channel, self._retry, self._clock = config, channel, retry, clock
         self._templates, self._permits = templates, permits
 
@@ -86,7 +90,8 @@ class InExecutorRunners:
             begun: told of the process.
         """
         stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        calls = ClientAppCalls(Relay(self._channel, token, retry=self._retry), work)
+        relay = Relay(self._channel, token, retry=self._retry, tubes=self._tubes)
+        calls = ClientAppCalls(relay, work)
 
         held = AsyncExitStack()
 

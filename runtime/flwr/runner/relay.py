@@ -21,6 +21,7 @@ from flwr.core.limits import APP_PATIENCE, CONTACT_LOST
 from flwr.wire.appio_methods import PUSH_PIECES, TAKE_LAUNCH, method_of
 from flwr.wire.clients.bulk import MessageStream, failure_of_stream, next_message
 from flwr.wire.clients.deadlines import FAB_S, HELD_S, OBJECT_S, deadline_s
+from flwr.wire.clients.tube import Tubes
 from flwr.wire.diagnose import explain
 from flwr.wire.errors import from_rpc_error
 from flwr.wire.pipe import Request
@@ -70,8 +71,10 @@ class Relay:
         token: str,
         *,
         retry: Retry,
+        tubes: Tubes | None = None,
     ) -> None:
         self._channel, self._token, self._retry = channel, token, retry
+        self._tubes = tubes  # of its executor, past gRPC
         self.refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the daemon has said that the token is dead."""
 
@@ -84,22 +87,27 @@ class Relay:
         patience: timedelta | None = None,
     ) -> bytes:
         """Forward one call; see ``wire.clients.runner.AsyncCaller``."""
-        body = with_token(method, request, self._token)
-        headers = (*token_headers(self._token), *metadata.items())
-        attempt = partial(self._attempt, method, body, headers)
+        attempt = partial(self._attempt, method, request, metadata)
         if patience == timedelta(0):
             return await attempt()
         retry = self._retry if patience is None else Retry(deadline=patience)
         return await retry.call(attempt)
 
-    async def _attempt(
-        self, method: str, body: bytes, headers: tuple[tuple[str, str], ...]
-    ) -> bytes:
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(method)
+    async def _attempt(self, method: str, request: bytes, metadata: Mapping[str, str]) -> bytes:
         name = method.rpartition("/")[2]
-        timeout_s = max(deadline_s(len(body)), _ANSWERS_TAKE_S.get(name, 0.0))
+        timeout_s = max(deadline_s(len(request)), _ANSWERS_TAKE_S.get(name, 0.0))
         if name == _HEARTBEAT:
             timeout_s = _HEARTBEAT_S
+        try:
+            if self._tubes is not None:
+                said = await self._tubes.call(method, request, self._token, metadata, timeout_s)
+                if said is not None:
+                    return said
+        except FlwrError as failure:
+            raise self._noted(failure) from None
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(method)
+        body = with_token(method, request, self._token)
+        headers = (*token_headers(self._token), *metadata.items())
         try:
             return await call(body, timeout=timeout_s, metadata=headers)
         except grpc.RpcError as error:

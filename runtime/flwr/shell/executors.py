@@ -23,12 +23,20 @@ class Executors:
     @contextmanager
     def asking(self, choice: AppChoice = EVERY_APP) -> Iterator[None]:
         """Note that one asks for launches of these apps for as long as the block runs."""
-        self._asking[choice] += 1
+        self.begin(choice)
         try:
             yield
         finally:
-            self._asking[choice] -= 1
-            self._seen_at_s[choice] = self._clock.monotonic()
+            self.end(choice)
+
+    def begin(self, choice: AppChoice) -> None:
+        """Note that one begins to ask."""
+        self._asking[choice] += 1
+
+    def end(self, choice: AppChoice) -> None:
+        """Note that one has ceased to ask."""
+        self._asking[choice] -= 1
+        self._seen_at_s[choice] = self._clock.monotonic()
 
     def served(self) -> AppChoice | None:
         """Return the apps that some executor launches; None when there is no executor.

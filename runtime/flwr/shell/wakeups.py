@@ -37,12 +37,23 @@ class _Bell(asyncio.Event):
         return rung
 
 
+class _Call:
+    """A bell that is heard by a callback: nobody waits, somebody acts."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self.set = act
+
+    def ring(self, _topic: str) -> None:
+        """Have it act."""
+        self.set()
+
+
 class Wakeups:
     """The bells of one daemon; create it inside the running event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop or asyncio.get_running_loop()
-        self._bells: defaultdict[str, set[_Bell]] = defaultdict(set)
+        self._bells: defaultdict[str, set[_Bell | _Call]] = defaultdict(set)
         self._pending: set[str] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -60,6 +71,15 @@ class Wakeups:
             if scheduled or not self._pending:
                 return
         call_soon(self._loop, self._deliver)
+
+    def call(self, topics: Iterable[str], act: Callable[[], None]) -> None:
+        """Have something called at every ring, and when every wait ends.
+
+        Args:
+            topics: which rings.
+            act: called in the event loop; it must not raise.
+        """
+        self._arm(tuple(topics), _Call(act))
 
     def close(self) -> None:
         """End every wait now: the daemon is stopping."""
@@ -131,11 +151,11 @@ class Wakeups:
             return False
         return not self._closed
 
-    def _arm(self, topics: tuple[str, ...], bell: _Bell) -> None:
+    def _arm(self, topics: tuple[str, ...], bell: "_Bell | _Call") -> None:
         for topic in topics:
             self._bells[topic].add(bell)
 
-    def _disarm(self, topics: tuple[str, ...], bell: _Bell) -> None:
+    def _disarm(self, topics: tuple[str, ...], bell: "_Bell | _Call") -> None:
         for topic in topics:
             self._bells[topic].discard(bell)
             if not self._bells[topic]:

@@ -38,6 +38,7 @@ from flwr.superexec.launcher import InExecutorLauncher, Launcher, ProcessLaunche
 from flwr.superexec.loop import LaunchLoop
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.clients.launches import LaunchesClient
+from flwr.wire.clients.tube import Tubes
 from flwr.wire.diagnose import explain
 from flwr.wire.health import Health
 from flwr.wire.retry import Retry
@@ -80,12 +81,18 @@ async def serve(config: SuperExecConfig, clock: Clock) -> int:
         told(health, config.health),
         open_aio_channel(config.address, tls) as channel,
         _admission(config.room, clock) as admission,
-        _launcher(config, channel, tls, clock, admission.admitted) as launcher,
+        _tube(config.kind) as tubes,
+        _launcher(config, channel, tls, clock, admission.admitted, tubes) as launcher,
     ):
         secret = load_secret(config.secret_file) if config.secret_file is not None else None
         loop = LaunchLoop(
             LaunchesClient(
-                channel, config.kind, clock=clock, secret=secret, only_apps=config.only_apps
+                channel,
+                config.kind,
+                clock=clock,
+                secret=secret,
+                only_apps=config.only_apps,
+                tubes=tubes,
             ),
             launcher,
             kind=config.kind,
@@ -114,12 +121,26 @@ async def _admission(room: Room, clock: Clock) -> AsyncIterator[Admission]:
 
 
 @asynccontextmanager
+async def _tube(kind: AppKind) -> AsyncIterator[Tubes | None]:
+    """Yield what launches come by besides gRPC; None where there is nothing else."""
+    if kind is not AppKind.CLIENTAPP or sys.platform != "linux":
+        yield None
+        return
+    tubes = Tubes()
+    try:
+        yield tubes
+    finally:
+        tubes.close()
+
+
+@asynccontextmanager
 async def _launcher(
     config: SuperExecConfig,
     channel: grpc.aio.Channel,
     tls: ClientTls | None,
     clock: Clock,
     permits: Permits,
+    tubes: Tubes | None,
 ) -> AsyncIterator[Launcher]:
     """Yield what starts the apps of our kind; templates end with the block."""
     runner = RunnerConfig(
@@ -141,7 +162,13 @@ async def _launcher(
     try:
         yield InExecutorLauncher(
             InExecutorRunners(
-                runner, channel, retry=retry, clock=clock, templates=templates, permits=permits
+                runner,
+                channel,
+                retry=retry,
+                clock=clock,
+                templates=templates,
+                permits=permits,
+                tubes=tubes,
             )
         )
     finally:

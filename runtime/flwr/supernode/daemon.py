@@ -38,6 +38,7 @@ from flwr.core.lease import AppKind
 from flwr.core.run_config import Config
 from flwr.fab.verify import verify_fab
 from flwr.shell.appio import AppIoSecurity, appio_security, check_appio
+from flwr.shell.executors import Executors
 from flwr.shell.health import told
 from flwr.shell.in_thread import AtOnce, in_thread
 from flwr.shell.orphans import orphans_reaped
@@ -71,6 +72,7 @@ from flwr.wire.hatch_server import Hatch, open_hatch
 from flwr.wire.health import Health
 from flwr.wire.listening import until_resolvable
 from flwr.wire.server import RpcServer
+from flwr.wire.tube_server import TubeServer, open_tubes
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ class _Node:
     clock: Clock
     server: RpcServer
     hatch: Hatch | None
+    tubes: TubeServer | None
     superexec: SuperExecKeeper | None
 
 
@@ -156,6 +159,8 @@ async def _serve(node: _Node, stop: asyncio.Event, health: Health) -> None:
         ]
         if node.hatch is not None:
             beside.append(tasks.create_task(node.hatch.serve(), name="hatch"))
+        if node.tubes is not None:
+            beside.append(tasks.create_task(node.tubes.serve(), name="tubes"))
         launching = (
             [tasks.create_task(launch_apps(node.superexec, node.leases), name="superexec")]
             if node.superexec
@@ -208,14 +213,14 @@ async def _build(
     )
     launches = WholeLaunches(store, clock, leases, apps)
     at_once = AtOnce(store)
-    handover = Handover(launches, wakeups)
+    handover = Handover(launches, wakeups, Executors(wall))
     intake = Intake(
         store, clock, identity, session, runs, sent, launches, is_trusted=trust.objection
     )
     security = await in_thread(appio_security, config.appio, state_dir / "run", wall)
     await until_resolvable([config.appio.address])
     share = session.fleet.push_logs if config.shares_app_logs else None
-    hatch = open_hatch(in_thread)
+    hatch, tubes = open_hatch(in_thread), open_tubes()
     server = make_clientappio(
         config.appio.address,
         leases=leases,
@@ -231,6 +236,7 @@ async def _build(
         superexec=security.verifier,
         accepts_old_apps=config.appio.accepts_old_apps,
         hatch=hatch,
+        tubes=tubes,
     )
     return _Node(
         identity=identity,
@@ -243,6 +249,7 @@ async def _build(
         clock=clock,
         server=server,
         hatch=hatch,
+        tubes=tubes,
         superexec=_superexec(config, leases, clock, server, security),
     )
 

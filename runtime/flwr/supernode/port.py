@@ -6,7 +6,6 @@ from flwr.auth.superexec_auth import SuperExecVerifier
 from flwr.auth.tls import ServerTls
 from flwr.core.clock import Clock
 from flwr.core.errors import UnavailableError
-from flwr.shell.executors import Executors
 from flwr.shell.in_thread import NEVER_AT_ONCE, AtOnce, looked_up, threaded
 from flwr.shell.wakeups import Wakeups
 from flwr.supernode.app_logs import AppLogs
@@ -22,10 +21,13 @@ from flwr.supernode.rpc.compose import (
     WholeLaunchesServicer,
     add_compose,
 )
+from flwr.supernode.rpc.tube import TubeDesks
 from flwr.supernode.rpc.waiting import WaitingExecutors
+from flwr.supernode.rpc.whole_launch import LaunchEnds
 from flwr.wire.hatch_server import Hatch
 from flwr.wire.interceptors.app_token import AppTokenInterceptor
 from flwr.wire.server import PortInUseError, Register, RenewedTls, RpcServer, chain, make_server
+from flwr.wire.tube_server import TubeServer
 
 
 class AppIoPortTakenError(UnavailableError):
@@ -56,6 +58,7 @@ def make_clientappio(
     accepts_old_apps: bool = False,
     renewed_tls: RenewedTls | None = None,
     hatch: Hatch | None = None,
+    tubes: TubeServer | None = None,
 ) -> RpcServer:
     """Bind the port of SuperExec and ClientApps.
 
@@ -70,14 +73,16 @@ def make_clientappio(
         accept_body_tokens=accepts_old_apps,
         find_lease_of_run=threaded(leases.find_for_run),
     )
-    waiting = WaitingExecutors(leases, wakeups, Executors(clock))
+    waiting = WaitingExecutors(leases, wakeups, handover.executors)
+    ends = LaunchEnds(leases, launches, logs, at_once)
+    desks = None if tubes is None else TubeDesks(tubes, leases, ends, waiting, handover)
     services: list[Register] = [
         clientapp_bulk(apps, hatch).register,
         partial(add_clientappio, ClientAppIoServicer(leases, apps, waiting)),
         partial(
             add_compose,
-            LaunchesServicer(leases),
-            WholeLaunchesServicer(launches, logs, waiting, handover, at_once),
+            LaunchesServicer(ends),
+            WholeLaunchesServicer(ends, waiting, handover, desks),
             AppLogsServicer(logs),
         ),
     ]

@@ -18,6 +18,8 @@ OPEN_HATCH: Final = f"{APP_BULK}OpenHatch"
 PUSH_APP_LOGS: Final = f"{APP_LOGS}PushAppLogs"
 REPORT_EXIT: Final = f"{LAUNCHES}ReportExit"
 TAKE_LAUNCH: Final = f"{WHOLE_LAUNCHES}Take"
+OPEN_TUBE: Final = f"{WHOLE_LAUNCHES}OpenTube"
+HEARTBEAT: Final = f"{CLIENTAPPIO}SendAppHeartbeat"
 FINISH_LAUNCH: Final = f"{WHOLE_LAUNCHES}Finish"
 
 _SERVICES: Final[Mapping[AppKind, str]] = {

@@ -20,7 +20,6 @@ from flwr.core.errors import InvalidError, UnavailableError
 from flwr.core.limits import MAX_RPC_BYTES
 
 HEAD: Final = struct.Struct(">IB")
-TICKET_BYTES: Final = 16
 
 
 class HatchFrame(IntEnum):

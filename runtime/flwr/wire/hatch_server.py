@@ -7,11 +7,9 @@ the door that the ticket was written for, once.
 
 import asyncio
 import logging
-import secrets
 import socket
 import struct
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import aclosing, closing
@@ -38,13 +36,13 @@ from flwr.wire.codec.pieces import (
 )
 from flwr.wire.hatch import (
     HEAD,
-    TICKET_BYTES,
     HatchClosedError,
     HatchFrame,
     decode_head,
     encode_head,
 )
 from flwr.wire.pipe import encode_failure
+from flwr.wire.tickets import TICKET_BYTES, Tickets, socket_name
 
 _log = logging.getLogger(__name__)
 
@@ -65,8 +63,8 @@ class Hatch:
 
     def __init__(self, run: InThread) -> None:
         self._run = run
-        self._tickets: OrderedDict[bytes, Door[Any]] = OrderedDict()
-        self._address = b"\0flwr-hatch-" + secrets.token_hex(16).encode()
+        self._tickets: Tickets[Door[Any]] = Tickets(MAX_HATCH_TICKETS)
+        self._address = socket_name("hatch")
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listening.setblocking(False)
         self._listening.bind(self._address)
@@ -76,11 +74,7 @@ class Hatch:
 
     def invite(self, door: Door[Any]) -> Invitation:
         """Return what lets somebody in by ``door``, once; the oldest of too many is void."""
-        ticket = secrets.token_bytes(TICKET_BYTES)
-        self._tickets[ticket] = door
-        if len(self._tickets) > MAX_HATCH_TICKETS:
-            self._tickets.popitem(last=False)
-        return Invitation(self._address, ticket)
+        return Invitation(self._address, self._tickets.write(door))
 
     async def serve(self) -> None:
         """Serve until cancelled."""
@@ -116,7 +110,7 @@ class Hatch:
 
     async def _serve_one(self, guest: "_Guest") -> None:
         kind, said = await guest.read_opening()
-        door = self._tickets.pop(said[:TICKET_BYTES], None)
+        door = self._tickets.redeem(said[:TICKET_BYTES])
         if door is None:
             raise UnauthenticatedError("there is no such ticket")
         await self._run(door.admit)

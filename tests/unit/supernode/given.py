@@ -16,6 +16,7 @@ from flwr.core.run import Run, RunStatus
 from flwr.core.run_config import Config, ConfigValue
 from flwr.fab.build import BuiltFab, build_fab
 from flwr.fab.verify import verify_fab
+from flwr.shell.executors import Executors
 from flwr.shell.wakeups import Wakeups
 from flwr.store.fabs import Fab
 from flwr.store.store import Store, open_store
@@ -214,7 +215,7 @@ class Site:
             self.launches,
             is_trusted=lambda _fab: self.distrust,
         )
-        self.handover = Handover(self.launches, self.wakeups)
+        self.handover = Handover(self.launches, self.wakeups, Executors(self.clock))
         self.inbox = Inbox(self.session, self.runs, self.intake, self.handover, self.clock)
         self.outbox = Outbox(
             self.store,

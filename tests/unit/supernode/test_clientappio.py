@@ -24,6 +24,7 @@ from flwr.proto import (
     run_pb2,
 )
 from flwr.proto.compose.v1 import launches_pb2, launches_pb2_grpc, logs_pb2, logs_pb2_grpc
+from flwr.shell.executors import Executors
 from flwr.shell.wakeups import Wakeups
 from flwr.supernode.app_logs import AppLogs
 from flwr.supernode.handover import Handover
@@ -86,7 +87,7 @@ async def serving(
         leases=site.leases,
         apps=site.apps,
         launches=site.launches,
-        handover=Handover(site.launches, wakeups),
+        handover=Handover(site.launches, wakeups, Executors(SystemClock())),
         logs=AppLogs(logs_dir),
         wakeups=wakeups,
         clock=SystemClock(),
@@ -337,7 +338,7 @@ def test_two_nodes_have_two_ports_and_a_taken_one_is_told(tmp_path: Path) -> Non
                     leases=first.leases,
                     apps=first.apps,
                     launches=first.launches,
-                    handover=Handover(first.launches, Wakeups()),
+                    handover=Handover(first.launches, Wakeups(), Executors(SystemClock())),
                     logs=AppLogs(tmp_path),
                     wakeups=Wakeups(),
                     clock=SystemClock(),

@@ -9,9 +9,7 @@ import pytest
 from flwr.auth.app_tokens import hash_token
 from flwr.core.app_choice import EVERY_APP, AppChoice, read_choice
 from flwr.core.ids import RunId
-from flwr.core.limits import LONG_POLL
 from flwr.core.message import Delivery
-from flwr.supernode.handover import Waiter
 from flwr.supernode.launches import WholeLaunch
 from tests.fakes.statements import counted
 from tests.unit.supernode import given
@@ -54,29 +52,18 @@ def finish(site: Site, sent: Sent, launch: WholeLaunch, context: bytes) -> None:
 @asynccontextmanager
 async def waiting(
     site: Site, choice: AppChoice = EVERY_APP
-) -> AsyncIterator["tuple[Waiter, asyncio.Task[WholeLaunch | None]]"]:
+) -> AsyncIterator["asyncio.Task[WholeLaunch | None]"]:
     """Hold a call as the servicer does, from the moment it has found nothing."""
-    waiter = site.handover.enter(choice, (given.fab().fab_hash,))
-
-    async def hold() -> WholeLaunch | None:
-        try:
-            launch = await site.wakeups.until(
-                {"apps"}, lambda: site.handover.look(waiter), timeout=LONG_POLL
-            )
-            return launch or waiter.pick_up()
-        finally:
-            site.handover.leave(waiter)
-
-    call = asyncio.create_task(hold())
-    await until_free(site, waiter)
-    yield waiter, call
+    call = asyncio.create_task(site.handover.wait(choice, (given.fab().fab_hash,)))
+    await until_free(site)
+    yield call
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
 
 
-async def until_free(site: Site, waiter: Waiter) -> None:
+async def until_free(site: Site) -> None:
     for _ in range(500):
-        if waiter in site.handover._free:
+        if site.handover._free and site.handover._looking is None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the call does not wait")
@@ -97,7 +84,7 @@ def test_a_small_message_costs_two_transactions_when_an_executor_waits() -> None
         taken, finished = [], []
         for text in "ab":
             sent, delivery = arriving(site, text)
-            async with waiting(site) as (_, call):
+            async with waiting(site) as call:
                 with counted(site.store) as asked:
                     arrive(site, delivery)
                     launch = await call
@@ -123,12 +110,12 @@ def test_a_small_message_costs_two_transactions_when_an_executor_waits() -> None
 def test_an_idle_node_looks_for_nothing_when_bells_ring() -> None:
     async def body() -> None:
         site = connected()
-        async with waiting(site) as (waiter, call):
+        async with waiting(site) as call:
             with counted(site.store) as asked:
                 for _ in range(3):
                     site.wakeups.ring({"apps"})
                     await asyncio.sleep(0.02)
-                await until_free(site, waiter)
+                await until_free(site)
             assert not call.done()
         assert asked.statements == []
 
@@ -140,11 +127,11 @@ def test_what_may_not_start_now_waits_and_is_found_later() -> None:
         site = connected()
         sent, first = arriving(site, "first")
         _, second = arriving(site, "second")
-        async with waiting(site) as (_, call):
+        async with waiting(site) as call:
             arrive(site, first)
             launch = await call
         assert launch is not None
-        async with waiting(site) as (_, call):
+        async with waiting(site) as call:
             arrive(site, second)
             await asyncio.sleep(0.05)
             assert not call.done(), "one app of a run at a time"
@@ -162,29 +149,21 @@ def test_one_executor_gets_one_of_two_runs_and_the_next_call_the_other() -> None
         _, one = arriving(site, run_id=RUN)
         _, other = arriving(site, run_id=OTHER_RUN)
         launched = []
-        async with waiting(site) as (_, call):
+        async with waiting(site) as call:
             arrive(site, one, other)
             launched.append(await call)
-        launched.append(await in_order(site))
+        launched.append(await site.handover.wait(EVERY_APP, ()))
         runs = [launch.delivery.envelope.run_id for launch in launched if launch]
         assert runs == [RUN, OTHER_RUN]
 
     scenario(body)
 
 
-async def in_order(site: Site) -> WholeLaunch | None:
-    waiter = site.handover.enter(EVERY_APP, ())
-    try:
-        return await site.handover.look(waiter)
-    finally:
-        site.handover.leave(waiter)
-
-
 def test_an_executor_of_another_app_is_passed_over() -> None:
     async def body() -> None:
         site = connected()
         _, delivery = arriving(site)
-        async with waiting(site, read_choice("acme/other-app")) as (_, call):
+        async with waiting(site, read_choice("acme/other-app")) as call:
             arrive(site, delivery)
             await asyncio.sleep(0.05)
             assert not call.done()
@@ -197,7 +176,7 @@ def test_what_has_expired_on_its_way_is_granted_to_nobody() -> None:
     async def body() -> None:
         site = connected()
         sent = given.instruction(site.clock, ttl=-1.0)
-        async with waiting(site) as (_, call):
+        async with waiting(site) as call:
             arrive(site, Delivery(sent.delivery.envelope, sent.delivery.tree, sent.contents))
             await asyncio.sleep(0.05)
             assert not call.done()
@@ -212,7 +191,7 @@ def test_a_launch_whose_call_is_gone_waits_for_another_one() -> None:
     async def body() -> None:
         site = connected()
         _, delivery = arriving(site)
-        async with waiting(site) as (_, call):
+        async with waiting(site) as call:
             waiters = site.handover.lend()
             launches = site.intake.store_at_hand([delivery], waiters)
             call.cancel()
@@ -234,7 +213,7 @@ def test_a_launch_that_was_not_picked_up_in_time_waits_for_another_one() -> None
     async def body() -> None:
         site = connected()
         _, delivery = arriving(site)
-        async with waiting(site) as (_, call):
+        async with waiting(site) as call:
             arrive(site, delivery)
             call.cancel()  # before the bell is heard
             await asyncio.gather(call, return_exceptions=True)
@@ -261,19 +240,7 @@ def test_an_instruction_that_is_stored_while_its_executor_looks_is_found_by_it()
             return taken
 
         site.launches.take = take_slowly  # type: ignore[method-assign]
-        async with waiting_at_once(site) as call:
-            launch = await call
+        launch = await site.handover.wait(EVERY_APP, ())
         assert launch is not None
 
     scenario(body)
-
-
-@asynccontextmanager
-async def waiting_at_once(site: Site) -> AsyncIterator["asyncio.Task[WholeLaunch | None]"]:
-    waiter = site.handover.enter(EVERY_APP, ())
-    call = asyncio.ensure_future(
-        site.wakeups.until({"apps"}, lambda: site.handover.look(waiter), timeout=LONG_POLL)
-    )
-    yield call
-    call.cancel()
-    site.handover.leave(waiter)

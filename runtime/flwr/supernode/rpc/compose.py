@@ -1,22 +1,15 @@
 """Edge of our own services beside ClientAppIo: launches in two calls, and what apps print."""
 
-from functools import partial
-
 import grpc
-from google.protobuf.message import DecodeError
 
-from flwr.core.errors import InvalidError
-from flwr.proto import appio_pb2
+from flwr.core.errors import UnimplementedError
 from flwr.proto.compose.v1 import launches_pb2, launches_pb2_grpc, logs_pb2, logs_pb2_grpc
-from flwr.shell.in_thread import AtOnce, in_thread
 from flwr.supernode.app_logs import AppLogs
 from flwr.supernode.handover import Handover
-from flwr.supernode.launches import WholeLaunch, WholeLaunches
-from flwr.supernode.leases import AppLeases
-from flwr.supernode.rpc.app_inputs import encode_fab, encode_inputs
+from flwr.supernode.rpc.tube import TubeDesks
 from flwr.supernode.rpc.waiting import WaitingExecutors
+from flwr.supernode.rpc.whole_launch import LaunchEnds, encode_taken
 from flwr.wire import metadata
-from flwr.wire.codec.deliveries import read_deliveries, write_deliveries
 from flwr.wire.interceptors.app_token import calling_lease
 from flwr.wire.interceptors.guarding import Rpc, header
 
@@ -24,20 +17,14 @@ from flwr.wire.interceptors.guarding import Rpc, header
 class LaunchesServicer(launches_pb2_grpc.LaunchesServicer):
     """Called by our own SuperExec."""
 
-    def __init__(self, leases: AppLeases) -> None:
-        self._leases = leases
+    def __init__(self, ends: LaunchEnds) -> None:
+        self._ends = ends
 
     async def ReportExit(
         self, request: launches_pb2.ReportExitRequest, _rpc: Rpc
     ) -> launches_pb2.ReportExitResponse:
         """Take note that a runner has ended."""
-        await in_thread(
-            self._leases.report_exit,
-            request.token,
-            exit_code=request.exit_code,
-            cause=request.cause or f"exited with code {request.exit_code}",
-            stopped=request.stopped,
-        )
+        await self._ends.report_exit(request)
         return launches_pb2.ReportExitResponse()
 
 
@@ -46,46 +33,36 @@ class WholeLaunchesServicer(launches_pb2_grpc.WholeLaunchesServicer):
 
     def __init__(
         self,
-        launches: WholeLaunches,
-        logs: AppLogs,
+        ends: LaunchEnds,
         waiting: WaitingExecutors,
         handover: Handover,
-        at_once: AtOnce,
+        desks: TubeDesks | None = None,
     ) -> None:
-        self._launches, self._logs, self._at_once = launches, logs, at_once
+        self._ends, self._desks = ends, desks
         self._waiting, self._handover = waiting, handover
 
     async def Take(self, request: launches_pb2.TakeRequest, rpc: Rpc) -> launches_pb2.TakeResponse:
         """Hold the call until a launch can be granted, and hand over all of it."""
         choice = metadata.read_only_apps(header(rpc, metadata.ONLY_APPS))
-        waiter = self._handover.enter(choice, frozenset(request.bundles))
-        try:
-            look = partial(self._handover.look, waiter)
-            taken = await self._waiting.until(choice, look) or waiter.pick_up()
-        finally:
-            self._handover.leave(waiter)
+        taken = await self._handover.wait(choice, frozenset(request.bundles))
         if taken is None:
             await self._waiting.say_what_waits()
             return launches_pb2.TakeResponse()
-        return _encode_taken(taken)
+        return encode_taken(taken)
 
     async def Finish(
         self, request: launches_pb2.FinishRequest, rpc: Rpc
     ) -> launches_pb2.FinishResponse:
         """Take output, reply and context, and end the launch."""
-        lease, reply, context = calling_lease(rpc), None, b""
-        try:
-            if request.reply:
-                push = appio_pb2.PushAppMessagesRequest.FromString(request.reply)
-                reply = read_deliveries(push, at_most=1)[0] if push.messages_list else None
-            outputs = appio_pb2.PushAppOutputsRequest.FromString(request.outputs)
-            context = outputs.context.SerializeToString(deterministic=True)
-        except DecodeError as cause:
-            raise InvalidError("the outcome of this launch cannot be read") from cause
-        if request.logs:
-            await self._logs.take(lease.run_id, list(request.logs))
-        await self._at_once(self._launches.finish, lease, reply, context)
+        await self._ends.finish(calling_lease(rpc), request)
         return launches_pb2.FinishResponse()
+
+    async def OpenTube(self, _request: launches_pb2.OpenTubeRequest, rpc: Rpc) -> launches_pb2.Tube:
+        """Invite an executor of this machine to do all this past gRPC."""
+        if self._desks is None:
+            raise UnimplementedError("there are no tubes on this machine")
+        invited = self._desks.invite(metadata.read_only_apps(header(rpc, metadata.ONLY_APPS)))
+        return launches_pb2.Tube(address=invited.address, ticket=invited.ticket)
 
 
 class AppLogsServicer(logs_pb2_grpc.AppLogsServicer):
@@ -100,18 +77,6 @@ class AppLogsServicer(logs_pb2_grpc.AppLogsServicer):
         """Keep what an app printed."""
         await self._logs.take(calling_lease(rpc).run_id, list(request.logs))
         return logs_pb2.PushAppLogsResponse()
-
-
-def _encode_taken(taken: WholeLaunch) -> launches_pb2.TakeResponse:
-    inputs, message = taken.inputs, appio_pb2.PullAppMessagesResponse()
-    write_deliveries(message, [taken.delivery])
-    return launches_pb2.TakeResponse(
-        token=taken.token,
-        run_id=inputs.run.run_id,
-        fab=encode_fab(inputs),
-        inputs=encode_inputs(inputs).SerializeToString(),
-        message=message.SerializeToString(),
-    )
 
 
 def add_compose(

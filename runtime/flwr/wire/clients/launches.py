@@ -14,18 +14,21 @@ from flwr import __version__
 from flwr.auth.superexec_auth import SuperExecSecret, sign_call
 from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.clock import Clock
-from flwr.core.errors import UnauthenticatedError, UnimplementedError
+from flwr.core.errors import ErrorKind, UnauthenticatedError, UnimplementedError
 from flwr.core.ids import RunId
 from flwr.core.lease import AppKind
 from flwr.core.run import Run
 from flwr.proto import appio_pb2, run_pb2
 from flwr.proto.compose.v1 import launches_pb2
 from flwr.wire import metadata
-from flwr.wire.appio_methods import REPORT_EXIT, TAKE_LAUNCH, method_of
+from flwr.wire.appio_methods import OPEN_TUBE, REPORT_EXIT, TAKE_LAUNCH, method_of
 from flwr.wire.clients.deadlines import FAB_S, HELD_S, deadline_s
+from flwr.wire.clients.tube import Tubes
 from flwr.wire.clients.work import Bundles, Work, read_taken
+from flwr.wire.codec.pieces import Invitation
 from flwr.wire.codec.runs import decode_run
 from flwr.wire.errors import from_rpc_error
+from flwr.wire.tube import TubeFrame, TubeLostError
 
 Response = TypeVar("Response", bound=Message)
 
@@ -51,6 +54,7 @@ class LaunchesClient:
         secret: proves the SuperExec; None where the daemon has none.
         only_apps: what it launches; a daemon that does not know this names others too.
         bundles: those that need not be sent.
+        tubes: a way past gRPC, where the daemon has one.
     """
 
     def __init__(
@@ -62,8 +66,9 @@ class LaunchesClient:
         secret: SuperExecSecret | None = None,
         only_apps: AppChoice = EVERY_APP,
         bundles: Bundles | None = None,
+        tubes: Tubes | None = None,
     ) -> None:
-        self._channel = channel
+        self._channel, self._tubes = channel, tubes
         self._bundles = bundles or Bundles()
         self._kind = kind
         self._clock = clock
@@ -78,14 +83,39 @@ class LaunchesClient:
         Raises:
             FlwrError: also where the daemon lacks the call: it says that in several ways.
         """
-        taken = await self._call(
-            TAKE_LAUNCH,
-            launches_pb2.TakeRequest(bundles=self._bundles.digests),
-            launches_pb2.TakeResponse.FromString,
-            timeout_s=HELD_S + FAB_S,
+        request = launches_pb2.TakeRequest(bundles=self._bundles.digests)
+        taken = await self._take_by_tube(request)
+        if taken is None:
+            taken = await self._call(
+                TAKE_LAUNCH,
+                request,
+                launches_pb2.TakeResponse.FromString,
+                timeout_s=HELD_S + FAB_S,
+                headers=self._only_apps,
+            )
+        return TakenLaunch(taken.token, read_taken(taken, self._bundles)) if taken.token else None
+
+    async def _take_by_tube(
+        self, request: launches_pb2.TakeRequest
+    ) -> launches_pb2.TakeResponse | None:
+        """Do it past gRPC; None where there is no tube."""
+        tube = None if self._tubes is None else await self._tubes.open(self._invite)
+        if tube is None:
+            return None
+        try:
+            taken = await tube.call(TubeFrame.TAKE, request.SerializeToString(), timeout_s=HELD_S)
+        except TubeLostError:
+            return None
+        return launches_pb2.TakeResponse.FromString(taken)
+
+    async def _invite(self) -> Invitation:
+        tube = await self._call(
+            OPEN_TUBE,
+            launches_pb2.OpenTubeRequest(),
+            launches_pb2.Tube.FromString,
             headers=self._only_apps,
         )
-        return TakenLaunch(taken.token, read_taken(taken, self._bundles)) if taken.token else None
+        return Invitation(tube.address, tube.ticket)
 
     async def list_apps(self) -> list[RunId]:
         """Return runs that wait for an app process; the server may hold the call."""
@@ -130,14 +160,11 @@ class LaunchesClient:
             cause: the same for a person.
             stopped: we stopped it, because we are going away; others may launch it again.
         """
+        request = launches_pb2.ReportExitRequest(
+            token=token, exit_code=exit_code, cause=cause, stopped=stopped
+        )
         try:
-            await self._call(
-                REPORT_EXIT,
-                launches_pb2.ReportExitRequest(
-                    token=token, exit_code=exit_code, cause=cause, stopped=stopped
-                ),
-                launches_pb2.ReportExitResponse.FromString,
-            )
+            await self._call(REPORT_EXIT, request, launches_pb2.ReportExitResponse.FromString)
         except (UnimplementedError, UnauthenticatedError):
             return
 
@@ -161,7 +188,10 @@ class LaunchesClient:
                 metadata=((metadata.VERSION, __version__), *headers, *self._proof(method, body)),
             )
         except grpc.RpcError as cause:
-            raise from_rpc_error(cause, method=method) from cause
+            error = from_rpc_error(cause, method=method)
+            if self._tubes is not None and error.kind is ErrorKind.UNAVAILABLE:
+                self._tubes.reconsider()
+            raise error from cause
 
     def _proof(self, method: str, body: bytes) -> tuple[tuple[str, str], ...]:
         if self._secret is None:

@@ -6,7 +6,7 @@ fingerprint of an unknown key, so that one refusal is one line.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar
 from typing import Any
@@ -89,21 +89,32 @@ class AccessLog(Layer):
 
     def _write(self, method: str, rpc: Rpc, facts: dict[str, object], started: float) -> None:
         # The error interceptor has said how it ended; only a servicer's own abort is asked for.
-        status = facts.setdefault("status", _status_name(rpc.code()))
-        is_refused = status == StatusCode.UNAUTHENTICATED.name
-        level = logging.WARNING if is_refused else logging.DEBUG
-        if not logger.isEnabledFor(level):
-            return
-        logger.log(
-            level,
-            "Call refused: no valid proof of identity" if is_refused else "Call",
-            extra={
-                "event": "call-refused" if is_refused else "call",
-                "method": method,
-                "duration_s": round(self._clock.monotonic() - started, 6),
-                **{name: fact() if callable(fact) else fact for name, fact in facts.items()},
-            },
-        )
+        facts.setdefault("status", _status_name(rpc.code()))
+        log_call(method, self._clock.monotonic() - started, facts)
+
+
+def log_call(method: str, duration_s: float, facts: Mapping[str, object]) -> None:
+    """Write the line of a call.
+
+    Args:
+        method: full path.
+        duration_s: how long it took.
+        facts: its ``status`` by name, its ``peer``, and what else there is; functions are called.
+    """
+    is_refused = facts["status"] == StatusCode.UNAUTHENTICATED.name
+    level = logging.WARNING if is_refused else logging.DEBUG
+    if not logger.isEnabledFor(level):
+        return
+    logger.log(
+        level,
+        "Call refused: no valid proof of identity" if is_refused else "Call",
+        extra={
+            "event": "call-refused" if is_refused else "call",
+            "method": method,
+            "duration_s": round(duration_s, 6),
+            **{name: fact() if callable(fact) else fact for name, fact in facts.items()},
+        },
+    )
 
 
 def _status_name(code: object) -> str:

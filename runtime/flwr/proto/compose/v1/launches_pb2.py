@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from flwr.proto import fab_pb2 as flwr_dot_proto_dot_fab__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flwr/proto/compose/v1/launches.proto\x12\x0f\x66lwr.compose.v1\x1a\x14\x66lwr/proto/fab.proto\"U\n\x11ReportExitRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\texit_code\x18\x02 \x01(\x12\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x0f\n\x07stopped\x18\x04 \x01(\x08\"\x14\n\x12ReportExitResponse\"\x1e\n\x0bTakeRequest\x12\x0f\n\x07\x62undles\x18\x01 \x03(\t\"l\n\x0cTakeResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\x04\x12\x1c\n\x03\x66\x61\x62\x18\x03 \x01(\x0b\x32\x0f.flwr.proto.Fab\x12\x0e\n\x06inputs\x18\x04 \x01(\x0c\x12\x0f\n\x07message\x18\x05 \x01(\x0c\"=\n\rFinishRequest\x12\r\n\x05reply\x18\x01 \x01(\x0c\x12\x0f\n\x07outputs\x18\x02 \x01(\x0c\x12\x0c\n\x04logs\x18\x03 \x03(\t\"\x10\n\x0e\x46inishResponse2a\n\x08Launches\x12U\n\nReportExit\x12\".flwr.compose.v1.ReportExitRequest\x1a#.flwr.compose.v1.ReportExitResponse2\x9f\x01\n\rWholeLaunches\x12\x43\n\x04Take\x12\x1c.flwr.compose.v1.TakeRequest\x1a\x1d.flwr.compose.v1.TakeResponse\x12I\n\x06\x46inish\x12\x1e.flwr.compose.v1.FinishRequest\x1a\x1f.flwr.compose.v1.FinishResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flwr/proto/compose/v1/launches.proto\x12\x0f\x66lwr.compose.v1\x1a\x14\x66lwr/proto/fab.proto\"U\n\x11ReportExitRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\texit_code\x18\x02 \x01(\x12\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x0f\n\x07stopped\x18\x04 \x01(\x08\"\x14\n\x12ReportExitResponse\"\x11\n\x0fOpenTubeRequest\"\'\n\x04Tube\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\x12\x0e\n\x06ticket\x18\x02 \x01(\x0c\"-\n\x07Renewal\x12\r\n\x05token\x18\x01 \x01(\t\x12\x13\n\x0bheartbeat_s\x18\x02 \x01(\t\"\x1e\n\x0bTakeRequest\x12\x0f\n\x07\x62undles\x18\x01 \x03(\t\"l\n\x0cTakeResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\x04\x12\x1c\n\x03\x66\x61\x62\x18\x03 \x01(\x0b\x32\x0f.flwr.proto.Fab\x12\x0e\n\x06inputs\x18\x04 \x01(\x0c\x12\x0f\n\x07message\x18\x05 \x01(\x0c\"L\n\rFinishRequest\x12\r\n\x05reply\x18\x01 \x01(\x0c\x12\x0f\n\x07outputs\x18\x02 \x01(\x0c\x12\x0c\n\x04logs\x18\x03 \x03(\t\x12\r\n\x05token\x18\x04 \x01(\t\"\x10\n\x0e\x46inishResponse2a\n\x08Launches\x12U\n\nReportExit\x12\".flwr.compose.v1.ReportExitRequest\x1a#.flwr.compose.v1.ReportExitResponse2\xe4\x01\n\rWholeLaunches\x12\x43\n\x04Take\x12\x1c.flwr.compose.v1.TakeRequest\x1a\x1d.flwr.compose.v1.TakeResponse\x12I\n\x06\x46inish\x12\x1e.flwr.compose.v1.FinishRequest\x1a\x1f.flwr.compose.v1.FinishResponse\x12\x43\n\x08OpenTube\x12 .flwr.compose.v1.OpenTubeRequest\x1a\x15.flwr.compose.v1.Tubeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,16 +36,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPORTEXITREQUEST']._serialized_end=164
   _globals['_REPORTEXITRESPONSE']._serialized_start=166
   _globals['_REPORTEXITRESPONSE']._serialized_end=186
-  _globals['_TAKEREQUEST']._serialized_start=188
-  _globals['_TAKEREQUEST']._serialized_end=218
-  _globals['_TAKERESPONSE']._serialized_start=220
-  _globals['_TAKERESPONSE']._serialized_end=328
-  _globals['_FINISHREQUEST']._serialized_start=330
-  _globals['_FINISHREQUEST']._serialized_end=391
-  _globals['_FINISHRESPONSE']._serialized_start=393
-  _globals['_FINISHRESPONSE']._serialized_end=409
-  _globals['_LAUNCHES']._serialized_start=411
-  _globals['_LAUNCHES']._serialized_end=508
-  _globals['_WHOLELAUNCHES']._serialized_start=511
-  _globals['_WHOLELAUNCHES']._serialized_end=670
+  _globals['_OPENTUBEREQUEST']._serialized_start=188
+  _globals['_OPENTUBEREQUEST']._serialized_end=205
+  _globals['_TUBE']._serialized_start=207
+  _globals['_TUBE']._serialized_end=246
+  _globals['_RENEWAL']._serialized_start=248
+  _globals['_RENEWAL']._serialized_end=293
+  _globals['_TAKEREQUEST']._serialized_start=295
+  _globals['_TAKEREQUEST']._serialized_end=325
+  _globals['_TAKERESPONSE']._serialized_start=327
+  _globals['_TAKERESPONSE']._serialized_end=435
+  _globals['_FINISHREQUEST']._serialized_start=437
+  _globals['_FINISHREQUEST']._serialized_end=513
+  _globals['_FINISHRESPONSE']._serialized_start=515
+  _globals['_FINISHRESPONSE']._serialized_end=531
+  _globals['_LAUNCHES']._serialized_start=533
+  _globals['_LAUNCHES']._serialized_end=630
+  _globals['_WHOLELAUNCHES']._serialized_start=633
+  _globals['_WHOLELAUNCHES']._serialized_end=861
 # @@protoc_insertion_point(module_scope)

@@ -68,6 +68,72 @@ class ReportExitResponse(_message.Message):
 Global___ReportExitResponse: _TypeAlias = ReportExitResponse  # noqa: Y015
 
 @_typing.final
+class OpenTubeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenTubeRequest: _TypeAlias = OpenTubeRequest  # noqa: Y015
+
+@_typing.final
+class Tube(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    TICKET_FIELD_NUMBER: _builtins.int
+    address: _builtins.bytes
+    """of a Unix socket of that machine"""
+    ticket: _builtins.bytes
+    """good for one connection, made soon"""
+    def __init__(
+        self,
+        *,
+        address: _builtins.bytes = ...,
+        ticket: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "ticket", b"ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tube: _TypeAlias = Tube  # noqa: Y015
+
+@_typing.final
+class Renewal(_message.Message):
+    """On a tube, what SendAppHeartbeat says in headers; answered by a
+    flwr.proto.SendAppHeartbeatResponse.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_S_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    heartbeat_s: _builtins.str
+    """As flwr-compose-heartbeat-s: until the next one."""
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        heartbeat_s: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_s", b"heartbeat_s", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Renewal: _TypeAlias = Renewal  # noqa: Y015
+
+@_typing.final
 class TakeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -135,10 +201,13 @@ class FinishRequest(_message.Message):
     REPLY_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     LOGS_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
     reply: _builtins.bytes
     """A flwr.proto.PushAppMessagesRequest with its objects; none if PushMessage has said it already."""
     outputs: _builtins.bytes
     """A flwr.proto.PushAppOutputsRequest."""
+    token: _builtins.str
+    """The launch's, on a tube alone: elsewhere it is a header."""
     @_builtins.property
     def logs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the app printed, as in PushAppLogs."""
@@ -149,10 +218,11 @@ class FinishRequest(_message.Message):
         reply: _builtins.bytes = ...,
         outputs: _builtins.bytes = ...,
         logs: _abc.Iterable[_builtins.str] | None = ...,
+        token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["logs", b"logs", "outputs", b"outputs", "reply", b"reply"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logs", b"logs", "outputs", b"outputs", "reply", b"reply", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

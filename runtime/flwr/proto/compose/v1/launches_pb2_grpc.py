@@ -130,6 +130,11 @@ class WholeLaunchesStub(object):
                 request_serializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.FinishRequest.SerializeToString,
                 response_deserializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.FinishResponse.FromString,
                 _registered_method=True)
+        self.OpenTube = channel.unary_unary(
+                '/flwr.compose.v1.WholeLaunches/OpenTube',
+                request_serializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.OpenTubeRequest.SerializeToString,
+                response_deserializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.Tube.FromString,
+                _registered_method=True)
 
 
 class WholeLaunchesServicer(object):
@@ -154,6 +159,15 @@ class WholeLaunchesServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenTube(self, request, context):
+        """Proven as Take is.  Opens a tube past gRPC to a SuperExec on the SuperNode's own machine: a
+        socket on which launches are taken, renewed and given back as by the calls of these names
+        (docs/adr/0020).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WholeLaunchesServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -166,6 +180,11 @@ def add_WholeLaunchesServicer_to_server(servicer, server):
                     servicer.Finish,
                     request_deserializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.FinishRequest.FromString,
                     response_serializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.FinishResponse.SerializeToString,
+            ),
+            'OpenTube': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenTube,
+                    request_deserializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.OpenTubeRequest.FromString,
+                    response_serializer=flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.Tube.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -224,6 +243,33 @@ class WholeLaunches(object):
             '/flwr.compose.v1.WholeLaunches/Finish',
             flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.FinishRequest.SerializeToString,
             flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.FinishResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenTube(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/flwr.compose.v1.WholeLaunches/OpenTube',
+            flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.OpenTubeRequest.SerializeToString,
+            flwr_dot_proto_dot_compose_dot_v1_dot_launches__pb2.Tube.FromString,
             options,
             channel_credentials,
             insecure,

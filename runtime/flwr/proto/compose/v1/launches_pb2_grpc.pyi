@@ -84,6 +84,11 @@ class WholeLaunchesStub:
     """Proven by the launch's token.  Says at once what PushAppLogs, PushMessage and PushAppOutputs
     would, and ends the launch.
     """
+    OpenTube: _grpc.UnaryUnaryMultiCallable[_launches_pb2.OpenTubeRequest, _launches_pb2.Tube]
+    """Proven as Take is.  Opens a tube past gRPC to a SuperExec on the SuperNode's own machine: a
+    socket on which launches are taken, renewed and given back as by the calls of these names
+    (docs/adr/0020).
+    """
 
 @_typing.type_check_only
 class WholeLaunchesAsyncStub(WholeLaunchesStub):
@@ -100,6 +105,11 @@ class WholeLaunchesAsyncStub(WholeLaunchesStub):
     Finish: _aio.UnaryUnaryMultiCallable[_launches_pb2.FinishRequest, _launches_pb2.FinishResponse]  # type: ignore[assignment]
     """Proven by the launch's token.  Says at once what PushAppLogs, PushMessage and PushAppOutputs
     would, and ends the launch.
+    """
+    OpenTube: _aio.UnaryUnaryMultiCallable[_launches_pb2.OpenTubeRequest, _launches_pb2.Tube]  # type: ignore[assignment]
+    """Proven as Take is.  Opens a tube past gRPC to a SuperExec on the SuperNode's own machine: a
+    socket on which launches are taken, renewed and given back as by the calls of these names
+    (docs/adr/0020).
     """
 
 class WholeLaunchesServicer(metaclass=_abc_1.ABCMeta):
@@ -126,6 +136,17 @@ class WholeLaunchesServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_launches_pb2.FinishResponse, _abc.Awaitable[_launches_pb2.FinishResponse]]:
         """Proven by the launch's token.  Says at once what PushAppLogs, PushMessage and PushAppOutputs
         would, and ends the launch.
+        """
+
+    @_abc_1.abstractmethod
+    def OpenTube(
+        self,
+        request: _launches_pb2.OpenTubeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_launches_pb2.Tube, _abc.Awaitable[_launches_pb2.Tube]]:
+        """Proven as Take is.  Opens a tube past gRPC to a SuperExec on the SuperNode's own machine: a
+        socket on which launches are taken, renewed and given back as by the calls of these names
+        (docs/adr/0020).
         """
 
 def add_WholeLaunchesServicer_to_server(servicer: WholeLaunchesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
