@@ -27,6 +27,12 @@ class Tap:
     def captured(self) -> bytes:
         return bytes(self._passed)
 
+    def cut(self) -> None:
+        """Break every connection there is; new ones are passed on."""
+        for end in tuple(self._ends):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self

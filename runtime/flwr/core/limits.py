@@ -53,8 +53,9 @@ LINE_WINDOW: Final = 8  # instructions on their way to a node that has not taken
 LINE_REPLIES: Final = 32  # small ones on their way to a SuperLink that has not answered them
 LINE_FRAME_BYTES: Final = 8_388_608  # of a node; all these replies are 2 MiB, and their trees
 LINE_OPENING: Final = timedelta(seconds=10)  # until the SuperLink answers
+LINE_ANSWER: Final = timedelta(seconds=20)  # to a node that asks; a busy SuperLink is not gone
 LINE_LIFE: Final = timedelta(hours=1)  # then the node proves anew who it is
-LINE_COMPANY: Final = timedelta(milliseconds=20)  # what nobody waits for shares a frame if it can
+LINE_COMPANY: Final = timedelta(milliseconds=50)  # what nobody waits for shares a frame if it can
 LINE_CONFIRMS: Final = timedelta(seconds=1)  # what a node has is said if it is not answered so soon
 LINE_STEADY: Final = timedelta(minutes=1)  # a line that breaks sooner is not opened again at once
 LINE_PAUSE: Final = timedelta(milliseconds=500)  # then, doubled each time, up to LINE_STEADY

@@ -281,8 +281,11 @@ class _Line:
             await self._home.at_once(
                 self._home.messages.confirm_received, self.node_id, said.received
             )
-        for reply, runtime_s in said.replies:
-            self._says.answers.append(await self._accept(reply, runtime_s))
+        if len(said.replies) == 1:
+            self._says.answers.append(await self._accept(*said.replies[0]))
+        elif said.replies:  # where the store is slow, side by side
+            accepting = (self._accept(*reply) for reply in said.replies)
+            self._says.answers += await asyncio.gather(*accepting)
         self._says.heard |= said.asks
         if said.asks or len(self._says.answers) > 1:
             await self._writer.flush()

@@ -16,11 +16,11 @@ from flwr.auth.line_seal import LineKey, LineSeal
 from flwr.core.errors import FlwrError, UnavailableError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
 from flwr.core.limits import (
+    LINE_ANSWER,
     LINE_CONFIRMS,
     LINE_OPENING,
     LINE_REPLIES,
     LINE_WINDOW,
-    NODE_HEARTBEAT_DEADLINE,
     PULL_AGAIN_BEFORE,
 )
 from flwr.core.message import Delivery
@@ -220,22 +220,28 @@ class NodeLine:
         try:
             while isinstance(frame := await self._call.read(), bytes):
                 self._take(decode_link_frame(frame))
+        except asyncio.CancelledError:
+            self._end(UnavailableError("cancelled"))
+            raise
         except Exception as cause:  # noqa: BLE001 - whatever it is, it ends the line only
             self._end(_failure_of(cause))
         else:
             self._end(UnavailableError("the SuperLink has ended it"))
 
     def _take(self, said: LinkSays) -> None:
-        self._has_asked = False  # whatever it says, it is there
+        if self._has_asked:  # whatever it says, it is there
+            self._has_asked = False
+            self._silence.cancel()
+            self._silence = self._loop.call_later(self._quiet_s, self._on_silence)
+        for answer in said.answers:  # first: what the instructions cause can forget these replies
+            waiting = self._waiting.get(answer.reply_id)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(answer)
         self._arrived += said.deliveries
         self._ended_runs += said.ended_runs
         self._was_heard |= said.heard
         if said.deliveries or said.ended_runs or said.heard:
             self._something.set()
-        for answer in said.answers:
-            waiting = self._waiting.get(answer.reply_id)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(answer)
 
     def _on_silence(self) -> None:
         """See whether the SuperLink is there, if we have said nothing for a while."""
@@ -246,7 +252,7 @@ class NodeLine:
         if pause_s <= 0:
             self._has_asked = self._says.asks = True
             self._writer.flush_soon(0)
-            pause_s = NODE_HEARTBEAT_DEADLINE.total_seconds()
+            pause_s = LINE_ANSWER.total_seconds()
         self._silence = self._loop.call_later(pause_s, self._on_silence)
 
     def _on_unconfirmed(self) -> None:
