@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import event
+import pytest
+from sqlalchemy import Connection, event
 
+from flwr.store import prepared
 from flwr.store.commit_log import Log
 from flwr.store.store import Store
 
@@ -33,15 +35,27 @@ def counted(store: Store) -> Iterator[Asked]:
     """Yield what the store's database is asked meanwhile; BEGIN and COMMIT are no statements."""
     asked = Asked(store._log)
 
-    def note_statement(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+    engines = (store._engines.writing, store._engines.reading)
+    execute = prepared._execute
+
+    def note(statement: str) -> None:
         if not statement.startswith(("BEGIN", "COMMIT")):
             asked.statements.append(statement)
 
-    engines = (store._engines.writing, store._engines.reading)
+    def execute_prepared(connection: Connection, text: str, *values: Any, **options: Any) -> Any:
+        if connection.engine in engines:
+            note(text)
+        return execute(connection, text, *values, **options)
+
+    def note_other(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        note(statement)
+
     for engine in engines:
-        event.listen(engine, "before_cursor_execute", note_statement)
+        event.listen(engine, "before_cursor_execute", note_other)
     try:
-        yield asked
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(prepared, "_execute", execute_prepared)
+            yield asked
     finally:
         for engine in engines:
-            event.remove(engine, "before_cursor_execute", note_statement)
+            event.remove(engine, "before_cursor_execute", note_other)

@@ -44,13 +44,15 @@ class ObjectTree:
 
     def walk(self) -> Iterator[ObjectId]:
         """Yield every id once, children before the objects that refer to them."""
-        return iter(dict.fromkeys(_postorder(self)))
+        ids: list[ObjectId] = []
+        _note_postorder(self, ids)
+        return iter(dict.fromkeys(ids))
 
 
-def _postorder(tree: ObjectTree) -> Iterator[ObjectId]:
+def _note_postorder(tree: ObjectTree, ids: list[ObjectId]) -> None:
     for child in tree.children:
-        yield from _postorder(child)
-    yield tree.object_id
+        _note_postorder(child, ids)
+    ids.append(tree.object_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,9 @@ NEXT: Final[Mapping[NodeStatus, frozenset[NodeStatus]]] = {
     NodeStatus.UNREGISTERED: frozenset(),
 }
 
+REACHABLE: Final = frozenset({NodeStatus.ONLINE, NodeStatus.OFFLINE})
+"""Where instructions may be addressed to a node."""
+
 NO_ACCOUNT_ID: Final = AccountId("<id:none>")
 NO_ACCOUNT_NAME: Final = "none"
 
@@ -49,11 +52,6 @@ class Node:
     unregistered_at: datetime | None = None
     online_until: datetime | None = None  # silence until here is forgiven
     heartbeat_interval_s: float = 0.0
-
-    @property
-    def is_reachable(self) -> bool:
-        """True when instructions may be addressed to the node."""
-        return self.status in {NodeStatus.ONLINE, NodeStatus.OFFLINE}
 
 
 class NodeTransitionError(FlwrError):

@@ -25,6 +25,10 @@ async def in_thread(op: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return await asyncio.get_running_loop().run_in_executor(_POOL, call)
 
 
+GATHERED_S: Final = 0.004
+"""How long a commit that only its caller waits for may wait for others, to share their disk."""
+
+
 class Ledger(Protocol):
     """A store, as far as it is known here: its operations write, and writing waits for a disk."""
 
@@ -38,6 +42,10 @@ class Ledger(Protocol):
 
     def postponed(self, op: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, int]:
         """Run an operation; return its result, and the commit that has to be settled first."""
+
+    @property
+    def is_urgent(self) -> bool:
+        """True while somebody besides its caller waits for a commit to be settled."""
 
     def is_settled(self, commit: int) -> bool:
         """Tell whether a commit is settled."""
@@ -78,6 +86,8 @@ class AtOnce:
     async def _settle(self, store: Ledger, commit: int) -> None:
         if store.settles_quickly:
             store.settle()
+        elif not store.is_urgent:
+            await asyncio.sleep(GATHERED_S)
         while not store.is_settled(commit):
             if self._settling is None:
                 loop = asyncio.get_running_loop()

@@ -77,6 +77,12 @@ _FIND: Final = Prepared(
     select(instruction).where(instruction.c.message_id == bindparam("message_id"))
 )
 _CLAIM: Final = Prepared(_claim())
+_TAKE: Final = Prepared(
+    update(instruction)
+    .where(instruction.c.message_id == bindparam("wanted"), instruction.c.claimed_at.is_(None))
+    .values(claimed_at=_time("now"))
+    .returning(*instruction.c)
+)
 _CLAIM_OF_RUN: Final = Prepared(
     _claim(
         instruction.c.run_id == bindparam("of_run", type_=instruction.c.run_id.type),
@@ -230,6 +236,17 @@ class Messages:
         else:
             rows = _CLAIM_OF_RUN.rows(self._connection, {**asked, "of_run": run_id})
         return [MessageId(row.message_id) for row in sorted(rows)]
+
+    def take(self, message_id: MessageId, now: datetime) -> Instruction:
+        """Claim one of ``queued`` of the same transaction, and return it.
+
+        Raises:
+            NotFoundError: it does not wait.
+        """
+        row = _TAKE.first(self._connection, {"wanted": message_id, "now": now})
+        if row is None:
+            raise NotFoundError(f"instruction {message_id} does not wait")
+        return decode_instruction(row)
 
     def release(self, message_ids: Iterable[MessageId], *, counts: bool = True) -> None:
         """Put claimed, unanswered instructions back to waiting.

@@ -26,9 +26,6 @@ _SAVE: Final = (
     .where(table.c.node_id == bindparam("of", type_=table.c.node_id.type))
     .where(table.c.status == bindparam("was"))
 )
-_STATUSES: Final = select(table.c.node_id, table.c.status).where(
-    table.c.node_id.in_(bindparam("ids", expanding=True))
-)
 _PROLONG: Final = (
     update(table)
     .where(table.c.node_id == bindparam("of", type_=table.c.node_id.type))
@@ -39,7 +36,7 @@ _PROLONG: Final = (
     )
 )
 _THESE = table.c.node_id.in_(bindparam("ids", expanding=True, type_=table.c.node_id.type))
-_FIND_THESE = Prepared(select(table).where(_THESE))
+_STATUSES: Final = Prepared(select(table.c.node_id, table.c.status).where(_THESE))
 _FIND = Prepared(
     select(table).where(table.c.node_id == bindparam("asked", type_=table.c.node_id.type))
 )
@@ -74,16 +71,6 @@ class Nodes:
         """Return the node, None if there is none such."""
         row = _FIND.first(self._connection, {"asked": node_id})
         return None if row is None else _decode(row)
-
-    def find_all(self, node_ids: Sequence[NodeId]) -> dict[NodeId, Node]:
-        """Return those of these nodes that there are."""
-        found: dict[NodeId, Node] = {}
-        for start in range(0, len(node_ids), MAX_IDS):
-            these = {"ids": node_ids[start : start + MAX_IDS]}
-            found |= {
-                row.node_id: _decode(row) for row in _FIND_THESE.rows(self._connection, these)
-            }
-        return found
 
     def require(self, node_id: NodeId) -> Node:
         """Return the node.
@@ -120,9 +107,13 @@ class Nodes:
         """Return where those of the nodes stand that exist."""
         found: dict[NodeId, NodeStatus] = {}
         for start in range(0, len(node_ids), MAX_IDS):
-            rows = self._connection.execute(_STATUSES, {"ids": node_ids[start : start + MAX_IDS]})
+            rows = _STATUSES.rows(self._connection, {"ids": node_ids[start : start + MAX_IDS]})
             found.update((NodeId(row.node_id), NodeStatus(row.status)) for row in rows)
         return found
+
+    def status(self, node_id: NodeId) -> NodeStatus | None:
+        """Return where a node stands, None if there is none such."""
+        return self.statuses([node_id]).get(node_id)
 
     def prolong(self, terms: Mapping[NodeId, tuple[datetime, float]]) -> int:
         """Note until when silence of nodes that are online is forgiven, and their interval.

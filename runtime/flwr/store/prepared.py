@@ -7,12 +7,14 @@ is kept.  Running it through SQLAlchemy again and again costs ten times what the
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect, Executable
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.types import TypeDecorator
 
 _LIST: Final = "(__[POSTCOMPILE_{}])"  # how SQLAlchemy leaves room for the values of an IN
 _NOTHING: Final[Mapping[str, Any]] = {}
@@ -149,7 +151,12 @@ def _binds(compiled: Any, names: Sequence[str], dialect: Dialect) -> Iterator[_B
 
 def _process(kind: Any, dialect: Dialect, which: str, *more: Any) -> Process | None:
     """Return what turns a value into the driver's or back, None where it passes as it is."""
-    process: Process | None = getattr(kind.dialect_impl(dialect), which)(dialect, *more)
+    kind = kind.dialect_impl(dialect)
+    process: Process | None = getattr(kind, which)(dialect, *more)
+    if process is not None and isinstance(kind, TypeDecorator):
+        name = "process_bind_param" if which == "bind_processor" else "process_result_value"
+        if getattr(kind.impl_instance, which)(dialect, *more) is None:
+            return partial(getattr(kind, name), dialect=dialect)  # the same, without a frame of it
     return process
 
 
@@ -159,9 +166,7 @@ def run_text(connection: Connection, text: str) -> None:
 
 
 def _execute(connection: Connection, text: str, values: Any, *, is_many: bool = False) -> Any:
-    for note in connection.dispatch.before_cursor_execute:  # tests count statements
-        note(connection, None, text, values, None, is_many)
-    dialect, driver = connection.dialect, connection.connection.driver_connection
+    dialect, driver = connection.dialect, connection.connection.dbapi_connection
     if driver is None:
         raise RuntimeError("the connection was closed")
     try:

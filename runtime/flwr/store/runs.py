@@ -23,6 +23,7 @@ _NOT_FINAL = sorted(set(RunStatus) - FINAL)
 # Statements of the busy paths are built once: building one costs more than running it.
 _ASKED = table.c.run_id == bindparam("asked", type_=table.c.run_id.type)
 _FIND = Prepared(select(table).where(_ASKED))
+_STATUS = Prepared(select(table.c.status).where(_ASKED))
 _ADD_TRAFFIC = Prepared(
     update(table)
     .where(_ASKED)
@@ -66,6 +67,11 @@ class Runs:
         if run is None:
             raise RunNotFoundError(run_id)
         return run
+
+    def status(self, run_id: RunId) -> RunStatus | None:
+        """Return where a run stands, None if there is none such."""
+        row = _STATUS.first(self._connection, {"asked": run_id})
+        return None if row is None else RunStatus(row.status)
 
     def save(self, run: Run, was: RunStatus) -> None:
         """Write the status, its instants and details, provided the status still is ``was``.

@@ -153,6 +153,11 @@ class Store:
         finally:
             thread.postpones = False
 
+    @property
+    def is_urgent(self) -> bool:
+        """True while somebody besides its caller waits for a commit to be settled."""
+        return bool(self._untold)
+
     def is_settled(self, commit: int) -> bool:
         """Tell whether a commit is durable, and who waits for it was told."""
         return self._log.is_durable(commit) and not (self._untold and self._untold[0][0] <= commit)

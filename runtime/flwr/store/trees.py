@@ -12,7 +12,9 @@ _NODE: Final = struct.Struct(">32sI")
 
 def pack_tree(tree: ObjectTree) -> bytes:
     """Return the bytes of a tree; every id must be 64 hex digits."""
-    return b"".join(_pack(tree))
+    packed = bytearray()
+    _pack(tree, packed)
+    return bytes(packed)
 
 
 def unpack_tree(packed: bytes) -> ObjectTree:
@@ -20,12 +22,12 @@ def unpack_tree(packed: bytes) -> ObjectTree:
     return _unpack(_NODE.iter_unpack(packed))
 
 
-def _pack(tree: ObjectTree) -> Iterator[bytes]:
-    yield _NODE.pack(bytes.fromhex(tree.object_id), len(tree.children))
+def _pack(tree: ObjectTree, packed: bytearray) -> None:
+    packed += _NODE.pack(bytes.fromhex(tree.object_id), len(tree.children))
     for child in tree.children:
-        yield from _pack(child)
+        _pack(child, packed)
 
 
 def _unpack(nodes: Iterator[tuple[bytes, int]]) -> ObjectTree:
     digest, children = next(nodes)
-    return ObjectTree(ObjectId(digest.hex()), tuple(_unpack(nodes) for _ in range(children)))
+    return ObjectTree(ObjectId(digest.hex()), tuple([_unpack(nodes) for _ in range(children)]))

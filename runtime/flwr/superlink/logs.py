@@ -8,11 +8,12 @@ from flwr.auth.accounts import Account
 from flwr.core.clock import Clock
 from flwr.core.ids import NodeId, RunId
 from flwr.core.limits import MAX_LOG_CHUNK_BYTES
-from flwr.core.run import RunNotFoundError, RunNotRunningError, RunStatus, require_running
+from flwr.core.run import RunNotFoundError
 from flwr.store.durability import Durability
 from flwr.store.logs import LogChunk
 from flwr.store.store import Store
 from flwr.superlink import topics
+from flwr.superlink.running import require_running_for_node
 
 _PAGE: Final = 4096  # chunks answered at once: `flwr log --show` of old CLIs reads one answer only
 _CHUNK_CHARS: Final = MAX_LOG_CHUNK_BYTES // 4  # a character is at most four bytes
@@ -46,10 +47,7 @@ class Logs:
             RunNotRunningError: the run is not running.
         """
         with self._store.reading() as tx:
-            run = tx.runs.find(run_id)
-            if run is None:
-                raise RunNotRunningError(RunStatus.FAILED)
-            require_running(run)
+            require_running_for_node(tx, run_id)
         prefix = f"[node {node_id}] "
         lines = "".join(fragments).splitlines(keepends=True)
         self._append(run_id, "".join(prefix + line for line in lines))

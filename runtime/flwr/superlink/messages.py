@@ -13,8 +13,7 @@ from flwr.core.errors import InvalidError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
 from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES
 from flwr.core.message import Delivery, ErrorCode, check_instruction
-from flwr.core.node import NodeStatus
-from flwr.core.run import Run, RunNotRunningError, RunStatus, require_running
+from flwr.core.node import REACHABLE, NodeStatus
 from flwr.store.durability import Durability
 from flwr.store.message_rows import Asked, Instruction
 from flwr.store.remembered import Memory
@@ -25,6 +24,7 @@ from flwr.superlink.acceptance import check_form, find_answerable, note_refused
 from flwr.superlink.answers import answer_failed, answer_unknown
 from flwr.superlink.handouts import Handouts
 from flwr.superlink.message_events import record
+from flwr.superlink.running import require_running, require_running_for_node
 from flwr.superlink.standings import Standing, standing_of
 from flwr.superlink.traffic import Traffic
 from flwr.superlink.uploads import Uploads
@@ -80,7 +80,7 @@ class MessageExchange:
             raise InvalidError("the request carries no messages")
         now = self._clock.now()
         with self._store.transaction() as tx:
-            require_running(tx.runs.require(run_id))
+            require_running(tx, run_id)
             for message in messages:
                 check_form(message)
                 check_instruction(message.envelope, run_id=run_id)
@@ -116,30 +116,25 @@ class MessageExchange:
             NodeIdError: the node is not registered (any more).
         """
         now, look = self._clock.now(), self._open.begin(node_id)
-        with self._store.reading() as tx:
-            node = tx.nodes.find(node_id)
-            if node is None or node.status is NodeStatus.UNREGISTERED:
+        with self._store.transaction(Durability.LATER) as tx:
+            if tx.nodes.status(node_id) in {None, NodeStatus.UNREGISTERED}:
                 raise NodeIdError
             queued = tx.messages.queued(node_id, now)
             open_ones = [one for one in queued if one.confirmed_at is None]
-            open_ids = frozenset(one.message_id for one in open_ones)
             new = [one.message_id for one in open_ones if one.message_id in received]
-            waiting = sum(one.claimed_at is None for one in queued)
-            if not waiting:
-                self._open.keep(look, open_ids)
-                lost = self._handouts.repeat(
-                    [one for one in open_ones if one.message_id not in new], now=now
-                )
-                return None if lost is None else self._hand_out(tx, lost, whole=whole)
-        with self._store.transaction(Durability.LATER) as tx:
-            self._confirm(tx, node_id, new, now=now)
-            taken = tx.messages.claim(node_id, limit=1, now=now)
-            delivery = self._hand_out(tx, taken[0], whole=whole) if taken else None
-            if delivery is not None:
-                run_id = delivery.envelope.run_id
-                record(tx, "message.claimed", run_id, node_id, taken[0], at=now)
-        if len(taken) == waiting:
-            self._open.keep(look, open_ids)
+            waiting = [one.message_id for one in queued if one.claimed_at is None]
+            found: Instruction | None
+            if waiting:
+                self._confirm(tx, node_id, new, now=now)
+                found = tx.messages.take(waiting[0], now)
+                record(tx, "message.claimed", found.run_id, node_id, waiting[0], at=now)
+            else:
+                lost = [one for one in open_ones if one.message_id not in new]
+                again = self._handouts.repeat(lost, now=now)
+                found = None if again is None else tx.messages.find_instruction(again)
+            delivery = None if found is None else self._hand_out(tx, found, whole=whole)
+        if len(waiting) < 2:  # noqa: PLR2004  nothing waits any more
+            self._open.keep(look, frozenset(one.message_id for one in open_ones))
         return delivery
 
     def put_back(self, delivery: Delivery) -> None:
@@ -158,7 +153,7 @@ class MessageExchange:
             RunNotRunningError: the run is not running.
         """
         with self._store.transaction() as tx:
-            _require_running_for_node(tx, run_id)
+            require_running_for_node(tx, run_id)
             self._confirm(tx, node_id, [message_id], now=self._clock.now())
 
     def confirm_received(self, node_id: NodeId, message_ids: Sequence[MessageId]) -> None:
@@ -178,7 +173,7 @@ class MessageExchange:
         now = self._clock.now()
         envelope = reply.envelope
         with self._store.transaction(Durability.ANSWERED) as tx:
-            _require_running_for_node(tx, envelope.run_id)
+            require_running_for_node(tx, envelope.run_id)
             instruction = find_answerable(tx, node_id, reply, now=now)
             if instruction is None:
                 return Answered(None, [])
@@ -209,7 +204,7 @@ class MessageExchange:
         """
         now = self._clock.now()
         with self._store.reading() as tx:
-            require_running(tx.runs.require(run_id))
+            require_running(tx, run_id)
             found = tx.messages.asked(asked)
         stand = {i: self._standing(found.get(i), run_id, now=now) for i in asked}
         waiting = [i for i in asked if stand[i] is Standing.WAITING]
@@ -234,7 +229,7 @@ class MessageExchange:
         """
         now = self._clock.now()
         with self._store.reading() as tx:
-            require_running(tx.runs.require(run_id))
+            require_running(tx, run_id)
             ids = list(dict.fromkeys(asked))
             found = tx.messages.asked(ids)
             stand = {i: self._standing(found.get(i), run_id, now=now) for i in ids}
@@ -242,7 +237,7 @@ class MessageExchange:
             answers = _read_answers(tx, answered, whole=whole)
         if failed := [i for i in ids if stand[i] not in {Standing.ANSWERED, Standing.WAITING}]:
             with self._store.transaction() as tx:
-                require_running(tx.runs.require(run_id))
+                require_running(tx, run_id)
                 made = [self._answer(tx, run_id, i, now=now) for i in failed]
             answers += [one if whole else replace(one, contents={}) for one in made if one]
         return answers
@@ -255,7 +250,7 @@ class MessageExchange:
         """
         now = self._clock.now()
         with self._store.transaction(Durability.LATER) as tx:
-            require_running(tx.runs.require(run_id))
+            require_running(tx, run_id)
             found = tx.messages.find_replies(message_ids)
             theirs = {i: reply for i, reply in found.items() if reply.run_id == run_id}
             for reply in theirs.values():
@@ -274,11 +269,8 @@ class MessageExchange:
             tx.notify(topics.run(run_id))
         tx.messages.delete(message_ids)
 
-    def _hand_out(self, tx: Tx, message_id: MessageId, *, whole: bool) -> Delivery | None:
-        instruction = tx.messages.find_instruction(message_id)
-        if instruction is None:
-            return None
-        contents = tx.objects.contents(message_id) if whole else {}
+    def _hand_out(self, tx: Tx, instruction: Instruction, *, whole: bool) -> Delivery:
+        contents = tx.objects.contents(instruction.message_id) if whole else {}
         if contents:
             self._traffic.sent(instruction.run_id, sum(map(len, contents.values())))
         return replace(instruction.delivery, contents=contents)
@@ -327,11 +319,10 @@ class MessageExchange:
 
 def _reachable(tx: Tx, messages: Sequence[Delivery]) -> dict[MessageId, Delivery]:
     """Return the messages whose nodes can be addressed; the others are noted as refused."""
-    nodes = tx.nodes.find_all(list({message.envelope.dst_node_id for message in messages}))
+    found = tx.nodes.statuses(list({message.envelope.dst_node_id for message in messages}))
     accepted = {}
     for message in messages:
-        node = nodes.get(message.envelope.dst_node_id)
-        if node is not None and node.is_reachable:
+        if found.get(message.envelope.dst_node_id) in REACHABLE:
             accepted[message.envelope.message_id] = message
         else:
             note_refused(message, "the node is not connected")
@@ -380,11 +371,3 @@ def _read_answers(tx: Tx, answered: Sequence[Asked], *, whole: bool) -> list[Del
 def _plausible(runtime_s: float) -> float:
     """Return what a node says it took; 0 where that cannot be, since it is summed up per run."""
     return runtime_s if math.isfinite(runtime_s) and runtime_s > 0 else 0.0
-
-
-def _require_running_for_node(tx: Tx, run_id: RunId) -> Run:
-    """Return the run; to a node an unknown run is a finished one, and it drops its work."""
-    run = tx.runs.find(run_id)
-    if run is None:
-        raise RunNotRunningError(RunStatus.FAILED)
-    return require_running(run)

@@ -24,13 +24,13 @@ from flwr.core.node import (
     unregister,
     went_offline,
 )
-from flwr.core.run import require_running
 from flwr.core.topics import node_gone
 from flwr.store.remembered import Remembered
 from flwr.store.store import Store, Tx
 from flwr.superlink import topics
 from flwr.superlink.absences import Absences
 from flwr.superlink.requeue import requeue
+from flwr.superlink.running import require_running
 
 logger = logging.getLogger(__name__)
 
@@ -222,7 +222,7 @@ class Nodes:
             RunNotRunningError: the run is not running.
         """
         with self._store.reading() as tx:
-            require_running(tx.runs.require(run_id))
+            require_running(tx, run_id)
             # Only the reaper says who is missed; readers do not look at the clock.
             return tx.nodes.online(_EVER)
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from flwr.core.errors import InvalidError
 from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import MAX_OBJECT_BYTES
-from flwr.core.run import RunNotRunningError, RunStatus, require_running
 from flwr.store.errors import ObjectDamagedError
 from flwr.store.incoming import IncomingObject
 from flwr.store.objects import ObjectState
 from flwr.store.outgoing import OpenObject
 from flwr.store.store import Store, Tx
 from flwr.superlink import topics
+from flwr.superlink.running import require_running_for_node
 from flwr.superlink.traffic import Traffic
 from flwr.superlink.uploads import Uploads
 from flwr.wire.codec.pieces import Absence
@@ -81,7 +81,7 @@ class Objects:
             raise InvalidError(f"the object has {len(content)} bytes of {MAX_OBJECT_BYTES} allowed")
         check_object(content)
         with self._store.reading() as tx:
-            _require_running(tx, run_id)
+            require_running_for_node(tx, run_id)
             state = _state_for(tx, run_id, object_id, node_id)
         if state is ObjectState.UNKNOWN:
             return False
@@ -104,7 +104,7 @@ class Objects:
             RunNotRunningError: the run is not running.
         """
         with self._store.reading() as tx:
-            _require_running(tx, run_id)
+            require_running_for_node(tx, run_id)
             state = _state_for(tx, run_id, object_id, node_id)
         content = self._read(object_id) if state is ObjectState.PRESENT else None
         if content is None:
@@ -120,7 +120,7 @@ class Objects:
             RunNotRunningError: it is not running.
         """
         with self._store.reading() as tx:
-            _require_running(tx, run_id)
+            require_running_for_node(tx, run_id)
 
     def open(
         self,
@@ -142,7 +142,7 @@ class Objects:
             RunNotRunningError: the run is not running.
         """
         with self._store.reading() as tx:
-            _require_running(tx, run_id)
+            require_running_for_node(tx, run_id)
             state = _state_for(tx, run_id, object_id, node_id)
             if state is not ObjectState.PRESENT:
                 return Absence.UNKNOWN if state is ObjectState.UNKNOWN else Absence.AWAITED
@@ -165,7 +165,7 @@ class Objects:
             TooLargeError: one object may not have so many bytes.
         """
         with self._store.reading() as tx:
-            _require_running(tx, run_id)
+            require_running_for_node(tx, run_id)
             if _state_for(tx, run_id, object_id, node_id) is ObjectState.UNKNOWN:
                 return None
         return self._store.begin_object(object_id, size)
@@ -225,13 +225,6 @@ class Objects:
                 logger.exception("Object damaged", extra={"event": "object-damaged"})
                 tx.objects.forget(object_id)
                 return None
-
-
-def _require_running(tx: Tx, run_id: RunId) -> None:
-    run = tx.runs.find(run_id)
-    if run is None:
-        raise RunNotRunningError(RunStatus.FAILED)
-    require_running(run)
 
 
 def _state_for(tx: Tx, run_id: RunId, object_id: ObjectId, node_id: NodeId | None) -> ObjectState:

@@ -3,12 +3,15 @@ from pathlib import Path
 from threading import Event, get_ident
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from flwr.core.errors import FlwrError
+from flwr.store.durability import Durability
 from flwr.store.errors import NestedTransactionError
 from flwr.store.store import Store, open_store
 from tests import given
+from tests.fakes.statements import counted
 
 
 def test_a_failed_transaction_changes_nothing_and_tells_nobody(store: Store) -> None:
@@ -139,3 +142,35 @@ def test_a_store_in_memory_vanishes_when_closed() -> None:
     assert directory.exists()
     store.close()
     assert not directory.exists()
+
+
+@pytest.mark.row("F8")
+def test_what_was_left_for_later_is_made_durable_once_when_it_is_asked_for(store: Store) -> None:
+    with store.transaction(Durability.LATER) as tx:
+        tx.meta.set("later", "written")
+    with counted(store) as asked:
+        store.settle()
+        store.settle()
+    assert asked.syncs == 1
+    with counted(store) as asked, store.transaction() as tx:
+        tx.meta.set("now", "written")
+    waited = asked.syncs
+    with counted(store) as asked, store.transaction(Durability.LATER) as tx:
+        tx.meta.set("later", "again")
+    assert (waited, asked.syncs) == (0 if _is_postgres(store) else 1, 0)
+
+
+@pytest.mark.row("F8")
+def test_a_server_waits_for_its_disk_unless_the_transaction_is_for_later(store: Store) -> None:
+    if not _is_postgres(store):
+        pytest.skip("SQLite is made durable by the store")
+    found = []
+    for durability in (Durability.TOLD, Durability.LATER, Durability.ANSWERED):
+        with store.transaction(durability) as tx:
+            shown = tx.meta._connection.execute(text("SHOW synchronous_commit"))
+            found.append(shown.scalar_one())
+    assert found == ["on", "off", "on"]
+
+
+def _is_postgres(store: Store) -> bool:
+    return store._engines.writing.dialect.name == "postgresql"

@@ -33,7 +33,7 @@ class Ledger:
         self.is_quick, self.settles_quickly = is_quick, settles_quickly
         self.commits = self.settled = self.waits = 0
         self.may_settle = threading.Event()
-        self.fails = False
+        self.fails, self.is_urgent = False, True
 
     def postponed(self, op: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, int]:
         self.commits += (result := op(*args, **kwargs)) == WRITES
@@ -84,6 +84,18 @@ def test_who_wrote_is_answered_when_the_disk_has_it_and_those_together_wait_once
             await asyncio.gather(*writers[1:])
         assert ledger.settled == 7
         assert (ledger.waits, names) == (2, ["Ledger.settle"] * 2), "the first, then all others"
+
+    asyncio.run(body())
+
+
+def test_commits_that_nobody_else_waits_for_are_gathered() -> None:
+    async def body() -> None:
+        ledger = Ledger()
+        ledger.is_urgent = False
+        ledger.may_settle.set()
+        at_once = AtOnce(ledger)
+        await asyncio.gather(*(at_once(str, WRITES) for _ in range(9)))
+        assert (ledger.settled, ledger.waits) == (9, 1)
 
     asyncio.run(body())
 

@@ -208,7 +208,7 @@ def test_handing_out_and_taking_back_are_one_commit_each(link: Link) -> None:
     enqueue(link, run, [sent])
     with counted(link.store) as asked:
         link.messages.deliver(sent.delivery.envelope.dst_node_id, whole=True)
-    assert (len(asked.statements), asked.commits) == (7, 1), kinds(asked)
+    assert (len(asked.statements), asked.commits) == (6, 1), kinds(asked)
     with counted(link.store) as asked:
         answer(link, sent)
     assert (len(asked.statements), asked.commits) == (11, 1), kinds(asked)

@@ -177,8 +177,7 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
             nonlocal open_ones
             if rung and rung <= answers.keys() and not any_will_do:
                 open_ones = {bell: i for bell, i in open_ones.items() if bell not in rung}
-                if open_ones:
-                    return None  # others are still to come: no need to look
+                return None if open_ones else True  # no need to look: the bells say it all
             look, left = self._messages.still_to_ask, list(open_ones.values())
             still = set(await self._bridge(left)(look, run_id, left, any_will_do=any_will_do))
             open_ones = {bell: i for bell, i in open_ones.items() if i in still}
