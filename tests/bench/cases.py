@@ -25,6 +25,7 @@ _OURS: Final = Plan()
 _OURS_LARGE: Final = Plan(warm=1, least=3, most=20, seconds=6.0)
 _UPSTREAM: Final = Plan(warm=1, least=2, most=2, seconds=0.0)
 _SIMULATED: Final = Plan(warm=2, least=3, most=20, seconds=4.0, hold_s=0.002)
+_SIMULATED_FRESH: Final = Plan(warm=1, least=3, most=10, seconds=4.0, hold_s=0.0)
 _SIMULATED_UPSTREAM: Final = Plan(warm=1, least=1, most=2, seconds=6.0, hold_s=0.0)
 _IDLE_S: Final = 20.0
 _LIGHT_S: Final = 75.0  # a whole number of held pulls
@@ -122,6 +123,18 @@ def _simulation_on_ray(size: int, count: int, *, is_quick: bool = False) -> Case
     return Case(family, count, title, measure, OURS_ALONE, is_quick, 1, 300.0)
 
 
+def _simulation_fresh(size: int, count: int) -> Case:
+    def measure(root: Path, side: str) -> Trial:
+        plan = _SIMULATED_FRESH
+        return run_simulation(
+            root, side, plan, clients=count, size=size, backend=POOL, options=("--app-start=fresh",)
+        )
+
+    family = f"simulation-fresh-{_short(size)}"
+    title = f"simulation, {_written(size)}, {count:,} clients, a process for each message"
+    return Case(family, count, title, measure, OURS_ALONE, True, 1, 300.0)
+
+
 def _in_containers(count: int) -> Case:
     def measure(root: Path, _: str) -> Trial:
         try:
@@ -205,6 +218,7 @@ CASES: Final[Sequence[Case]] = (
     _simulation(KB, 1_000, is_quick=True),
     _simulation(KB, 10_000),
     _simulation(MB, 1_000, is_quick=True),
+    _simulation_fresh(KB, 1_000),
     _simulation_on_ray(KB, 10),
     _simulation_on_ray(KB, 100),
     _simulation_on_ray(KB, 1_000, is_quick=True),

@@ -137,6 +137,14 @@ GOALS: Final[Sequence[Goal]] = (
     Goal(
         "simulation, 1 kB, clients/s", "simulation-1kB@1000", "clients_per_s", 3_500, at_least=True
     ),
+    Goal("  start to first round", "simulation-1kB@1000", "submit_s", 1.0),
+    Goal(
+        "  a process for each message",
+        "simulation-fresh-1kB@1000",
+        "clients_per_s",
+        500,
+        at_least=True,
+    ),
     Goal("  on Ray", "simulation-ray-1kB@1000", "clients_per_s", 2_000, at_least=True),
     Goal("simulation, 1 MB, clients/s", "simulation-1MB@1000", "clients_per_s", 600, at_least=True),
 )

@@ -1,6 +1,7 @@
 """Simulations: the same app on many virtual nodes of one machine."""
 
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -39,7 +40,14 @@ def why_no_backend(backend: str) -> str | None:
 
 
 def run_simulation(
-    root: Path, side: str, plan: Plan, *, clients: int, size: int, backend: str
+    root: Path,
+    side: str,
+    plan: Plan,
+    *,
+    clients: int,
+    size: int,
+    backend: str,
+    options: Sequence[str] = (),
 ) -> Trial:
     """Simulate so many clients per round, and return what that cost.
 
@@ -50,6 +58,7 @@ def run_simulation(
         clients: per round.
         size: of the model and of each reply, in bytes.
         backend: of ours; upstream has only ray.
+        options: of ours, what else is asked for.
 
     Raises:
         NotMeasuredError: Ray is missing.
@@ -62,7 +71,7 @@ def run_simulation(
             if side == "upstream":
                 trial = _upstream(federation, plan, clients, size)
             else:
-                trial = _ours(federation, plan, clients, size, backend)
+                trial = _ours(federation, plan, clients, size, ("--backend", backend, *options))
         except BaseException:
             keep_logs(federation)
             raise
@@ -71,12 +80,16 @@ def run_simulation(
 
 
 def _ours(
-    federation: MeasuredFederation, plan: Plan, clients: int, size: int, backend: str
+    federation: MeasuredFederation,
+    plan: Plan,
+    clients: int,
+    size: int,
+    options: Sequence[str],
 ) -> Trial:
     phases = federation.root / "phase"
     settings = run_config(plan, nodes=clients, size=size, phase_file=phases)
     argv = ["--app", str(APP), "--num-supernodes", str(clients), "--run-config", settings]
-    argv += ["--backend", backend]
+    argv += options
     with Sampler(federation.meter, federation.roots, held(phases)) as sampler:
         submitted = time.monotonic()
         program = federation.start("serverapp", OURS, "flwr-simulation", *argv)

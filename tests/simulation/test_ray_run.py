@@ -97,9 +97,11 @@ def test_processes_of_a_killed_simulation_end_too(tmp_path: Path) -> None:
     with simulating(tmp_path, TINY, 4, *ON_RAY, *config({"nodes": 4, "pause": 60.0})) as program:
         eventually(lambda: "Sampled 4 nodes" in program.output, timeout=90)
         pids = tree(program)
+        folder = folder_of(pids)
         os.kill(program.pid, signal.SIGKILL)
-        # Ray's agents wait a minute for the rest of it to come back.
-        eventually(lambda: not pids & processes().keys(), timeout=100)
+        # Two agents of Ray would wait a minute for the rest of it to come back.
+        eventually(lambda: not pids & processes().keys(), timeout=20)
+        assert not folder.exists()
 
 
 @pytest.mark.long

@@ -23,6 +23,7 @@ from typing import Any, Final
 from flwr.core.capacity import Machine
 from flwr.core.errors import FlwrError, InvalidError, UnavailableError
 from flwr.simulation.ray_folder import new_folder
+from flwr.simulation.ray_guard import guarded
 from flwr.simulation.ray_store import store_size
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,10 @@ _QUIET: Final = {
     "RAY_SCHEDULER_EVENTS": "0",
     "RAY_worker_niceness": "0",  # the workers of the pool are not put last either
 }
-_LOOPBACK: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # all that says: no second machine
+_OWN: Final = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all that says: no second machine, loopback will do
+    "RAY_memory_monitor_refresh_ms": "0",  # it ends whoever began last, the kernel who takes most
+}
 _DEFAULTS: Final = {
     "logging_level": "WARNING",
     "log_to_driver": False,  # see ``ray_output``
@@ -96,11 +100,12 @@ class RayCluster:
         self._cleanup.close()
 
     def _start(self, said: dict[str, Any]) -> Any:
-        variables = _QUIET | _LOOPBACK | _token()
+        variables = _QUIET | _OWN | _token()
         ray = _import_ray(variables)
         if ray.is_initialized():  # by the script we are called from, which ends it, too
             return ray
         folder = self._cleanup.enter_context(new_folder())
+        self._cleanup.enter_context(guarded(folder))
         with _environment(variables), _signal_handlers_kept():
             self._cleanup.callback(ray.shutdown)
             settings = {**_DEFAULTS, "object_store_memory": store_size(), **said}

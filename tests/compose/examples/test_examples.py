@@ -16,6 +16,7 @@ from tests.compose.deployment import Deployment
 from tests.harness.apps import DIGITS, config
 from tests.harness.examples import BY_NAME, Example, result_in
 from tests.harness.toolset import ROOT
+from tests.interop.app_list import FOLDER
 from tests.interop.app_results import assert_equal, results_in
 from tests.interop.telling import TOLERANCE, telling_digits
 from tests.simulation.commands import run
@@ -77,10 +78,18 @@ def test_an_example_runs_with_the_images_of_the_demo(
 
 
 @pytest.mark.row("S70")
+@pytest.mark.parametrize(
+    ("name", "rounds"),
+    [
+        ("digits", config(num_server_rounds=2)),
+        ("numpy-fedavg", ()),
+        pytest.param("mods-in-a-row", (), marks=pytest.mark.long),
+    ],
+)
 def test_containers_and_the_pool_end_with_the_same_parameters(
-    of_the_demo: Deployment, tmp_path: Path
+    of_the_demo: Deployment, tmp_path: Path, name: str, rounds: tuple[str, ...]
 ) -> None:
-    app, rounds = telling_digits(tmp_path), config(num_server_rounds=2)
+    app = telling_digits(tmp_path) if name == "digits" else FOLDER / name
 
     deployed = of_the_demo.await_end(of_the_demo.submit(app, *rounds), timeout=400)
     simulated, document = run(tmp_path / "pool", app, NODES, "--backend", "pool", *rounds)
@@ -88,7 +97,7 @@ def test_containers_and_the_pool_end_with_the_same_parameters(
     assert deployed["status"] == "finished:completed"
     assert document["fab-hash"].startswith(deployed["fab-hash"])
     wanted = results_in(simulated)
-    assert any(line.startswith("model") for line in wanted), simulated[-3000:]
+    assert any(line.startswith(("model", "outcome")) for line in wanted), simulated[-3000:]
     assert_equal(results_in(of_the_demo.log_of(deployed["run-id"])), wanted, TOLERANCE)
 
 

@@ -7,18 +7,23 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import pytest
 from python_on_whales import DockerException
 
 from tests.compose.deployment import Deployment
-from tests.harness.apps import config, digest_in
+from tests.harness.apps import config, digest_in, quick
 from tests.harness.program import eventually
 from tests.harness.toolset import ROOT
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # the first test may have to build
 
-ONE_CPU = ("--federation-config", "num-supernodes=8 client-resources-num-cpus=1")
+PROBE: Final = ROOT / "tests" / "apps" / "probe"
+TOO_MUCH: Final = config(
+    deed="by-partition", argument="import:json allocate:4000 import:json", nodes=3
+)
+ONE_CPU: Final = ("--federation-config", "num-supernodes=8 client-resources-num-cpus=1")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,6 +37,15 @@ def image() -> None:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     root = tmp_path_factory.mktemp("simulation")
     with Deployment(root, nodes=1, profiles=["simulation"]) as deployment:
+        deployment.project.up("simulation")
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    settings = {"FLWR_SIMULATION_MEMORY": "1500m", "FLWR_APP": str(PROBE)}
+    root = tmp_path_factory.mktemp("tight")
+    with Deployment(root, nodes=1, profiles=["simulation"], variables=settings) as deployment:
         deployment.project.up("simulation")
         yield deployment
 
@@ -76,6 +90,33 @@ def test_its_container_is_confined(alone: Deployment) -> None:
     assert host["ShmSize"] == 1024**3
     assert found["Config"]["User"] == "10001:10001"
     assert not host["Privileged"]
+
+
+@pytest.mark.row("S78")
+def test_plain_up_starts_it_beside_the_superlink_and_no_node(alone: Deployment) -> None:
+    alone.project.up()
+    assert alone.project.services() == ["serverapp", "simulation", "superlink"]
+    output = alone.cli("run", "/app", "simulation", "--stream", *ONE_CPU, *quick(nodes=8))
+    assert "Simulating 8 nodes on 2 workers of this machine" in output
+
+
+@pytest.mark.row("S74", "S75", "F5")
+@pytest.mark.parametrize("backend", ["pool", "ray"])
+def test_a_worker_that_takes_the_containers_memory_costs_its_message(
+    tight: Deployment, backend: str
+) -> None:
+    wanted = f'num-supernodes=3 client-resources-num-cpus=1 backend="{backend}"'
+    output = tight.cli(
+        *("run", "/app", "simulation", "--stream", "--federation-config", wanted, *TOO_MUCH)
+    )
+    assert output.count("gets its message again: its worker was killed") == 1, output[-3000:]
+    (line,) = [line for line in output.splitlines() if "met: " in line]
+    met, _ = json.JSONDecoder().raw_decode(line.split("met: ", 1)[1])
+    assert sorted(met) == ["0", "2", "error"]
+    code, reason = met["error"]
+    assert code == 8
+    assert "it ran out of memory" in reason
+    assert tight.project.inspect("simulation")["RestartCount"] == 0
 
 
 @pytest.mark.row("S78")
