@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -57,9 +58,15 @@ class WriteAheadLog:
 
     is_durable_by_itself: Final = False
 
-    def __init__(self, database: Path) -> None:
-        """Nothing was committed yet that could be lost."""
+    def __init__(self, database: Path, fold_in: Callable[[], None]) -> None:
+        """Nothing was committed yet that could be lost.
+
+        Args:
+            database: whose log.
+            fold_in: moves all of the log to the database, durably, or raises.
+        """
         self._path = database.with_name(database.name + "-wal")
+        self._fold_in, self._is_doubtful = fold_in, False
         self._lock = threading.Lock()
         self._descriptor: int | None = None
         self._durable, self._expected_s = 0, 0.0
@@ -90,7 +97,7 @@ class WriteAheadLog:
                 return  # somebody waited for us meanwhile
             reached, began = self.commits, time.monotonic()
             with system_errors(str(self._path)):
-                self._sync_file()
+                self._sync_soundly()
             self.syncs += 1
             self._durable = reached
             self._expected_s += (time.monotonic() - began - self._expected_s) * _WEIGHT
@@ -100,6 +107,17 @@ class WriteAheadLog:
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor = None
+
+    def _sync_soundly(self) -> None:
+        """Sync; what was written before a sync that failed is written again, elsewhere.
+
+        The kernel forgets what it could not write: the next sync would say that all is well.
+        """
+        if self._is_doubtful:
+            self._fold_in()
+        self._is_doubtful = True
+        self._sync_file()
+        self._is_doubtful = False
 
     def _sync_file(self) -> None:
         """Sync the log as it is called now: SQLite makes a new one after all had closed it.
