@@ -1,9 +1,11 @@
 """kill -9 in the middle of a run: nothing acknowledged is lost, nothing is counted twice."""
 
+import json
 import os
 import re
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from tests.harness.apps import TINY, config, digest_in
 from tests.harness.federation import Federation
 from tests.harness.program import Program, descendants, eventually, processes, stands_by
+from tests.harness.toolset import OURS
 
 ROUNDS = 4
 
@@ -34,7 +37,7 @@ def undisturbed(calm: Federation) -> str:
 def start(federation: Federation) -> tuple[Program, Program, Program]:
     programs = (
         federation.start_superlink(),
-        federation.start_node(1),
+        federation.start_node(1, OURS, "--log-level", "DEBUG"),
         federation.start_node(2),
     )
     federation.await_nodes(2)
@@ -67,6 +70,16 @@ def child_running(parent: Program, command: str) -> int:
 
     eventually(look, timeout=30, otherwise=lambda: f"no {command} below {parent.name}")
     return found[0]
+
+
+def answered(program: Program, service: str) -> dict[str, list[str]]:
+    """Return who made the calls of a service that went well, by method."""
+    peers: defaultdict[str, list[str]] = defaultdict(list)
+    for line in program.output.splitlines():
+        said = json.loads(line) if '"event": "call"' in line else {}
+        if said.get("status") == "OK" and f".{service}/" in said["method"]:
+            peers[said["method"].rpartition("/")[2]].append(said["peer"])
+    return peers
 
 
 def kill(pid: int) -> None:
@@ -140,6 +153,10 @@ def test_a_run_survives_kill_9_of_the_clients_superexec(calm: Federation, undist
     run = calm.await_end(run_id, timeout=120)
     assert run["status"] == "finished:completed", run
     assert digest_in(calm.log_of(run_id)) == undisturbed
+    launches = answered(calm.nodes[0], "WholeLaunches")
+    assert len(launches["OpenTube"]) == 2, "each SuperExec opens one"
+    assert set(launches["Take"]) == set(launches["Finish"]) == {"tube"}
+    assert len(launches["Finish"]) >= 2 * ROUNDS - 1
 
 
 @pytest.mark.row("F7")

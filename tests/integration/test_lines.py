@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.harness.apps import TINY, config
-from tests.harness.federation import OURS, Federation
+from tests.harness.federation import Federation
 from tests.harness.program import Program
 from tests.harness.tap import Tap
+from tests.harness.toolset import OURS
 
 ROUNDS = 3
 _LOUD = ("--log-level", "DEBUG", "--log-format", "json")
