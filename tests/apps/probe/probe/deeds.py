@@ -79,7 +79,27 @@ def take(files: str) -> dict[str, dict[str, str]]:
     return met
 
 
-DEEDS = {"look": look, "import": import_, "allocate": allocate, "thread": thread, "take": take}
+def cuda(_: str) -> dict[str, object]:
+    """Which GPUs are left to this process, and how many of them CUDA finds; None without CUDA."""
+    met: dict[str, object] = {"visible": os.environ.get("CUDA_VISIBLE_DEVICES"), "found": None}
+    try:
+        library = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return met
+    count = ctypes.c_int()
+    if library.cuInit(0) == 0 and library.cuDeviceGetCount(ctypes.byref(count)) == 0:
+        met["found"] = count.value
+    return met
+
+
+DEEDS = {
+    "look": look,
+    "import": import_,
+    "allocate": allocate,
+    "thread": thread,
+    "take": take,
+    "cuda": cuda,
+}
 
 
 def _outcome(deed: Callable[[str], object], what: str) -> str:
