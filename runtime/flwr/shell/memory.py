@@ -21,6 +21,7 @@ _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _MMAP_FROM: Final = 32 * 1024 * 1024  # bytes; the most that glibc takes
 _KEPT: Final = 128 * 1024 * 1024
+_KEPT_FOR_PIECES: Final = 16 * 1024 * 1024
 _LIMITS: Final = ("memory.max", "memory.limit_in_bytes")  # of versions 2 and 1
 _UNLIMITED: Final = 1 << 60  # about what version 1 says where there is no limit
 _SHORT: Final = 0.5  # of the limit in use, without what the kernel can take back at once
@@ -77,10 +78,13 @@ def reuse_freed_memory() -> None:
 def share_arenas() -> None:
     """Let all threads of this process reuse what any of them frees; where glibc is used.
 
-    Else each thread that ever held a piece of a payload keeps room for it.  Call it early.
+    Else each thread that ever held a piece of a payload keeps room for it, or gives it back to the
+    kernel with each piece, and gets it again page by page.  Call it early.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_ARENA_MAX, _ARENAS)
+        libc.mallopt(_MMAP_THRESHOLD, _MMAP_FROM)
+        libc.mallopt(_TRIM_THRESHOLD, _KEPT_FOR_PIECES)
 
 
 def _limit(group: Path) -> int | None:
