@@ -36,8 +36,10 @@ class WrongContentError(InvalidError):
 class IncomingObject:
     """One object while its pieces arrive; not for two threads at a time."""
 
-    def __init__(self, payloads: Payloads, object_id: ObjectId, size: int) -> None:
-        """Expect ``size`` bytes.
+    def __init__(
+        self, payloads: Payloads, object_id: ObjectId, size: int, *, durable: bool = True
+    ) -> None:
+        """Expect ``size`` bytes, to be ``durable`` when they are finished.
 
         Raises:
             TooLargeError: one object may not have so many.
@@ -50,7 +52,8 @@ class IncomingObject:
         self.arrived: ArrivedObject | None = None
         """What it became; None until it is finished."""
         self._payloads, self._digest, self._kept = payloads, sha256(), bytearray()
-        self._writer = payloads.begin(object_id) if size > INLINE_OBJECT_BYTES else None
+        self._durable, is_large = durable, size > INLINE_OBJECT_BYTES
+        self._writer = payloads.begin(object_id, durable=durable) if is_large else None
 
     @property
     def is_complete(self) -> bool:
@@ -80,7 +83,7 @@ class IncomingObject:
         return self._writer.read(offset, size)
 
     def finish(self) -> ArrivedObject:
-        """Make it durable, if it is large, and return it.
+        """Return it, durable if it is large and shall be.
 
         Raises:
             WrongContentError: it has another id; it is dropped.
@@ -108,7 +111,8 @@ class IncomingObject:
         except BaseException:
             self.abandon()
             raise
-        self._payloads.seal([file])
+        if self._durable:
+            self._payloads.seal([file])
         return file
 
 

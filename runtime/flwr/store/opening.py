@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import select, update
 
+from flwr.core.ids import ObjectId
 from flwr.store.engine import Engines, make_sqlite_engines
 from flwr.store.errors import StoreCorruptError, StoreUnavailableError, driver_errors
 from flwr.store.migration import find_revision, migrate
@@ -88,13 +89,17 @@ def open_sqlite(path: Path, payloads: Payloads, lock: OpenLock, *, durable: bool
 
 
 def sweep(engines: Engines, payloads: Payloads) -> None:
-    """Remove files no row names, and mark objects awaited whose file is gone; needs to be alone."""
+    """Remove files no row names; mark objects awaited whose file is lost; needs to be alone."""
     named = select(object_.c.object_id, object_.c.file).where(object_.c.file.is_not(None))
     with engines.reading.connect() as connection, connection.begin():
         wanted = {row.file: row.object_id for row in connection.execute(named)}
     present = set(payloads.names())
     payloads.remove(sorted(present - wanted.keys()))
-    lost = [wanted[name] for name in wanted.keys() - present]
+    lost = [
+        object_id
+        for name, object_id in wanted.items()
+        if name not in present or not payloads.is_sound(name, ObjectId(object_id))
+    ]
     if lost:
         absent = update(object_).values(size_bytes=None, content=None, file=None)
         with engines.writing.connect() as connection, connection.begin():

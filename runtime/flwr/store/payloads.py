@@ -1,8 +1,11 @@
 """Large objects as files beside the database.
 
-A file is complete and durable before the row that names it commits, and is removed only after the
-row is gone for good.  Every write has a name of its own (``ab/<object id>.<random>``), so removing
-an old copy can never hit a new one.  What a crash leaves behind is swept when a store is opened.
+A file is complete before the row that names it commits, and is removed only after the row is gone
+for good.  Every write has a name of its own (``ab/<object id>.<random>``), so removing an old copy
+can never hit a new one.  What a crash leaves behind is swept when a store is opened.
+
+A file is durable before its row commits, too, unless its name ends in ``~``: such a one is synced
+when somebody is promised it, which may be never, and hashed when a store is opened (ADR-0023).
 
 Content is hashed when it is written.  A file that looks as it was left then is not hashed again by
 the same process: not before every read.
@@ -11,7 +14,8 @@ the same process: not before every read.
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +27,7 @@ from flwr.store.errors import system_errors
 logger: Final = logging.getLogger(__name__)
 
 _HASHED_AT_ONCE: Final = 1_048_576  # bytes of a file that are in memory while it is hashed
+_UNSURE: Final = "~"  # ends the name of a file that need not be durable
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +54,21 @@ class Payloads:
         self._vouched: dict[
             str, _Stamp
         ] = {}  # files this process wrote or hashed, and as they were
+        self._unsynced: dict[str, None] = {}
 
-    def begin(self, object_id: ObjectId) -> "PayloadWriter":
-        """Begin a file; it counts only once it is finished and a row names it."""
-        name = f"{object_id[:2]}/{object_id}.{secrets.token_hex(4)}"
+    def begin(self, object_id: ObjectId, *, durable: bool = True) -> "PayloadWriter":
+        """Begin a file; it counts only once it is finished and a row names it.
+
+        Args:
+            object_id: what it will hold.
+            durable: when it is finished; else it is when ``sync`` is asked for it.
+        """
+        name = f"{object_id[:2]}/{object_id}.{secrets.token_hex(4)}{'' if durable else _UNSURE}"
         with system_errors(str(self.directory)):
             folder = (self.directory / name).parent
             if not folder.is_dir():
                 self._make(folder)
-            return PayloadWriter(self, name)
+            return PayloadWriter(self, name, durable=durable)
 
     def write(self, object_id: ObjectId, content: bytes) -> str:
         """Write a file and make its content durable; ``seal`` makes its name durable."""
@@ -68,6 +79,35 @@ class Payloads:
         except BaseException:
             writer.abandon()
             raise
+
+    def note_unsynced(self, name: str) -> None:
+        """Remember that a finished file is not durable."""
+        self._unsynced[name] = None
+
+    def sync(self, names: Iterable[str] | None = None) -> None:
+        """Make finished files durable that are not, with their names; None: all there are.
+
+        Raises:
+            StoreUnavailableError: the disk failed.
+        """
+        asked = list(self._unsynced) if names is None else [n for n in names if n in self._unsynced]
+        synced = [name for name in asked if self._sync_one(name)]
+        self.seal(synced)
+        for name in asked:
+            self._unsynced.pop(name, None)
+
+    def _sync_one(self, name: str) -> bool:
+        """Sync a file; False if it is gone."""
+        with system_errors(str(self.directory)):
+            try:
+                descriptor = os.open(self.directory / name, os.O_RDONLY)
+            except FileNotFoundError:
+                return False
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        return True
 
     def seal(self, names: list[str]) -> None:
         """Make the names of written files durable."""
@@ -96,6 +136,7 @@ class Payloads:
         """Remove files; one that resists is logged and left to the next sweep."""
         for name in names:
             self._vouched.pop(name, None)
+            self._unsynced.pop(name, None)
             try:
                 (self.directory / name).unlink(missing_ok=True)
             except OSError:
@@ -108,6 +149,20 @@ class Payloads:
         """Yield the names of all files, unfinished ones included."""
         for path in self.directory.glob("??/*"):
             yield f"{path.parent.name}/{path.name}"
+
+    def is_sound(self, name: str, object_id: ObjectId) -> bool:
+        """Tell whether a file is what it was written to be, whatever a power cut took.
+
+        Files that were durable before their rows are not looked at.
+        """
+        if not name.endswith(_UNSURE):
+            return True
+        reader = self.open(name)
+        if reader is None:
+            return False
+        with closing(reader):
+            self.note_unsynced(name)
+            return reader.has_hash(object_id)
 
     def _make(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -122,9 +177,9 @@ class PayloadWriter:
     second commit of the file system's journal.
     """
 
-    def __init__(self, payloads: Payloads, name: str) -> None:
+    def __init__(self, payloads: Payloads, name: str, *, durable: bool) -> None:
         """Make the file."""
-        self._payloads, self._name = payloads, name
+        self._payloads, self._name, self._durable = payloads, name, durable
         self._target = payloads.directory / name
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
         self._descriptor: int | None = os.open(self._target, flags, 0o600)
@@ -148,10 +203,13 @@ class PayloadWriter:
             return os.pread(self._descriptor, size, offset)
 
     def finish(self) -> str:
-        """Make the content durable and return the file's name; the caller has hashed it."""
+        """Return the file's name, its content durable if it shall be; the caller has hashed it."""
         assert self._descriptor is not None, "the file is finished"
         with system_errors(str(self._payloads.directory)):
-            os.fsync(self._descriptor)
+            if self._durable:
+                os.fsync(self._descriptor)
+            else:
+                self._payloads.note_unsynced(self._name)
             self._payloads.vouch(self._name, self._descriptor)
         self._close()
         return self._name

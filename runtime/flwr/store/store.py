@@ -241,22 +241,41 @@ class Store:
             tx.topics.update(topics)
             return tx.objects.take(arrived)
 
-    def begin_object(self, object_id: ObjectId, size: int) -> IncomingObject:
+    def begin_object(
+        self, object_id: ObjectId, size: int, *, durable: bool = True
+    ) -> IncomingObject:
         """Begin an object of ``size`` bytes that arrives in pieces.
+
+        Args:
+            object_id: its SHA-256.
+            size: in bytes.
+            durable: when it is finished; else when ``settle_objects`` is asked for it.
 
         Raises:
             TooLargeError: one object may not have so many.
             StoreUnwritableError: a file cannot be made.
         """
-        return IncomingObject(self._payloads, object_id, size)
+        return IncomingObject(self._payloads, object_id, size, durable=durable)
+
+    def settle_objects(self, arrived: Iterable[ArrivedObject] | None = None) -> None:
+        """Wait until objects, or all there are, survive a power cut with the rows that name them.
+
+        Raises:
+            StoreUnavailableError: the disk failed.
+        """
+        files = None if arrived is None else [one.file for one in arrived if one.file is not None]
+        self._payloads.sync(files)
+        self.settle()
 
     @contextmanager
-    def keeping(self, arrived: Iterable[ArrivedObject]) -> Iterator[Tx]:
+    def keeping(
+        self, arrived: Iterable[ArrivedObject], durability: Durability = Durability.TOLD
+    ) -> Iterator[Tx]:
         """Open a writing transaction that takes what arrived; what it does not take is dropped."""
         files = [one.file for one in arrived if one.file is not None]
         is_adopted = False
         try:
-            with self.transaction() as tx:
+            with self.transaction(durability) as tx:
                 tx.objects.adopt(files)
                 is_adopted = True
                 yield tx

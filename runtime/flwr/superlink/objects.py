@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from flwr.core.errors import InvalidError
 from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import MAX_OBJECT_BYTES
+from flwr.store.durability import Durability
 from flwr.store.errors import ObjectDamagedError
 from flwr.store.incoming import IncomingObject
 from flwr.store.objects import ObjectState
@@ -168,10 +169,10 @@ class Objects:
             require_running_for_node(tx, run_id)
             if _state_for(tx, run_id, object_id, node_id) is ObjectState.UNKNOWN:
                 return None
-        return self._store.begin_object(object_id, size)
+        return self._store.begin_object(object_id, size, durable=False)
 
     def complete(self, arriving: IncomingObject) -> None:
-        """Check an object that is here in full, and make it durable.
+        """Check an object that is here in full, and finish it; ``settle`` makes it durable.
 
         Raises:
             MalformedObjectError: the bytes are no object.
@@ -190,7 +191,7 @@ class Objects:
         """Store complete objects; False for one that nobody wants any longer."""
         arrived = [one.arrived for one in complete if one.arrived is not None]
         bells = [topics.content(one.object_id) for one in arrived]
-        with self._store.keeping(arrived) as tx:
+        with self._store.keeping(arrived, Durability.LATER) as tx:
             tx.topics.update(bells)
             stored = [tx.objects.take(one) for one in arrived]
         completed = [self._uploads.arrived(run_id, one.object_id) for one in arrived]
@@ -199,6 +200,10 @@ class Objects:
         if node_id is not None:
             self._traffic.received(run_id, sum(one.size for one in arrived))
         return stored
+
+    def settle(self, kept: Sequence[IncomingObject]) -> None:
+        """Make objects durable that were kept, unless they have gone again."""
+        self._store.settle_objects([one.arrived for one in kept if one.arrived is not None])
 
     def _read(self, object_id: ObjectId) -> bytes | None:
         """Return the content; what is damaged is dropped and awaited again."""

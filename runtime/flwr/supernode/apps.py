@@ -16,6 +16,7 @@ from flwr.core.limits import INLINE_OBJECT_BYTES
 from flwr.core.message import Delivery, Envelope, check_reply, check_tree
 from flwr.core.run import Run
 from flwr.core.run_config import Config, ConfigValue, fuse
+from flwr.store.durability import Durability
 from flwr.store.fabs import Fab
 from flwr.store.incoming import IncomingObject
 from flwr.store.message_rows import Instruction
@@ -264,12 +265,12 @@ class AppSessions:
             is_wanted = tx.objects.belongs(object_id, run_id=lease.run_id)
             if not is_wanted and _find_instruction(tx, lease) is not None:
                 return None
-        return self._store.begin_object(object_id, size)
+        return self._store.begin_object(object_id, size, durable=False)
 
     def keep_objects(self, lease: Lease, complete: Sequence[IncomingObject]) -> list[bool]:
         """Keep objects that came in pieces; False for one that nobody wants."""
         arrived = [one.arrived for one in complete if one.arrived is not None]
-        with self._store.keeping(arrived) as tx:
+        with self._store.keeping(arrived, Durability.LATER) as tx:
             has_left = _find_instruction(tx, lease) is None  # the reply, complete, already
             stored = [tx.objects.take(one) or has_left for one in arrived]
             _ring_if_complete(tx, lease)
@@ -280,10 +281,19 @@ class AppSessions:
 
         An app that finishes without a complete reply is answered for like one that crashed.
         """
+        self.secure_reply(lease, context)
         with self._store.transaction() as tx:
             has_ended = self.end(tx, lease, context, self._clock.now())
         if has_ended:
             self.note_context(lease.run_id, context)
+
+    def secure_reply(self, lease: Lease, context: bytes) -> None:
+        """Have a large reply survive a power cut if the context that counts it would.
+
+        Who keeps nothing is executed again without harm.
+        """
+        if self._contexts.get(lease.run_id) != context:
+            self._store.settle_objects()
 
     def end(
         self, tx: Tx, lease: Lease, context: bytes, now: datetime, *, has_replied: bool = False

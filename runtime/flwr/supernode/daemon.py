@@ -267,7 +267,7 @@ def _session(
     channel = open_aio_channel(config.superlink, tls)
     cleanup.push_async_callback(channel.close)
 
-    membership = Membership(store, runs)
+    membership = Membership(store, runs, clock)
     return FleetSession(
         FleetClient(channel, key, clock=SystemClock(), is_durable=config.state_dir is not None),
         identity,

@@ -1,9 +1,9 @@
 """Instructions in: pulled for ever, each made durable, then confirmed.
 
 What came whole is stored at once and confirmed with the pull that follows.  What is larger, or of
-a new run, is taken in by a task of its own and confirmed by a call.  The SuperLink hands an
-instruction out again until it was confirmed, so nothing is confirmed before it can be executed
-after a power cut, and taking one in twice changes nothing.
+a new run, is taken in by a task of its own and confirmed by a call, unless its reply comes before.
+The SuperLink hands an instruction out again until it was confirmed, so nothing is confirmed before
+it can be executed after a power cut, and taking one in twice changes nothing.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from flwr.supernode.runs import RUN_OVER, RunBook
 logger = logging.getLogger(__name__)
 
 INTAKES_AT_ONCE: Final = 8  # instructions being fetched; those that wait for an app do not count
+CONFIRM_AFTER: Final = timedelta(seconds=1)  # of a large instruction: a reply says it, too
 _NOT_HELD: Final = timedelta(milliseconds=500)  # an empty answer sooner means: no long poll here
 _STORAGE_PAUSE: Final = timedelta(seconds=5)  # until a full disk is looked at again
 _SLOWEST_POLL: Final = timedelta(seconds=3)  # upstream's own pace (wire contract §12.5)
@@ -50,6 +51,9 @@ class Inbox:
         self._handover, self._at_once = handover, at_once
         self._slots = asyncio.Semaphore(INTAKES_AT_ONCE)
         self._taking_in: set[MessageId] = set()
+        self._put_off: set[MessageId] = (
+            set()
+        )  # of these, what can be executed and is confirmed soon
         self._unconfirmed: list[Envelope] = []  # to be confirmed with the next pull
         self._told_at: float | None = None  # monotonic
 
@@ -166,6 +170,16 @@ class Inbox:
         tasks.create_task(self._take_in(delivery), name=f"intake-{message_id[:8]}")
 
     async def _take_in(self, delivery: Delivery) -> None:
+        message_id = delivery.envelope.message_id
+        try:
+            await self._make_executable(delivery)
+            if message_id in self._put_off:
+                await self._confirm_soon(delivery)
+        finally:
+            self._put_off.discard(message_id)
+            self._taking_in.discard(message_id)
+
+    async def _make_executable(self, delivery: Delivery) -> None:
         envelope = delivery.envelope
         facts = _facts(envelope)
         try:
@@ -174,7 +188,6 @@ class Inbox:
                     return
                 await asyncio.sleep(_STORAGE_PAUSE.total_seconds())
         finally:
-            self._taking_in.discard(envelope.message_id)
             self._slots.release()
 
     async def _received(self, delivery: Delivery, facts: Mapping[str, object]) -> bool:
@@ -215,7 +228,9 @@ class Inbox:
     async def _store_and_confirm(self, delivery: Delivery) -> None:
         envelope = delivery.envelope
         try:
-            await self._intake.store(delivery)
+            if await self._intake.store(delivery):
+                self._put_off.add(envelope.message_id)
+                return
         except IntakeRefusedError as refusal:
             await in_thread(self._intake.refuse, delivery, refusal)
         except (*FATAL, UnavailableError):
@@ -228,6 +243,28 @@ class Inbox:
             await in_thread(self._intake.refuse, delivery, failure)
         await in_thread(self._intake.make_durable)
         await self._confirm(envelope)
+
+    async def _confirm_soon(self, delivery: Delivery) -> None:
+        """Confirm a large instruction, unless it is answered by then: its files may be lost."""
+        envelope = delivery.envelope
+        await asyncio.sleep(CONFIRM_AFTER.total_seconds())
+        while True:
+            try:
+                if await in_thread(self._intake.is_open, delivery):
+                    await in_thread(self._intake.make_durable)
+                    await self._confirm(envelope)
+            except FATAL:
+                raise
+            except UnavailableError as error:
+                cause = error.message
+                logger.warning("Cannot confirm", extra={"event": "storage", "cause": cause})
+                await asyncio.sleep(_STORAGE_PAUSE.total_seconds())
+                continue
+            except FlwrError as error:  # its run is over, or it is handed out again
+                logger.debug(
+                    "Not confirmed", extra={"event": "unconfirmed", "cause": error.message}
+                )
+            return
 
     async def _confirm_received(self) -> None:
         received, self._unconfirmed = self._unconfirmed, []

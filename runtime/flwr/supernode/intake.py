@@ -27,8 +27,8 @@ from flwr.core.message import Delivery, Envelope, ErrorCode
 from flwr.core.run import Run, RunNotRunningError, RunStatus
 from flwr.fab.verify import verify_fab
 from flwr.shell.in_thread import in_thread
+from flwr.store.durability import Durability
 from flwr.store.fabs import Fab
-from flwr.store.incoming import IncomingObject
 from flwr.store.objects import ObjectState
 from flwr.store.store import Store, Tx
 from flwr.supernode.fleet import FleetSession
@@ -36,7 +36,7 @@ from flwr.supernode.handover import Waiter
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.launches import WholeLaunch, WholeLaunches
 from flwr.supernode.parallel import all_of
-from flwr.supernode.pieces import FIRST_WAIT, LONGEST_WAIT, PiecesIn
+from flwr.supernode.pieces import FIRST_WAIT, LONGEST_WAIT, InstructionKeeper, PiecesIn
 from flwr.supernode.refusals import IntakeRefusedError
 from flwr.supernode.replies import ACTOR, WAITING, answer_with_error
 from flwr.supernode.runs import RunBook
@@ -84,6 +84,7 @@ class Intake:
             partial(asyncio.Semaphore, TRANSFERS_IN_PARALLEL)
         )
         self._cleared: set[RunId] = set()  # bundle verified by this process
+        self._has_streams = False  # of the SuperLink, as far as is known
         self._clearing: defaultdict[RunId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._fetching: defaultdict[FabHash, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -157,10 +158,19 @@ class Intake:
         Raises:
             UnavailableError: the disk failed.
         """
-        self._store.settle()
+        self._store.settle_objects()
 
-    async def store(self, delivery: Delivery) -> None:
+    def is_open(self, delivery: Delivery) -> bool:
+        """Tell whether an instruction is here; what was answered is gone."""
+        with self._store.reading() as tx:
+            return tx.messages.find_instruction(delivery.envelope.message_id) is not None
+
+    async def store(self, delivery: Delivery) -> bool:
         """Make one instruction executable; one that already is stays as it is.
+
+        Returns:
+            Whether its confirmation may be put off: it came in pieces, from a SuperLink that
+            takes a reply for one.
 
         Raises:
             IntakeRefusedError: it can never be executed here.
@@ -169,8 +179,10 @@ class Intake:
         await self._clear_run(delivery.envelope.run_id)
         arrived_at = self._clock.now()
         wanted = await in_thread(self._missing, delivery)
+        came_by_stream = bool(wanted) and not delivery.is_whole
         while wanted is not None:
             wanted = await self._fetch(delivery, wanted, arrived_at) or None
+        return came_by_stream and self._has_streams
 
     def refuse(self, delivery: Delivery, refusal: IntakeRefusedError) -> None:
         """Answer an instruction with the error that says why it is not executed."""
@@ -248,6 +260,7 @@ class Intake:
             try:
                 return await self._fetch_in_pieces(delivery, here, wanted, until, arrived_at)
             except UnimplementedError:
+                self._has_streams = False
                 logger.debug("The SuperLink has no streams", extra={"event": "no-streams"})
         pending, batch = deque(wanted), _Batch()
 
@@ -272,10 +285,11 @@ class Intake:
         until: datetime,
         arrived_at: datetime,
     ) -> list[ObjectId]:
-        keeper = _Keeper(self._store, partial(self._prepare, delivery, arrived_at))
+        keeper = InstructionKeeper(self._store, partial(self._prepare, delivery, arrived_at))
         run_id = delivery.envelope.run_id
         pieces = PiecesIn(self._session, keeper, run_id, lambda: self._clock.now() >= until)
         await pieces.fetch([key for key in wanted if key not in here])
+        self._has_streams = True
         return await in_thread(self._write, delivery, here, arrived_at)
 
     def _prepare(self, delivery: Delivery, arrived_at: datetime, tx: Tx) -> None:
@@ -287,7 +301,7 @@ class Intake:
     ) -> list[ObjectId]:
         """Store objects, and the instruction with the first; the last make it executable."""
         envelope = delivery.envelope
-        with self._store.transaction() as tx:
+        with self._store.transaction(Durability.LATER) as tx:
             self._prepare(delivery, arrived_at, tx)
             for object_id, content in contents.items():
                 tx.objects.put(object_id, content)
@@ -351,25 +365,6 @@ class Intake:
             if mismatches == MAX_MISMATCHES:
                 why = f"object {object_id} arrived damaged {MAX_MISMATCHES} times"
                 raise IntakeRefusedError(ErrorCode.MESSAGE_UNAVAILABLE, why)
-
-
-class _Keeper:
-    """Keeps what arrives in pieces, with the instruction it belongs to."""
-
-    def __init__(self, store: Store, prepare: Callable[[Tx], None]) -> None:
-        self._store, self._prepare = store, prepare
-
-    def begin(self, object_id: ObjectId, size: int) -> IncomingObject:
-        return self._store.begin_object(object_id, size)
-
-    def complete(self, arriving: IncomingObject) -> None:
-        arriving.finish()
-
-    def keep(self, complete: Sequence[IncomingObject]) -> list[bool]:
-        arrived = [one.arrived for one in complete if one.arrived is not None]
-        with self._store.keeping(arrived) as tx:
-            self._prepare(tx)
-            return [tx.objects.take(one) for one in arrived]
 
 
 class _Batch:

@@ -120,6 +120,10 @@ class WholeLaunches:
         if taken is not None:
             self._leases.take_back(taken.token)
 
+    def secure_reply(self, lease: Lease, context: bytes) -> None:
+        """Prepare to finish a launch whose reply is in the store by now, if there is one."""
+        self._apps.secure_reply(lease, context)
+
     def finish(self, lease: Lease, reply: Delivery | None, context: bytes) -> None:
         """Keep reply and context, and end the lease.
 

@@ -29,7 +29,7 @@ from flwr.supernode.stopwatches import Stopwatches
 
 logger = logging.getLogger(__name__)
 
-SENDS_AT_ONCE: Final = 4
+SENDS_AT_ONCE: Final = 8  # a large one is answered OBJECT_SETTLE after it was sent
 FORGET_AFTER: Final = timedelta(milliseconds=500)  # unless something else is written before
 _STORAGE_PAUSE: Final = timedelta(seconds=5)  # until a full disk is looked at again
 _LOOK_AGAIN: Final = timedelta(minutes=1)  # a ring tells; this is the safety net

@@ -16,9 +16,10 @@ from flwr.core.ids import ObjectId, RunId
 from flwr.core.limits import MAX_MISMATCHES
 from flwr.core.message import ErrorCode
 from flwr.shell.in_thread import in_thread
+from flwr.store.durability import Durability
 from flwr.store.incoming import IncomingObject
 from flwr.store.outgoing import OpenObject
-from flwr.store.store import Store
+from flwr.store.store import Store, Tx
 from flwr.supernode.fleet import FleetSession
 from flwr.supernode.refusals import IntakeRefusedError
 from flwr.wire.bulk import Keeper, Receiver, pieces_of
@@ -26,6 +27,33 @@ from flwr.wire.codec.pieces import Absence, Wanted
 
 FIRST_WAIT: Final = timedelta(milliseconds=100)  # its sender is still uploading
 LONGEST_WAIT: Final = timedelta(seconds=10)  # wire contract §8.3
+
+
+class InstructionKeeper:
+    """Keeps what arrives in pieces, with the instruction it belongs to.
+
+    Args:
+        store: the node's own state.
+        prepare: has the instruction known in a transaction.
+    """
+
+    def __init__(self, store: Store, prepare: Callable[[Tx], None]) -> None:
+        self._store, self._prepare = store, prepare
+
+    def begin(self, object_id: ObjectId, size: int) -> IncomingObject:
+        """Begin an object; durable when its instruction is confirmed."""
+        return self._store.begin_object(object_id, size, durable=False)
+
+    def complete(self, arriving: IncomingObject) -> None:
+        """Check a complete object and finish it."""
+        arriving.finish()
+
+    def keep(self, complete: Sequence[IncomingObject]) -> list[bool]:
+        """Store complete objects; False for one that is no longer wanted."""
+        arrived = [one.arrived for one in complete if one.arrived is not None]
+        with self._store.keeping(arrived, Durability.LATER) as tx:
+            self._prepare(tx)
+            return [tx.objects.take(one) for one in arrived]
 
 
 class PiecesIn:

@@ -1,12 +1,13 @@
 """Large objects in pieces, whoever sends and whoever takes them in.
 
-What is complete is made durable and kept, in batches.  At most one piece of each object is in
-memory.  The disk is waited for in threads, which the caller provides.
+What is complete is kept, in batches, and made durable before its sender is told.  At most one piece
+of each object is in memory.  The disk is waited for in threads, which the caller provides.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import closing
+from datetime import timedelta
 from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar
 
 from flwr.core.errors import ErrorKind, FlwrError, InvalidError
@@ -79,7 +80,7 @@ class Arriving(Protocol):
         ...
 
     def abandon(self) -> None:
-        """Drop it, unless it is complete and durable."""
+        """Drop it, unless it is finished."""
         ...
 
 
@@ -94,7 +95,7 @@ class Keeper(Protocol[A]):
         ...
 
     def complete(self, arriving: A) -> None:
-        """Check a complete object and make it durable.
+        """Check a complete object and finish it.
 
         Raises:
             InvalidError: it has another id.
@@ -120,6 +121,10 @@ class Door(Keeper[A], Protocol[A]):
 
     async def open(self, wanted: Wanted) -> Readable | Absence:
         """Open an object, waiting a while for one that is on its way."""
+        ...
+
+    def settle(self, kept: Sequence[A]) -> None:
+        """Make what was kept durable, unless it has gone again; a synchronous operation."""
         ...
 
 
@@ -158,6 +163,7 @@ class Receiver(Generic[A]):
         self._finishing: list[tuple[ObjectId, A, asyncio.Task[None]]] = []
         self._finishing_bytes = 0
         self._settled: list[tuple[ObjectId, bool]] = []
+        self._kept: list[A] = []
 
     def received(self, object_id: ObjectId) -> int:
         """Return how many bytes of an incomplete object are here."""
@@ -168,6 +174,11 @@ class Receiver(Generic[A]):
         """Return, once each, what was stored (True) and what was refused (False)."""
         settled, self._settled = self._settled, []
         return settled
+
+    def kept(self) -> list[A]:
+        """Return, once each, what was given to the keeper."""
+        kept, self._kept = self._kept, []
+        return kept
 
     async def take(self, object_id: ObjectId, piece: Piece) -> None:
         """Take one piece.
@@ -211,6 +222,7 @@ class Receiver(Generic[A]):
         if complete:
             stored = await self._run(self._keeper.keep, list(complete.values()))
             self._settled += zip(complete, stored, strict=True)
+            self._kept += complete.values()
 
     async def close(self) -> None:
         """Keep what is complete, drop the rest."""
@@ -235,7 +247,11 @@ class Receiver(Generic[A]):
 
 
 async def take_in(
-    door: Door[Any], ids: Sequence[ObjectId], read: ReadPiece, run: InThread
+    door: Door[Any],
+    ids: Sequence[ObjectId],
+    read: ReadPiece,
+    run: InThread,
+    settle_after: timedelta | None,
 ) -> AsyncGenerator[bytes, None]:
     """Take objects in pieces; yield the answer for each once it is durable.
 
@@ -244,6 +260,8 @@ async def take_in(
         ids: the objects, as the opening names them.
         read: returns the next piece as it came, None at the end; it is used up before the next.
         run: runs operations.
+        settle_after: how long an answer may be put off, for the disk need not be waited for if
+            the object is gone by then; None: who brings objects loses power when we do.
 
     Raises:
         InvalidError: a piece is not one of these objects, or not the next one.
@@ -252,19 +270,50 @@ async def take_in(
         raise InvalidError(f"{len(ids)} objects in one call")
     place = {object_id: index for index, object_id in enumerate(ids)}
     receiver = Receiver(door, run)
+    promises = _Promises(door, run, settle_after)
     try:
         while (raw := await read()) is not None:
             piece = decode_piece(raw)
             if piece.index >= len(ids):
                 raise InvalidError("a piece of an object that the opening does not name")
             await receiver.take(ids[piece.index], piece)
-            for answer in _answers(receiver, place):
-                yield answer
+            for key, stored in await promises.due(receiver):
+                yield encode_taken(place[key], stored=stored)
     finally:
         await receiver.close()
-    for answer in _answers(receiver, place):
-        yield answer
+    for key, stored in await promises.rest(receiver):
+        yield encode_taken(place[key], stored=stored)
 
 
-def _answers(receiver: Receiver[Any], place: Mapping[ObjectId, int]) -> list[bytes]:
-    return [encode_taken(place[key], stored=stored) for key, stored in receiver.settled()]
+class _Promises:
+    """Answers that wait until what they promise is durable."""
+
+    def __init__(self, door: Door[Any], run: InThread, after: timedelta | None) -> None:
+        self._door, self._run, self._after = door, run, after
+        self._answers: list[tuple[ObjectId, bool]] = []
+        self._kept: list[Any] = []
+        self._due_at = 0.0  # by the loop's clock
+
+    async def due(self, receiver: Receiver[Any]) -> list[tuple[ObjectId, bool]]:
+        """Return the answers that can be given now."""
+        settled, now = receiver.settled(), asyncio.get_running_loop().time()
+        if settled and not self._answers:
+            self._due_at = now + (self._after or timedelta()).total_seconds()
+        self._answers += settled
+        self._kept += receiver.kept()
+        return await self._settle() if self._answers and now >= self._due_at else []
+
+    async def rest(self, receiver: Receiver[Any]) -> list[tuple[ObjectId, bool]]:
+        """Return all answers, when they are due."""
+        if answers := await self.due(receiver):
+            return answers
+        if self._answers:
+            await asyncio.sleep(self._due_at - asyncio.get_running_loop().time())
+        return await self._settle()
+
+    async def _settle(self) -> list[tuple[ObjectId, bool]]:
+        answers, self._answers = self._answers, []
+        kept, self._kept = self._kept, []
+        if kept and self._after is not None:
+            await self._run(self._door.settle, kept)
+        return answers

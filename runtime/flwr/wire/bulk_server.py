@@ -6,6 +6,7 @@ What a caller may take and bring is judged by the ``Door`` its proof opens.
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, closing
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -41,14 +42,21 @@ class BulkServicer:
         service: ``NODE_BULK`` or ``APP_BULK``.
         find_door: judges who calls.
         run: runs operations in threads.
+        settle_after: see ``take_in``.
         hatch: a way for apps on this machine, if there is one.
     """
 
     def __init__(
-        self, service: str, find_door: FindDoor, run: InThread, hatch: Hatch | None = None
+        self,
+        service: str,
+        find_door: FindDoor,
+        run: InThread,
+        *,
+        settle_after: timedelta,
+        hatch: Hatch | None = None,
     ) -> None:
         self._service, self._find_door, self._run = service, find_door, run
-        self._hatch = hatch
+        self._settle_after, self._hatch = settle_after, hatch
 
     async def pull(self, request: bulk_pb2.PullRequest, _rpc: Rpc) -> AsyncGenerator[bytes, None]:
         """Hand out objects in the order asked."""
@@ -72,7 +80,8 @@ class BulkServicer:
         door = self._find_door(NodeId(opening.node.node_id), RunId(opening.run_id))
         await self._run(door.admit)
         ids = [ObjectId(text) for text in opening.object_ids]
-        async with aclosing(take_in(door, ids, partial(_next, opened), self._run)) as answers:
+        taken = take_in(door, ids, partial(_next, opened), self._run, self._settle_after)
+        async with aclosing(taken) as answers:
             async for answer in answers:
                 yield answer
 

@@ -119,7 +119,7 @@ class Hatch:
             await self._hand_out(guest, door, decode_pull(request))
         elif kind is HatchFrame.PUSH:
             ids = decode_opening(request)
-            async with aclosing(take_in(door, ids, guest.read_piece, self._run)) as answers:
+            async with aclosing(take_in(door, ids, guest.read_piece, self._run, None)) as answers:
                 taken = [answer async for answer in answers]
             for answer in taken:  # not before: who sends does not read
                 await guest.send(HatchFrame.PIECE, answer)

@@ -184,7 +184,7 @@ class Site:
         )
         self.launches = WholeLaunches(self.store, self.clock, self.leases, self.apps)
         self.runs = RunBook(self.store, self.clock, self.identity)
-        self.membership = Membership(self.store, self.runs)
+        self.membership = Membership(self.store, self.runs, self.clock)
 
     def _offer(self, reply: Delivery) -> None:
         if hasattr(self, "outbox"):

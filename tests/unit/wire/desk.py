@@ -77,6 +77,7 @@ class Desk:
         self.begun: list[Arriving] = []
         self.batches: list[list[ObjectId]] = []
         self.kept: dict[ObjectId, bytes] = {}
+        self.durable: list[ObjectId] = []
         self.suspected: list[ObjectId] = []
         self.admitted = 0
         self.filed_above = sys.maxsize
@@ -109,3 +110,6 @@ class Desk:
         self.batches.append([one.object_id for one in complete])
         self.kept |= {one.object_id: bytes(one.content) for one in complete}
         return [True] * len(complete)
+
+    def settle(self, kept: Sequence[Arriving]) -> None:
+        self.durable += [one.object_id for one in kept]

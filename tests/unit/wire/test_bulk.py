@@ -1,8 +1,10 @@
 """Objects in pieces between a client and a server: bounded, resumed, and wrong ones refused."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -12,20 +14,21 @@ from flwr.core.errors import FlwrError, InvalidError, UnimplementedError
 from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import PIECE_BYTES, STORED_AT_ONCE_BYTES
 from flwr.shell.in_thread import in_thread
-from flwr.wire.bulk import NODE_BULK, Readable, Receiver, pieces_of
+from flwr.wire.bulk import NODE_BULK, Readable, Receiver, pieces_of, take_in
 from flwr.wire.bulk_server import BulkServicer
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.clients.bulk import BulkClient
 from flwr.wire.codec.pieces import Absence, Piece, Wanted, encode_piece
 from flwr.wire.interceptors.guarding import Guard, ServiceGuard
 from flwr.wire.server import RpcServer, chain, make_server
-from tests.unit.wire.desk import Content, Desk, id_of
+from tests.unit.wire.desk import Arriving, Content, Desk, id_of
 
 P = ParamSpec("P")
 
 NODE, RUN = NodeId(5), RunId(7)
 LARGE = bytes(range(256)) * 4096 * 3 + b"the end"
 SMALL = b"small"
+CONTENTS = {id_of(LARGE): lambda: Content(LARGE), id_of(SMALL): lambda: Content(SMALL)}
 
 
 def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
@@ -57,8 +60,12 @@ class ProvesTheFirst(ServiceGuard):
 
 
 @asynccontextmanager
-async def served(desk: Desk, guard: ProvesTheFirst | None = None) -> AsyncIterator[BulkClient]:
-    servicer = BulkServicer(NODE_BULK, lambda _node, _run: desk, in_thread)
+async def served(
+    desk: Desk, guard: ProvesTheFirst | None = None, settle_after: timedelta = timedelta()
+) -> AsyncIterator[BulkClient]:
+    servicer = BulkServicer(
+        NODE_BULK, lambda _node, _run: desk, in_thread, settle_after=settle_after
+    )
     server: RpcServer = make_server(
         "127.0.0.1:0",
         services=[servicer.register],
@@ -251,3 +258,56 @@ async def test_a_receiver_goes_on_with_a_partial_object() -> None:
     await receiver.close()
     assert receiver.settled() == [(id_of(LARGE), True)]
     assert desk.kept == {id_of(LARGE): LARGE}
+
+
+@in_loop
+async def test_nothing_is_answered_before_it_is_durable() -> None:
+    desk = Desk(wanted=[id_of(LARGE), id_of(SMALL)])
+    async with served(desk, settle_after=timedelta(milliseconds=50)) as client:
+        pieces = pieces_of([id_of(LARGE), id_of(SMALL)], lambda key: CONTENTS[key](), in_thread)
+        answers = client.push(NODE, RUN, [id_of(LARGE), id_of(SMALL)], pieces)
+        async for object_id, stored in answers:
+            assert stored
+            assert object_id in desk.durable
+    assert sorted(desk.durable) == sorted([id_of(LARGE), id_of(SMALL)])
+
+
+@in_loop
+async def test_a_wait_for_the_disk_is_put_off_until_what_came_may_be_gone_again() -> None:
+    kept = threading.Event()
+
+    class Watched(Desk):
+        def keep(self, complete: Sequence[Arriving]) -> list[bool]:
+            stored = super().keep(complete)
+            kept.set()
+            return stored
+
+    desk = Watched(wanted=[id_of(SMALL)])
+    messages = iter([encode_piece(0, len(SMALL), 0, SMALL), None])
+
+    async def read() -> bytes | None:
+        return next(messages)
+
+    async def take() -> list[bytes]:
+        taken = take_in(desk, [id_of(SMALL)], read, in_thread, timedelta(milliseconds=200))
+        return [answer async for answer in taken]
+
+    taking = asyncio.create_task(take())
+    await in_thread(kept.wait)
+    assert not desk.durable, "who waits for it may collect it now"
+    assert len(await taking) == 1
+    assert desk.durable == [id_of(SMALL)]
+
+
+@in_loop
+async def test_who_loses_power_with_us_is_promised_nothing() -> None:
+    desk = Desk(wanted=[id_of(SMALL)])
+    messages = iter([encode_piece(0, len(SMALL), 0, SMALL), None])
+
+    async def read() -> bytes | None:
+        return next(messages)
+
+    taken = take_in(desk, [id_of(SMALL)], read, in_thread, None)
+    assert len([answer async for answer in taken]) == 1
+    assert desk.kept
+    assert not desk.durable

@@ -1,12 +1,13 @@
 """Large objects of nodes and ServerApps, in pieces: who may take and bring what."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from flwr.auth.app_tokens import WrongRunError
 from flwr.core.errors import FailedPreconditionError
 from flwr.core.ids import SUPERLINK_NODE, NodeId, ObjectId, RunId
-from flwr.core.limits import LONG_POLL
+from flwr.core.limits import LONG_POLL, OBJECT_SETTLE
 from flwr.shell.in_thread import in_thread
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink import topics
@@ -53,12 +54,16 @@ class ObjectDoor:
         return self._objects.begin(self._run_id, object_id, size, node_id=self._node_id)
 
     def complete(self, arriving: _Arriving) -> None:
-        """Check a complete object and make it durable."""
+        """Check a complete object and finish it."""
         self._objects.complete(arriving)
 
     def keep(self, complete: Sequence[_Arriving]) -> list[bool]:
         """Store complete objects."""
         return self._objects.keep(self._run_id, complete, node_id=self._node_id)
+
+    def settle(self, kept: Sequence[_Arriving]) -> None:
+        """Make what was kept durable, unless it was collected meanwhile."""
+        self._objects.settle(kept)
 
     def _open(self, wanted: Wanted) -> Readable | Absence:
         return self._objects.open(
@@ -75,7 +80,7 @@ def node_bulk(objects: Objects, wakeups: Wakeups) -> BulkServicer:
     def find_door(_named: NodeId, run_id: RunId) -> ObjectDoor:
         return ObjectDoor(objects, wakeups, run_id, calling_node())
 
-    return BulkServicer(NODE_BULK, find_door, in_thread)
+    return BulkServicer(NODE_BULK, find_door, in_thread, settle_after=OBJECT_SETTLE)
 
 
 def serverapp_bulk(objects: Objects, wakeups: Wakeups, hatch: Hatch | None) -> BulkServicer:
@@ -88,4 +93,4 @@ def serverapp_bulk(objects: Objects, wakeups: Wakeups, hatch: Hatch | None) -> B
             raise WrongRunError
         return ObjectDoor(objects, wakeups, run_id, None)
 
-    return BulkServicer(APP_BULK, find_door, in_thread, hatch)
+    return BulkServicer(APP_BULK, find_door, in_thread, settle_after=timedelta(), hatch=hatch)

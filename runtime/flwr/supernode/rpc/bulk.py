@@ -1,6 +1,7 @@
 """Large objects of ClientApps, in pieces: each may take and bring those of its own run."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from flwr.core.ids import NodeId, ObjectId, RunId
@@ -37,13 +38,16 @@ class LeaseDoor:
         return self._apps.begin_object(self._lease, object_id, size)
 
     def complete(self, arriving: _Arriving) -> None:
-        """Check a complete object and make it durable."""
+        """Check a complete object and finish it."""
         check_object_in_pieces(arriving.read, arriving.size)
         arriving.finish()
 
     def keep(self, complete: Sequence[_Arriving]) -> list[bool]:
         """Store complete objects."""
         return self._apps.keep_objects(self._lease, complete)
+
+    def settle(self, kept: Sequence[_Arriving]) -> None:
+        """Nothing is waited for: what a power cut takes of a reply is done again."""
 
 
 def clientapp_bulk(apps: AppSessions, hatch: Hatch | None) -> BulkServicer:
@@ -52,4 +56,4 @@ def clientapp_bulk(apps: AppSessions, hatch: Hatch | None) -> BulkServicer:
     def find_door(_named: NodeId, _run_id: RunId) -> LeaseDoor:
         return LeaseDoor(apps, calling_lease())
 
-    return BulkServicer(APP_BULK, find_door, in_thread, hatch)
+    return BulkServicer(APP_BULK, find_door, in_thread, settle_after=timedelta(), hatch=hatch)

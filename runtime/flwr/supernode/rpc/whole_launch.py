@@ -46,7 +46,7 @@ class LaunchEnds:
         Raises:
             FlwrError: it is refused.
         """
-        if request.logs or not self._at_once.is_quick:
+        if request.logs or not request.reply or not self._at_once.is_quick:
             return False
         self._launches.finish(lease, *_read_outcome(request))
         return True
@@ -60,6 +60,8 @@ class LaunchEnds:
         reply, context = _read_outcome(request)
         if request.logs:
             await self._logs.take(lease.run_id, list(request.logs))
+        if reply is None:
+            await in_thread(self._launches.secure_reply, lease, context)
         await self._at_once(self._launches.finish, lease, reply, context)
 
     async def report_exit(self, request: launches_pb2.ReportExitRequest) -> None:
