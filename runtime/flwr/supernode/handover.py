@@ -151,6 +151,8 @@ class Handover:
                 await self._look_once()
         finally:
             self._looking = None
+            if self._wakeups.is_closed:
+                self._ring()  # for whom it was looked just now
 
     async def _look_once(self) -> None:
         """Look for each that waits, in the order they came."""

@@ -1,6 +1,7 @@
 """What arrives while an executor waits is granted as it is stored, and reaches exactly one call."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
@@ -242,5 +243,28 @@ def test_an_instruction_that_is_stored_while_its_executor_looks_is_found_by_it()
         site.launches.take = take_slowly  # type: ignore[method-assign]
         launch = await site.handover.wait(EVERY_APP, ())
         assert launch is not None
+
+    scenario(body)
+
+
+def test_a_wait_ends_with_its_daemon_even_while_it_is_looked_for_it() -> None:
+    async def body() -> None:
+        site = connected()
+        take, begun, may_end = site.launches.take, threading.Event(), threading.Event()
+
+        def take_slowly(
+            choice: AppChoice = EVERY_APP, bundles: Collection[str] = ()
+        ) -> WholeLaunch | None:
+            begun.set()
+            may_end.wait(10)
+            return take(choice, bundles)
+
+        site.launches.take = take_slowly  # type: ignore[method-assign]
+        call = asyncio.create_task(site.handover.wait(EVERY_APP, ()))
+        await asyncio.to_thread(begun.wait, 10)
+        site.wakeups.close()
+        may_end.set()
+        async with asyncio.timeout(5):
+            assert await call is None
 
     scenario(body)
