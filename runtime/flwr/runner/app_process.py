@@ -1,6 +1,5 @@
 """The app's own process: started without any secret, connected to its runner by one socket."""
 
-import asyncio
 import os
 import socket
 import sys
@@ -42,8 +41,7 @@ class AppProcess:
     Args:
         child: the process.
         pipe: carries its calls.
-        outputs: what it prints, as far as nobody reads it yet.
-        on_end: called when nobody cares any more for what it prints.
+        output: the pipe it prints to, where nobody reads that yet.
         on_launch: called when a process that stood by gets its work.
     """
 
@@ -51,15 +49,14 @@ class AppProcess:
         self,
         child: AppChild,
         pipe: socket.socket,
-        outputs: tuple[asyncio.StreamReader, ...] = (),
+        output: int | None = None,
         *,
-        on_end: Callable[[], None] = lambda: None,
         on_launch: Callable[[], None] = lambda: None,
     ) -> None:
         self.child = child
         self.pipe = pipe
-        self.outputs = outputs
-        self.on_end, self.on_launch = on_end, on_launch
+        self.output = output
+        self.on_launch = on_launch
 
     @classmethod
     async def start(
@@ -77,22 +74,21 @@ class AppProcess:
             environment: what it has besides ours.
         """
         ours, theirs = socket.socketpair()
+        output, printed = os.pipe()
         try:
             argv = [sys.executable, "-P", "-m", "flwr.runner.child"]
             argv += [str(kind), str(theirs.fileno())]
             argv += [str(withheld)] if withheld is not None else []
             env = {**app_environment(os.environ), **(environment or {})}
-            child = await Child.start(argv, env=env, capture=True, pass_fds=[theirs.fileno()])
+            child = await Child.start(argv, env=env, output=printed, pass_fds=[theirs.fileno()])
         except BaseException:
             ours.close()
+            os.close(output)
             raise
         finally:
             theirs.close()
-        assert child.stdout is not None
-        assert child.stderr is not None
-        # Standard output soon carries standard error too.
-        outputs = (child.stdout, child.stderr)
-        return cls(child, ours, outputs, on_launch=child.judge_from_now)
+            os.close(printed)
+        return cls(child, ours, output, on_launch=child.judge_from_now)
 
 
 def app_environment(ours: Mapping[str, str]) -> dict[str, str]:

@@ -18,11 +18,14 @@ T = TypeVar("T")
 _PULL_INPUTS: Final = method_of(AppKind.SERVERAPP, "PullAppInputs")
 _PUSH_OUTPUTS: Final = method_of(AppKind.SERVERAPP, "PushAppOutputs")
 _PUSH_MESSAGE: Final = method_of(AppKind.CLIENTAPP, "PushMessage")
-_TURNS_TO_SETTLE: Final = 3  # of the event loop, until what the app printed before a call is read
 
 
 class Output(Protocol):
     """What the app prints, on its way to the daemon."""
+
+    def read_now(self) -> None:
+        """Take what the app has printed up to now."""
+        ...
 
     async def take(self) -> Sequence[str]:
         """Return what is left to send."""
@@ -59,11 +62,17 @@ class AppCalls:
         Raises:
             FlwrError: the daemon's, or the call is none an app may make.
         """
-        if request.method == REPORT_METHOD:
-            self._note(decode_report(request.body))
-            return b""
         require_allowed(self.kind, request)
         return await self._serve(request)
+
+    def hear(self, word: Request) -> None:
+        """Take the app's last word.
+
+        Raises:
+            InvalidError: it is something else.
+        """
+        if word.method == REPORT_METHOD:
+            self._note(decode_report(word.body))
 
     def _note(self, report: Report) -> None:
         if not self.reported.done():
@@ -75,8 +84,6 @@ class AppCalls:
     async def _finish(self, finish: Coroutine[Any, Any, T]) -> T:
         self.is_finished = True
         try:
-            for _ in range(_TURNS_TO_SETTLE):
-                await asyncio.sleep(0)
             return await finish
         except BaseException:
             self.is_finished = False
@@ -167,6 +174,8 @@ class ClientAppCalls(AppCalls):
 
     def _note(self, report: Report) -> None:
         if report.finish and not self.reported.done():
+            if self.output is not None:
+                self.output.read_now()
             self.finishing = asyncio.create_task(self._finish(self._give_all_back(report.finish)))
         super()._note(report)
 

@@ -22,8 +22,9 @@ from flwr.core.limits import APP_FIRST_HEARTBEAT, APP_HEARTBEAT
 from flwr.runner.app_process import AppProcess
 from flwr.runner.calls import ClientAppCalls
 from flwr.runner.config import RunnerConfig
+from flwr.runner.logs import AppOutput
 from flwr.runner.relay import Relay
-from flwr.runner.session import Pump, Session
+from flwr.runner.session import Session
 from flwr.runner.templates import Templates
 from flwr.shell.children import describe_exit
 from flwr.shell.exits import ExitCode, exit_code_of
@@ -95,11 +96,11 @@ class InExecutorRunners:
 
         held = AsyncExitStack()
 
-        async def begin(pump: Pump) -> AppProcess:
+        async def begin(output: AppOutput) -> AppProcess:
             permit = await held.enter_async_context(self._permits())
             if permit.has_waited:
                 await _require_lease(calls)
-            app = await self._start_app(calls, pump, permit.environment)
+            app = await self._start_app(calls, output, permit.environment)
             begun(app.child.pid)
             return app
 
@@ -113,11 +114,11 @@ class InExecutorRunners:
         return InExecutorRunner(asyncio.create_task(_run(session, stop, held)), stop)
 
     async def _start_app(
-        self, calls: ClientAppCalls, pump: Pump, environment: Mapping[str, str]
+        self, calls: ClientAppCalls, output: AppOutput, environment: Mapping[str, str]
     ) -> AppProcess:
         work = await calls.work()
         if self._templates is not None and work.bundle is not None:
-            forked = await _fork(self._templates, work, pump, environment)
+            forked = await _fork(self._templates, work, output, environment)
             if forked is not None:
                 calls.has_bundle = True
                 calls.has_begun = forked.has_begun
@@ -188,11 +189,12 @@ class _Forked:
 
 
 async def _fork(
-    templates: Templates, work: Work, pump: Pump, environment: Mapping[str, str]
+    templates: Templates, work: Work, output: AppOutput, environment: Mapping[str, str]
 ) -> _Forked | None:
     """Return a fork of the app's template; None where a fresh interpreter is needed."""
     assert work.bundle is not None
-    transport, printed = await _open_output(pump)
+    read, printed = os.pipe()
+    output.read(read)
     ours, theirs = socket.socketpair()
     child = None
     try:
@@ -210,15 +212,4 @@ async def _fork(
             ours.close()
     if child is None:
         return None
-    return _Forked(AppProcess(child, ours, on_end=transport.close), child.has_begun)
-
-
-async def _open_output(pump: Pump) -> tuple[asyncio.ReadTransport, int]:
-    """Return the descriptor an app prints to; its other end is read from now on."""
-    ours, theirs = os.pipe()
-    reader = asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", buffering=0)
-    )
-    pump(reader)
-    return transport, theirs
+    return _Forked(AppProcess(child, ours), child.has_begun)

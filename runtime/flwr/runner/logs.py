@@ -8,10 +8,12 @@ import asyncio
 import codecs
 import logging
 import math
+import os
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from flwr.core.errors import ErrorKind, FlwrError
 from flwr.core.limits import LOG_FLUSH, MAX_LOG_CHUNK_BYTES, MAX_RUN_LOG_BYTES
@@ -37,22 +39,24 @@ class LogShipper:
         self._buffer: list[str] = []
         self._buffered_bytes = 0
         self._room_bytes: float = _BUFFER_BYTES
-        self._changed = asyncio.Condition()
         self._sending = asyncio.Lock()
-        self._closed = False
+        self._news, self._room, self._closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._room.set()
 
-    async def write(self, text: str) -> None:
-        """Queue ``text``; waits while the buffer is full, so that a flood slows its source."""
+    def write(self, text: str) -> bool:
+        """Queue ``text``; False: wait ``until_room``, so that a flood slows its source."""
         text = self._within_limit(text)
-        if not text or self._closed:
-            return
-        async with self._changed:
-            await self._changed.wait_for(
-                lambda: self._closed or self._buffered_bytes < self._room_bytes
-            )
+        if text and not self._closed.is_set():
             self._buffer.append(text)
             self._buffered_bytes += len(text.encode())
-            self._changed.notify_all()
+            self._news.set()
+            if self._buffered_bytes >= self._room_bytes:
+                self._room.clear()
+        return self._room.is_set()
+
+    async def until_room(self) -> None:
+        """Wait while the buffer is full."""
+        await self._room.wait()
 
     async def run(self) -> None:
         """Send until closed and empty."""
@@ -60,11 +64,10 @@ class LogShipper:
             await self._until_batched()
             await self._send_all()
 
-    async def make_room(self) -> None:
+    def make_room(self) -> None:
         """Take everything from now on without waiting: its source has ended, so it is little."""
-        async with self._changed:
-            self._room_bytes = math.inf
-            self._changed.notify_all()
+        self._room_bytes = math.inf
+        self._room.set()
 
     async def flush(self) -> None:
         """Send what is queued now, without waiting for the batch to grow."""
@@ -76,7 +79,7 @@ class LogShipper:
         if not self._buffer and not self._sending.locked():
             return ()
         async with self._sending:  # what is on its way arrives first
-            text = await self._take_all()
+            text = self._take_all()
             if len(text) <= MAX_LOG_CHUNK_BYTES // 4:  # so many bytes has a character at most
                 return (text,) if text else ()
             await self._send_text(text)
@@ -84,14 +87,12 @@ class LogShipper:
 
     def unsent(self) -> str:
         """Take back what was queued and not sent."""
-        text, self._buffer = "".join(self._buffer), []
-        return text
+        return self._take_all()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Take no more; ``run`` returns once everything queued has been sent."""
-        async with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        for event in (self._closed, self._news, self._room):
+            event.set()
 
     def _within_limit(self, text: str) -> str:
         if self._left_bytes <= 0:
@@ -101,24 +102,24 @@ class LogShipper:
         return text if self._left_bytes > 0 else kept.decode(errors="ignore") + CUT_NOTE
 
     async def _something_waits(self) -> bool:
-        async with self._changed:
-            await self._changed.wait_for(lambda: bool(self._buffer) or self._closed)
-        return bool(self._buffer)
+        await self._news.wait()
+        return bool(self._buffer) or not self._closed.is_set()
 
     async def _until_batched(self) -> None:
         """Let the batch grow for a while; what will not grow any more is sent at once."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(LOG_FLUSH.total_seconds()), self._changed:
-                await self._changed.wait_for(lambda: self._closed)
+            async with asyncio.timeout(LOG_FLUSH.total_seconds()):
+                await self._closed.wait()
 
     async def _send_all(self) -> None:
         async with self._sending:  # batches must not overtake each other
-            await self._send_text(await self._take_all())
+            await self._send_text(self._take_all())
 
-    async def _take_all(self) -> str:
-        async with self._changed:
-            text, self._buffer, self._buffered_bytes = "".join(self._buffer), [], 0
-            self._changed.notify_all()
+    def _take_all(self) -> str:
+        text, self._buffer, self._buffered_bytes = "".join(self._buffer), [], 0
+        self._room.set()
+        if not self._closed.is_set():
+            self._news.clear()
         return text
 
     async def _send_text(self, text: str) -> None:
@@ -132,33 +133,164 @@ class LogShipper:
                 return
 
 
-async def pump(stream: asyncio.StreamReader, writers: Iterable[Send]) -> None:
-    """Read ``stream`` to its end and give every piece of text to every writer."""
-    targets = tuple(writers)
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    while data := await stream.read(_READ_BYTES):
-        await _give(decoder.decode(data), targets)
-    await _give(decoder.decode(b"", final=True), targets)
+class Reader(Protocol):
+    """Reads something of an app's process until its end."""
+
+    ended: asyncio.Future[None]
+
+    def close(self) -> None:
+        """Read no further."""
+        ...
 
 
-async def drained(pumps: Iterable["asyncio.Task[None]"], patience: timedelta) -> None:
-    """Wait for pumps whose process has ended; a stray grandchild may keep a pipe open."""
-    waiting = set(pumps)
-    if not waiting:
-        return
-    _, late = await asyncio.wait(waiting, timeout=patience.total_seconds())
-    for task in late:
-        task.cancel()
-    await asyncio.gather(*late, return_exceptions=True)
+class OutputReader:
+    """Hands on what comes out of a pipe, as text.
+
+    Args:
+        descriptor: its end; closed by ``close``.
+        write: takes a piece; False: ``until_room`` is to be waited for before the next one.
+        until_room: returns when there is room.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        write: Callable[[str], bool],
+        until_room: Callable[[], Awaitable[object]],
+    ) -> None:
+        self._descriptor, self._write, self._until_room = descriptor, write, until_room
+        self._loop = asyncio.get_running_loop()
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._waiting: asyncio.Task[None] | None = None
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        """Done when nobody can write any more, or nobody here reads."""
+        os.set_blocking(descriptor, False)
+        self._loop.add_reader(descriptor, self._read)
+
+    def read_now(self) -> None:
+        """Take what is there already."""
+        if self._waiting is None and not self.ended.done():
+            self._read()
+
+    def close(self) -> None:
+        """Read no further."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        if not self.ended.done():
+            self._loop.remove_reader(self._descriptor)
+            self._end()
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return
+        text = self._decoder.decode(data, final=not data)
+        has_room = self._write(text) if text else True
+        if not data:
+            self._loop.remove_reader(self._descriptor)
+            self._end()
+        elif not has_room:
+            self._loop.remove_reader(self._descriptor)
+            self._waiting = asyncio.create_task(self._go_on())
+
+    async def _go_on(self) -> None:
+        await self._until_room()
+        self._waiting = None
+        self._loop.add_reader(self._descriptor, self._read)
+
+    def _end(self) -> None:
+        os.close(self._descriptor)
+        self.ended.set_result(None)
+
+
+class AppOutput:
+    """All that an app prints, from its pipes to the daemon.
+
+    Args:
+        send: tells the daemon.
+        echoes: print it here too.
+    """
+
+    def __init__(self, send: Send, *, echoes: bool) -> None:
+        self._shipper, self._echoes = LogShipper(send), echoes
+        self._shipping: asyncio.Task[None] | None = None  # most messages print nothing
+        self.readers: list[OutputReader] = []
+
+    def read(self, descriptor: int) -> None:
+        """Take over what comes out of a pipe."""
+        self.readers.append(OutputReader(descriptor, self._write, self._shipper.until_room))
+
+    def read_now(self) -> None:
+        """Take what has been printed up to now."""
+        for reader in self.readers:
+            reader.read_now()
+
+    def ship(self, text: str) -> bool:
+        """Tell the daemon; False: that takes a while."""
+        if self._shipping is None:
+            self._shipping = asyncio.create_task(self._shipper.run())
+        return self._shipper.write(text)
+
+    async def take(self) -> Sequence[str]:
+        """Return what is left to send."""
+        return await self._shipper.take()
+
+    async def flush(self) -> None:
+        """Send what is left."""
+        await self._shipper.flush()
+
+    def make_room(self) -> None:
+        """Take what comes without waiting: the app has ended."""
+        self._shipper.make_room()
+
+    def give_up(self) -> str:
+        """Return what the daemon was not told: there is nobody to tell."""
+        text = self._shipper.unsent()
+        echo(text)
+        return text
+
+    async def sent(self, patience: timedelta | None) -> None:
+        """Wait until the daemon has it all, or no longer than ``patience``."""
+        self._shipper.close()
+        if self._shipping is None:
+            return
+        if patience is None:
+            await self._shipping
+        else:
+            await asyncio.wait([self._shipping], timeout=patience.total_seconds())
+
+    async def close(self) -> None:
+        """Read and send no more."""
+        for reader in self.readers:
+            reader.close()
+        if self._shipping is not None and not self._shipping.done():
+            self._shipping.cancel()
+            await asyncio.wait([self._shipping])
+
+    def _write(self, text: str) -> bool:
+        if self._echoes:
+            echo(text)
+        return self.ship(text)
+
+
+def echo(text: str) -> None:
+    """Print what an app has printed."""
+    with suppress(OSError):  # whoever read it has gone; the app must not notice
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+async def drained(readers: Iterable[Reader], patience: timedelta) -> None:
+    """Wait for readers whose process has ended; a stray grandchild may keep a pipe open."""
+    readers = list(readers)
+    if waiting := [reader.ended for reader in readers if not reader.ended.done()]:
+        await asyncio.wait(waiting, timeout=patience.total_seconds())
+    for reader in readers:
+        reader.close()
 
 
 def chunks(text: str, size_bytes: int) -> Iterable[str]:
     """Split ``text`` into pieces of at most ``size_bytes`` of UTF-8."""
     longest = size_bytes // 4 if not text.isascii() else size_bytes
     return (text[i : i + longest] for i in range(0, len(text), longest))
-
-
-async def _give(text: str, targets: tuple[Send, ...]) -> None:
-    if text:
-        for target in targets:
-            await target(text)

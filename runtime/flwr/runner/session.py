@@ -6,7 +6,6 @@ app's process is gone soon after.  Runs no user code and decodes no payload.
 
 import asyncio
 import logging
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -17,13 +16,13 @@ from flwr.auth.tls import read_root_certificates
 from flwr.core.clock import Clock
 from flwr.core.errors import ErrorKind, FlwrError
 from flwr.core.lease import AppKind
-from flwr.core.limits import MAX_LOG_CHUNK_BYTES, STOP_GRACE
+from flwr.core.limits import STOP_GRACE
 from flwr.core.run import RunStatus
 from flwr.runner.app_process import AppProcess
 from flwr.runner.calls import AppCalls, ClientAppCalls, ServerAppCalls
 from flwr.runner.config import RunnerConfig
 from flwr.runner.heartbeat import Lease, LeaseEnd
-from flwr.runner.logs import LogShipper, Send, drained, pump
+from flwr.runner.logs import AppOutput, Reader, drained
 from flwr.runner.outcome import Outcome, Report, conclude, describe_exception
 from flwr.runner.relay import Relay, is_gone, retry_policy
 from flwr.shell.exits import ExitCode
@@ -31,7 +30,7 @@ from flwr.shell.parent import until_parent_exits
 from flwr.shell.signals import stop_requests
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.clients.runner import RunnerClient, outcome_of_crash
-from flwr.wire.pipe_server import serve_pipe
+from flwr.wire.pipe_server import PipeServer
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +45,8 @@ _DRAIN: Final = timedelta(seconds=2)  # reading what a dead app left in its pipe
 _LAST_WORDS: Final = timedelta(seconds=1.5)  # each: its last output, and how it ended
 _MAX_CAUSE_CHARS: Final = 2_000  # a cause, not a log
 _OVER: Final = frozenset({ErrorKind.UNAUTHENTICATED, ErrorKind.NOT_RUNNING})
-_PIPE_BYTES: Final = 16 * MAX_LOG_CHUNK_BYTES  # objects are read in large pieces
 
-
-Pump = Callable[[asyncio.StreamReader], None]
-"""Takes over what an app prints."""
-Begin = Callable[[Pump], Awaitable[AppProcess]]
+Begin = Callable[[AppOutput], Awaitable[AppProcess]]
 """Starts the app's process; may have its output read before there is one."""
 
 
@@ -74,7 +69,7 @@ async def run_launch(config: RunnerConfig, app: AppProcess, clock: Clock) -> int
     if config.root_certificates is not None:
         tls = read_root_certificates(config.root_certificates)
 
-    async def begin(_pump: Pump) -> AppProcess:
+    async def begin(_output: AppOutput) -> AppProcess:
         return app
 
     with stop_requests() as stop:
@@ -106,14 +101,13 @@ class Session:
         self._config, self._calls, self._begin, self._clock = config, calls, begin, clock
         self._program = "ServerApp" if config.kind is AppKind.SERVERAPP else "ClientApp"
         self._daemon = RunnerClient(calls.relay, kind=config.kind)
-        self._shipper = LogShipper(self._send_log)
-        self._shipping: asyncio.Task[None] | None = None  # once there is something to send
+        self._output = AppOutput(self._send_log, echoes=config.kind is AppKind.CLIENTAPP)
         if isinstance(calls, ClientAppCalls):
-            calls.output = self._shipper
+            calls.output = self._output
         self._unsent = ""  # what the app printed, when there is no run to send it to
         self._app: AppProcess | None = None
         self._why_not_begun = ""
-        self._readers: list[asyncio.Task[None]] = []  # of its pipe and of what it prints
+        self._pipe: PipeServer | None = None
 
     async def run(self, stop: "asyncio.Future[Any]") -> int:
         """Serve the app until its end, then settle its affairs; return the exit code.
@@ -126,17 +120,24 @@ class Session:
             ending = await self._until_ending(stop, lease.end)
             if self._app is not None:  # also what it left behind in its process group
                 await self._app.child.stop(_STOP_APP)
-            await self._shipper.make_room()
+            self._output.make_room()
             await drained(self._readers, _DRAIN)
             report = self._conclude(ending)
             await self._send_last_output(ending, report)
             return await self._settle(ending, report)
         finally:
             await lease.close()
-            await _cancelled(*filter(None, (self._shipping, self._calls.finishing)), *self._readers)
+            await _cancelled(*filter(None, (self._calls.finishing,)))
+            await self._output.close()
+            if self._pipe is not None:
+                self._pipe.close()
             if self._app is not None:
                 await self._app.child.stop(timedelta(0))
-                self._app.on_end()
+
+    @property
+    def _readers(self) -> list[Reader]:
+        pipe = () if self._pipe is None else (self._pipe,)
+        return [*pipe, *self._output.readers]
 
     async def _until_ending(
         self, stop: "asyncio.Future[Any]", lease: "asyncio.Future[LeaseEnd]"
@@ -161,47 +162,41 @@ class Session:
 
     async def _begin_and_end(self) -> _Ending:
         try:
-            self._app = await self._begin(self._pump)
+            app = self._app = await self._begin(self._output)
         except (FlwrError, OSError) as error:
             self._why_not_begun = f"could not be started: {error}"
             is_over = isinstance(error, FlwrError) and error.kind in _OVER
             return _Ending.LEASE_REVOKED if is_over else _Ending.APP_ENDED
-        self._readers.append(asyncio.create_task(self._serve_pipe(self._app)))
-        for output in self._app.outputs:
-            self._pump(output)
-        await self._until_app_ends(self._app)
+        calls = self._calls
+        self._pipe = PipeServer(app.pipe, calls.answer, calls.hear, calls.relay.stream)
+        if app.output is not None:
+            self._output.read(app.output)
+        await self._until_app_ends(app)
         return _Ending.APP_ENDED
 
     async def _until_app_ends(self, app: AppProcess) -> None:
+        """Wait; one that has said its last word but does not go is stopped by the caller."""
+        timers: list[asyncio.TimerHandle] = []
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+
+        def end(_: object = None) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        def limit(_: object) -> None:
+            timers.append(loop.call_later(STOP_GRACE.total_seconds(), end))
+
         exited = asyncio.ensure_future(app.child.wait())
+        exited.add_done_callback(end)
+        self._calls.reported.add_done_callback(limit)
         try:
-            waiting: set[asyncio.Future[Any]] = {exited, self._calls.reported}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if not exited.done():
-                # One that has said its last word but does not go is stopped by the caller.
-                await asyncio.wait([exited], timeout=STOP_GRACE.total_seconds())
+            await over
         finally:
+            self._calls.reported.remove_done_callback(limit)
+            for timer in timers:
+                timer.cancel()
             await _cancelled(exited)
-
-    async def _serve_pipe(self, app: AppProcess) -> None:
-        reader, writer = await asyncio.open_connection(sock=app.pipe, limit=_PIPE_BYTES)
-        try:
-            await serve_pipe(reader, writer, self._calls.answer, self._calls.relay.stream)
-        finally:
-            writer.close()
-
-    def _pump(self, output: asyncio.StreamReader) -> None:
-        self._readers.append(asyncio.create_task(pump(output, self._log_writers())))
-
-    def _log_writers(self) -> tuple[Send, ...]:
-        if self._config.kind is AppKind.CLIENTAPP:
-            return (_to_stderr, self._ship)
-        return (self._ship,)
-
-    async def _ship(self, text: str) -> None:
-        if self._shipping is None:  # most messages print nothing
-            self._shipping = asyncio.create_task(self._shipper.run())
-        await self._shipper.write(text)
 
     async def _send_log(self, text: str) -> None:
         run_id = await self._calls.launched
@@ -224,18 +219,12 @@ class Session:
     async def _send_last_output(self, ending: _Ending, report: Report) -> None:
         """Wait until the daemon has everything the app printed, as far as it can be had."""
         if not self._calls.launched.done():
-            self._unsent = self._shipper.unsent()
-            await _to_stderr(self._unsent)
+            self._unsent = self._output.give_up()
             return
         if self._calls.report is None:
-            await self._ship(f"{report.details}\n")
-        await self._shipper.close()
-        if (shipping := self._shipping) is None:
-            return
-        if self._config.kind is AppKind.SERVERAPP and ending is _Ending.APP_ENDED:
-            await shipping
-        else:
-            await asyncio.wait([shipping], timeout=_LAST_WORDS.total_seconds())
+            self._output.ship(f"{report.details}\n")
+        is_waited_for = self._config.kind is AppKind.SERVERAPP and ending is _Ending.APP_ENDED
+        await self._output.sent(None if is_waited_for else _LAST_WORDS)
 
     async def _settle(self, ending: _Ending, report: Report) -> int:
         facts = {"event": "app-ended", "outcome": report.outcome, "cause": report.details}
@@ -309,12 +298,6 @@ class Session:
                 patience=_LAST_WORDS,
             )
         return EXIT_UNFINISHED
-
-
-async def _to_stderr(text: str) -> None:
-    with suppress(OSError):  # whoever read it has gone; the app must not notice
-        sys.stderr.write(text)
-        sys.stderr.flush()
 
 
 async def _cancelled(*tasks: "asyncio.Future[Any]") -> None:

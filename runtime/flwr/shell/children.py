@@ -61,6 +61,7 @@ class Child:
         env: Mapping[str, str] | None = None,
         is_told: bool = False,
         capture: bool = False,
+        output: int | None = None,
         pass_fds: Sequence[int] = (),
     ) -> "Child":
         """Start ``argv`` as the leader of a new session.
@@ -70,6 +71,7 @@ class Child:
             env: the whole environment, None for our own.
             is_told: its standard input waits for ``tell``; else it has none.
             capture: make ``stdout`` and ``stderr`` readable here instead of inheriting ours.
+            output: where both of them go instead.
             pass_fds: descriptors the child inherits.
         """
         oom_before = oom_kills()
@@ -79,8 +81,8 @@ class Child:
                 *argv,
                 env=dict(env) if env is not None else None,
                 stdin=pipe if is_told else asyncio.subprocess.DEVNULL,
-                stdout=pipe if capture else None,
-                stderr=pipe if capture else None,
+                stdout=pipe if capture else output,
+                stderr=pipe if capture else output,
                 pass_fds=tuple(pass_fds),
                 start_new_session=True,
             )

@@ -14,58 +14,26 @@ counting what follows it.  Payloads by kind:
 - WORD (child to runner): ``method NUL body``; no answer is due.
 
 Many calls may be open at once; answers come in any order.  End of stream on either side means that
-the other process is gone.  ``PipeCaller`` is the child's end; the runner's is built from
-``read_frame`` and ``write_frame`` (see ``wire.pipe_server``).
+the other process is gone.  ``PipeCaller`` is the child's end; the runner's is ``PipeServer``
+(see ``wire.pipe_server``).
 """
 
 import json
 import select
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from enum import IntEnum
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from flwr.core.errors import ErrorKind, FlwrError, InvalidError, UnavailableError
-from flwr.core.limits import MAX_RPC_BYTES
+from flwr.wire.pipe_frames import HEAD, Frame, FrameKind, pack_head, read_head
 from flwr.wire.transport import NO_METADATA, Buffers, Take, failure_of
 
-if TYPE_CHECKING:  # the child pays for asyncio only if the app uses it
-    from asyncio import StreamReader, StreamWriter
-
-_HEAD: Final = struct.Struct(">IBI")
-_COUNTED: Final = 5  # bytes of the head that its length counts
-_LONGEST: Final = MAX_RPC_BYTES + 65_536  # a request of the largest size with its method and json
 _CALL_IDS: Final = 2**32
-
-
-class FrameKind(IntEnum):
-    """What a frame is."""
-
-    REQUEST = 1
-    REPLY = 2
-    FAILURE = 3
-    CANCEL = 4
-    PIECE = 5
-    END = 6
-    WORD = 7
-
-
-_KINDS: Final[Mapping[int, FrameKind]] = {kind.value: kind for kind in FrameKind}
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One message on the pipe."""
-
-    kind: FrameKind
-    call_id: int
-    payload: bytes | bytearray = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,32 +101,6 @@ def decode_failure(payload: bytes | bytearray) -> FlwrError:
         return failure_of(ErrorKind(said["kind"]), said["message"], hint=said["hint"])
     except (ValueError, LookupError, TypeError):
         return InvalidError("the runner sent a malformed failure")
-
-
-async def read_frame(reader: "StreamReader") -> Frame | None:
-    """Return the next frame; None when the other end closed the pipe.
-
-    Raises:
-        InvalidError: what came is no frame.
-    """
-    try:
-        kind, call_id, size = _read_head(await reader.readexactly(_HEAD.size))
-        return Frame(kind, call_id, await reader.readexactly(size))
-    except (EOFError, ConnectionError):
-        return None
-
-
-async def write_frame(writer: "StreamWriter", frame: Frame) -> None:
-    """Send a frame; tasks may do so at the same time.
-
-    Raises:
-        ConnectionError: the other end is gone.
-    """
-    head = _head(frame.kind, frame.call_id, len(frame.payload))
-    # Since Python 3.12 an empty piece stays in the transport's buffer, which then tries to write it
-    # again and again, and takes the reader down with it when the other end has gone meanwhile.
-    writer.writelines((head, frame.payload) if frame.payload else (head,))
-    await writer.drain()
 
 
 _GIVEN_UP: Final = Frame(FrameKind.CANCEL, 0)
@@ -281,7 +223,7 @@ class PipeCaller:
         self._send_parts(frame.kind, frame.call_id, (frame.payload,))
 
     def _send_parts(self, kind: FrameKind, call_id: int, parts: Buffers) -> None:
-        head = _head(kind, call_id, sum(map(len, parts)))
+        head = pack_head(kind, call_id, sum(map(len, parts)))
         try:
             with self._sending:
                 left = [memoryview(part) for part in (head, *parts)]
@@ -362,7 +304,7 @@ class PipeCaller:
             self._settle(frame.call_id, failure)
 
     def _next_frame(self) -> Frame:
-        kind, call_id, size = _read_head(self._receive(_HEAD.size))
+        kind, call_id, size = read_head(self._receive(HEAD.size))
         return Frame(kind, call_id, self._receive(size))
 
     def _receive(self, size: int) -> bytearray:
@@ -380,17 +322,3 @@ def _is_readable(sock: socket.socket, patience: float | None) -> bool:
     poll = select.poll()  # unlike select, at home with large descriptors
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(None if patience is None else patience * 1000))
-
-
-def _head(kind: FrameKind, call_id: int, payload_bytes: int) -> bytes:
-    return _HEAD.pack(_COUNTED + payload_bytes, kind, call_id)
-
-
-def _read_head(packed: bytes | bytearray) -> tuple[FrameKind, int, int]:
-    """Return kind, call id, and the length of the payload."""
-    length, kind, call_id = _HEAD.unpack(packed)
-    if not _COUNTED <= length <= _LONGEST:
-        raise InvalidError(f"a frame of {length} bytes on the pipe")
-    if kind not in _KINDS:
-        raise InvalidError(f"a frame of kind {kind} on the pipe")
-    return _KINDS[kind], call_id, length - _COUNTED

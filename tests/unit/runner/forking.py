@@ -20,7 +20,7 @@ from flwr.runner.template_process import ForkedChild
 from flwr.runner.templates import Templates
 from flwr.wire.clients.work import Bundle
 from flwr.wire.pipe import Request
-from flwr.wire.pipe_server import serve_pipe
+from flwr.wire.pipe_server import PipeServer
 from flwr.wire.transport import NO_METADATA, with_token
 from tests.unit.runner.appio_server import TOKEN, SuperNode, build_app
 
@@ -133,12 +133,12 @@ class _NoNetwork(Relay):
 
 
 async def _serve(sock: socket.socket, node: SuperNode) -> None:
-    reader, writer = await asyncio.open_connection(sock=sock)
     calls = ClientAppCalls(_NoNetwork(node))
     calls.has_bundle = True
+    server = PipeServer(sock, calls.answer, calls.hear, calls.relay.stream)
     try:
-        await serve_pipe(reader, writer, calls.answer, calls.relay.stream)
+        await server.ended
         if calls.finishing is not None:
             await calls.finishing
     finally:
-        writer.close()
+        server.close()

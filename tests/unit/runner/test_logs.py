@@ -1,10 +1,11 @@
 import asyncio
+import os
 from datetime import timedelta
 
 import pytest
 
 from flwr.core.errors import UnavailableError, UnimplementedError
-from flwr.runner.logs import CUT_NOTE, LogShipper, chunks, drained, pump
+from flwr.runner.logs import CUT_NOTE, LogShipper, OutputReader, chunks, drained
 
 
 class Server:
@@ -24,8 +25,9 @@ async def ship(server: Server, *texts: str, limit_bytes: int = 1_000_000) -> Non
     shipper = LogShipper(server, limit_bytes=limit_bytes)
     running = asyncio.create_task(shipper.run())
     for text in texts:
-        await shipper.write(text)
-    await shipper.close()
+        shipper.write(text)
+        await shipper.until_room()
+    shipper.close()
     async with asyncio.timeout(5):
         await running
 
@@ -46,9 +48,9 @@ def test_what_is_queued_at_the_end_does_not_wait_for_more(monkeypatch: pytest.Mo
         server = Server()
         shipper = LogShipper(server)
         running = asyncio.create_task(shipper.run())
-        await shipper.write("last words")
+        shipper.write("last words")
         await asyncio.sleep(0)  # the batch is open
-        await shipper.close()
+        shipper.close()
         async with asyncio.timeout(5):
             await running
         return server.received
@@ -80,15 +82,15 @@ def test_a_full_buffer_slows_the_app_and_loses_nothing_at_its_end() -> None:
 
         shipper = LogShipper(send, limit_bytes=100_000_000)
         running = asyncio.create_task(shipper.run())
-        stream = asyncio.StreamReader()
-        pumping = asyncio.create_task(pump(stream, [shipper.write]))
-        stream.feed_data(b"x" * 5_000_000)
-        stream.feed_eof()
-        await asyncio.sleep(0.05)
-        assert not pumping.done()
-        await shipper.make_room()
-        await drained([pumping], timedelta(seconds=5))
-        await shipper.close()
+        output, printed = os.pipe()
+        reader = OutputReader(output, shipper.write, shipper.until_room)
+        printing = asyncio.create_task(asyncio.to_thread(_print, printed, b"x" * 5_000_000))
+        await asyncio.sleep(0.1)
+        assert not printing.done()
+        shipper.make_room()
+        await printing
+        await drained([reader], timedelta(seconds=5))
+        shipper.close()
         open_for_sending.set()
         await running
         return "".join(server.received)
@@ -98,24 +100,28 @@ def test_a_full_buffer_slows_the_app_and_loses_nothing_at_its_end() -> None:
 
 def test_characters_split_between_reads_are_joined() -> None:
     async def scenario() -> str:
-        stream, server = asyncio.StreamReader(), Server()
-        pumping = asyncio.create_task(pump(stream, [server]))
+        received: list[str] = []
+        output, printed = os.pipe()
+        reader = OutputReader(output, lambda text: not received.append(text), asyncio.Event().wait)
         for byte in "héé\n".encode():
-            stream.feed_data(bytes([byte]))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-        stream.feed_eof()
-        await pumping
-        return "".join(server.received)
+            os.write(printed, bytes([byte]))
+            reader.read_now()
+        os.close(printed)
+        await reader.ended
+        return "".join(received)
 
     assert asyncio.run(scenario()) == "héé\n"
 
 
 def test_a_pipe_held_open_by_a_stray_grandchild_is_given_up() -> None:
     async def scenario() -> None:
-        task = asyncio.create_task(pump(asyncio.StreamReader(), []))
-        await drained([task], timedelta(milliseconds=20))
-        assert task.cancelled()
+        output, printed = os.pipe()
+        reader = OutputReader(output, lambda _: True, asyncio.Event().wait)
+        await drained([reader], timedelta(milliseconds=20))
+        assert reader.ended.done()
+        with pytest.raises(BrokenPipeError):
+            os.write(printed, b"nobody reads")
+        os.close(printed)
 
     asyncio.run(scenario())
 
@@ -125,3 +131,8 @@ def test_chunks_respect_the_limit_in_bytes() -> None:
     pieces = list(chunks(text, 100))
     assert "".join(pieces) == text
     assert all(len(piece.encode()) <= 100 for piece in pieces)
+
+
+def _print(descriptor: int, data: bytes) -> None:
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

@@ -2,7 +2,7 @@ import asyncio
 import signal
 import socket
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -12,17 +12,14 @@ from flwr.core.run import RunNotRunningError, RunStatus
 from flwr.proto import appio_pb2
 from flwr.wire.appio_methods import PULL_PIECES, PUSH_PIECES
 from flwr.wire.pipe import (
-    Frame,
-    FrameKind,
     PipeCaller,
     PipeClosedError,
     Request,
     decode_failure,
     decode_request,
     encode_request,
-    write_frame,
 )
-from flwr.wire.pipe_server import Stream, serve_pipe
+from flwr.wire.pipe_server import Hear, PipeServer, Stream
 from flwr.wire.transport import PeerNotRunningError, with_token
 
 METHOD = "/flwr.proto.ServerAppIo/GetNodes"
@@ -30,16 +27,17 @@ METHOD = "/flwr.proto.ServerAppIo/GetNodes"
 
 @contextmanager
 def runner(
-    answer: Callable[[Request], Awaitable[bytes]], stream: Stream | None = None
+    answer: Callable[[Request], Awaitable[bytes]],
+    stream: Stream | None = None,
+    hear: Hear = lambda _: None,
 ) -> Iterator[PipeCaller]:
     """Serve one end of a pipe in a thread; yield a caller at the other."""
     ours, theirs = socket.socketpair()
 
     async def serve() -> None:
-        reader, writer = await asyncio.open_connection(sock=theirs, limit=2**22)
-        await serve_pipe(reader, writer, answer, stream)
-        writer.close()
-        await writer.wait_closed()
+        server = PipeServer(theirs, answer, hear, stream)
+        await server.ended
+        server.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
@@ -140,11 +138,11 @@ def test_a_bug_in_the_runner_ends_the_call_and_nothing_else() -> None:
 def test_a_call_costs_no_thread_and_a_word_no_answer() -> None:
     told: list[Request] = []
 
-    async def hear(request: Request) -> bytes:
+    async def answer(request: Request) -> bytes:
         told.append(request)
         return request.body
 
-    with runner(hear) as caller:
+    with runner(answer, hear=told.append) as caller:
         before = threading.active_count()
         caller.tell(METHOD, b"by the way")
         assert caller.call(METHOD, b"well") == b"well"
@@ -271,20 +269,3 @@ def test_the_token_is_set_only_in_requests_that_have_one() -> None:
     decoded = appio_pb2.PullAppMessagesRequest.FromString(with_it)
     assert (decoded.run_id, decoded.token) == (7, token)
     assert with_token("/flwr.proto.ServerAppIo/PushObject", request, token) == request
-
-
-def test_no_empty_piece_is_left_to_the_transport() -> None:
-    """From Python 3.12 on it would stay there, and lose what a process says before it goes."""
-    written: list[bytes] = []
-
-    class Writer:
-        def writelines(self, pieces: Iterable[bytes]) -> None:
-            written.extend(pieces)
-
-        async def drain(self) -> None:
-            pass
-
-    for payload in (b"", b"answer"):
-        asyncio.run(write_frame(Writer(), Frame(FrameKind.REPLY, 1, payload)))  # type: ignore[arg-type]
-    assert len(written) == 3
-    assert all(written)
