@@ -4,7 +4,6 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -12,6 +11,7 @@ from sqlalchemy import Engine
 
 from flwr.store.dialect import replace_row
 from flwr.store.errors import driver_errors, system_errors
+from flwr.store.folding import Folding, fold_in
 from flwr.store.schema import meta
 
 _QUICK_S: Final = 0.0002
@@ -58,15 +58,12 @@ class WriteAheadLog:
 
     is_durable_by_itself: Final = False
 
-    def __init__(self, database: Path, fold_in: Callable[[], None]) -> None:
-        """Nothing was committed yet that could be lost.
-
-        Args:
-            database: whose log.
-            fold_in: moves all of the log to the database, durably, or raises.
-        """
+    def __init__(self, database: Path, engine: Engine) -> None:
+        """Nothing was committed yet that could be lost; ``engine`` writes to ``database``."""
+        self._where, self._engine = str(database), engine
         self._path = database.with_name(database.name + "-wal")
-        self._fold_in, self._is_doubtful = fold_in, False
+        self._folding = Folding(engine, self._where)
+        self._is_doubtful = False  # the kernel may have forgotten what it could not write
         self._lock = threading.Lock()
         self._descriptor: int | None = None
         self._durable, self._expected_s = 0, 0.0
@@ -75,6 +72,7 @@ class WriteAheadLog:
     def note_commit(self) -> int:
         """Return the number of the commit just made; called one at a time."""
         self.commits += 1
+        self._folding.note_commit()
         return self.commits
 
     def is_durable(self, commit: int) -> bool:
@@ -103,7 +101,11 @@ class WriteAheadLog:
             self._expected_s += (time.monotonic() - began - self._expected_s) * _WEIGHT
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, and wait until nothing is moved from it."""
+        self._folding.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor = None
@@ -111,10 +113,10 @@ class WriteAheadLog:
     def _sync_soundly(self) -> None:
         """Sync; what was written before a sync that failed is written again, elsewhere.
 
-        The kernel forgets what it could not write: the next sync would say that all is well.
+        The kernel would call the next sync a success.
         """
         if self._is_doubtful:
-            self._fold_in()
+            fold_in(self._engine, self._where, all_of_it=True)
         self._is_doubtful = True
         self._sync_file()
         self._is_doubtful = False
@@ -127,7 +129,7 @@ class WriteAheadLog:
         with contextlib.suppress(FileNotFoundError):  # all of it is in the database, durably
             found = self._path.stat()
             if self._descriptor is None or os.fstat(self._descriptor).st_ino != found.st_ino:
-                self.close()
+                self._let_go()
                 self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
                 _sync_directory(self._path.parent)
             os.fdatasync(self._descriptor)

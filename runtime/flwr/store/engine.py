@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
 
 from flwr.core.errors import InvalidError
+from flwr.store.folding import PAGES
 from flwr.store.kept import KeptConnections, Lender, PooledConnections
 from flwr.store.prepared import run_text
 
@@ -166,6 +167,7 @@ def _set_pragmas(connection: sqlite3.Connection, *, durable: bool, read_only: bo
     else:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {PAGES}")
 
 
 def _limit_waiting(connection: Any, record: Any) -> None:

@@ -6,16 +6,15 @@ A lock file beside the database says whether anybody else has it open.  Whoever 
 import contextlib
 import fcntl
 import os
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import select, update
 
 from flwr.core.ids import ObjectId
 from flwr.store.engine import Engines, make_sqlite_engines
-from flwr.store.errors import StoreCorruptError, StoreUnavailableError, driver_errors
+from flwr.store.errors import StoreCorruptError, driver_errors
 from flwr.store.migration import find_revision, migrate
 from flwr.store.payloads import Payloads
 from flwr.store.schema import object_
@@ -105,22 +104,6 @@ def sweep(engines: Engines, payloads: Payloads) -> None:
         with engines.writing.connect() as connection, connection.begin():
             for object_id in lost:
                 connection.execute(absent.where(object_.c.object_id == object_id))
-
-
-def fold_in(engines: Engines, where: str) -> None:
-    """Move all of the write-ahead log to the database, durably.
-
-    Raises:
-        StoreUnavailableError: it cannot be done now.
-    """
-    with engines.writing.connect() as connection:
-        driver: Any = connection.connection.dbapi_connection
-        try:
-            is_busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.Error as cause:
-            raise StoreUnavailableError(where, str(cause)) from cause
-    if is_busy:
-        raise StoreUnavailableError(where, "its log is in use")
 
 
 def _refuse_remains(path: Path, payloads: Payloads) -> None:

@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -28,7 +27,7 @@ from flwr.store.incoming import ArrivedObject, IncomingObject
 from flwr.store.migration import migrate
 from flwr.store.notify import Notifications
 from flwr.store.objects import ObjectState, require_match
-from flwr.store.opening import closing_on_error, fold_in, open_sqlite, sweep, take_lock
+from flwr.store.opening import closing_on_error, open_sqlite, sweep, take_lock
 from flwr.store.payloads import PayloadChanges, Payloads
 from flwr.store.transactions import OfThread, Tx
 from flwr.store.turns import NoTurn, WriterTurn
@@ -368,7 +367,7 @@ def _open_sqlite(path: Path, payload_dir: Path | None, undo: ExitStack, *, durab
         lock.share()
     undo.callback(lock.close)
     undo.callback(engines.dispose)
-    log = WriteAheadLog(path, partial(fold_in, engines, where)) if durable else NoLog()
+    log = WriteAheadLog(path, engines.writing) if durable else NoLog()
     undo.callback(log.close)
     return Store(where, engines, payloads, turn=WriterTurn(), log=log, cleanup=undo.pop_all())
 

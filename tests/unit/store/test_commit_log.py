@@ -1,20 +1,26 @@
 """What is durable when, who hears of it when, and how often the disk is waited for."""
 
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 import pytest
+from sqlalchemy import create_engine
 
+from flwr.store import folding
 from flwr.store.commit_log import WriteAheadLog
 from flwr.store.durability import Durability
 from flwr.store.errors import StoreUnavailableError
 from flwr.store.store import Store
 from tests.fakes.power import Disk, disk
 from tests.fakes.statements import counted
+
+_UNUSED: Final = create_engine("sqlite://")
 
 
 @pytest.fixture
@@ -161,7 +167,7 @@ def test_a_disk_that_fails_is_told_to_the_writer_and_does_not_silence_others(
 
 def test_a_log_that_was_made_anew_is_the_one_that_is_synced(tmp_path: Path) -> None:
     path = tmp_path / "some.db"
-    log = WriteAheadLog(path, pytest.fail)
+    log = WriteAheadLog(path, _UNUSED)
     log.sync(log.note_commit())  # there is none: all of it is in the database
     file = tmp_path / "some.db-wal"
     for name in ("one", "two"):
@@ -176,9 +182,38 @@ def test_a_log_that_was_made_anew_is_the_one_that_is_synced(tmp_path: Path) -> N
 def test_a_log_is_quick_as_long_as_its_disk_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    log = WriteAheadLog(tmp_path / "some.db", pytest.fail)
+    log = WriteAheadLog(tmp_path / "some.db", _UNUSED)
     assert log.is_quick
     clock = iter(range(100))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     log.sync(log.note_commit())
     assert not log.is_quick, "it took a second"
+
+
+def test_the_log_is_moved_to_the_database_beside_those_who_write(files: Disk) -> None:
+    kept = files.store._log
+    assert isinstance(kept, WriteAheadLog)
+    for number in range(8 * folding.COMMITS):
+        write(files.store, f"key {number}", Durability.LATER)
+        if (under_way := kept._folding._under_way) is not None:
+            under_way.result(timeout=5)
+    size = files.path.with_name("some.db-wal").stat().st_size
+    assert size < 4 * folding.COMMITS * 4096, "it is written from its begin again"
+    with sqlite3.connect(f"file:{files.path}?immutable=1", uri=True) as alone:  # without its log
+        (found,) = alone.execute("SELECT count(*) FROM meta WHERE key LIKE 'key %'").fetchone()
+    assert found >= folding.COMMITS
+
+
+def test_a_log_that_cannot_be_moved_now_is_moved_later(
+    files: Disk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folding, "fold_in", fail)
+        for number in range(folding.COMMITS):
+            write(files.store, str(number), Durability.LATER)
+        files.store._log.close()
+    assert "Cannot move the log" in caplog.text
+    write(files.store, "and on")
