@@ -18,6 +18,7 @@ from typing import Any, Final
 from flwr.core.errors import FlwrError, InvalidError, UnauthenticatedError
 from flwr.core.limits import (
     HATCH_PATIENCE,
+    HATCH_PIECE_BYTES,
     HATCH_STALL,
     MAX_HATCH_GUESTS,
     MAX_HATCH_TICKETS,
@@ -48,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 _FEW_BYTES: Final = 4_096  # to be sent: descriptors on their way are limited for a user
 _OPENING_BYTES: Final = 1_048_576  # some 15,000 objects; who asks for more goes the other way
-_PIECE_AND_HEAD: Final = PIECE_BYTES + 64
+_PIECE_AND_HEAD: Final = HATCH_PIECE_BYTES + 64
 _PATIENCE_S: Final = HATCH_PATIENCE.total_seconds()
 _STALL: Final = struct.pack("ll", round(HATCH_STALL.total_seconds()), 0)  # a timeval
 _READING_AT_ONCE: Final = 4

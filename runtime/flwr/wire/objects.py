@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -50,6 +51,8 @@ from flwr.wire.object_format import (
 )
 
 CHUNK_SIZE_VARIABLE: Final = "FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE"
+_HASH_THREADS: Final = 4
+_CHUNKS_PER_THREAD: Final = 2  # 10 MB take 6 ms, a thread less than one
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +199,7 @@ def _deflate_array(array: Array, objects: dict[ObjectId, Source]) -> ObjectTree:
 
 def _plan_of(array: Array) -> _ArrayPlan:
     chunks = [_chunk_of(slices) for slices in cut(parts_of(array), _chunk_bytes())]
-    ids = [_id_of(chunk) for chunk in chunks]
+    ids = _ids_of(chunks)
     index_of = {object_id: index for index, object_id in enumerate(dict.fromkeys(ids))}
     body = {
         "dtype": array.dtype,
@@ -211,6 +214,15 @@ def _plan_of(array: Array) -> _ArrayPlan:
 
 def _chunk_of(slices: list[memoryview]) -> Source:
     return Source((encode_head(ObjectType.ARRAY_CHUNK, (), sum(map(len, slices))), *slices))
+
+
+def _ids_of(chunks: Sequence[Source]) -> list[ObjectId]:
+    """Hash chunks on as many processors as help: nobody can send them before."""
+    threads = min(_HASH_THREADS, os.cpu_count() or 1, len(chunks) // _CHUNKS_PER_THREAD)
+    if threads < _HASH_THREADS // 2:
+        return [_id_of(chunk) for chunk in chunks]
+    with ThreadPoolExecutor(threads, thread_name_prefix="hash") as pool:
+        return list(pool.map(_id_of, chunks))
 
 
 def _id_of(source: Source) -> ObjectId:

@@ -12,7 +12,7 @@ import pytest
 
 from flwr.core.errors import FlwrError, InvalidError, UnimplementedError
 from flwr.core.ids import NodeId, ObjectId, RunId
-from flwr.core.limits import PIECE_BYTES, STORED_AT_ONCE_BYTES
+from flwr.core.limits import HATCH_PIECE_BYTES, PIECE_BYTES, STORED_AT_ONCE_BYTES
 from flwr.shell.in_thread import in_thread
 from flwr.wire.bulk import NODE_BULK, Readable, Receiver, pieces_of, take_in
 from flwr.wire.bulk_server import BulkServicer
@@ -195,7 +195,7 @@ async def push_raw(desk: Desk, ids: Sequence[ObjectId], *messages: bytes) -> Flw
     [
         encode_piece(1, 10, 0, b"01234"),  # the opening names one object
         encode_piece(0, 10, 5, b"01234"),  # what comes before is missing
-        encode_piece(0, 10, 0, bytes(PIECE_BYTES + 100)),
+        encode_piece(0, 10, 0, bytes(HATCH_PIECE_BYTES + 100)),
         b"\xff\xff",
     ],
     ids=["unnamed", "gap", "too large", "garbage"],

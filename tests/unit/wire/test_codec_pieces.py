@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from flwr.core.errors import InvalidError
 from flwr.core.ids import NodeId, ObjectId, RunId
-from flwr.core.limits import PIECE_BYTES
+from flwr.core.limits import HATCH_PIECE_BYTES
 from flwr.proto.compose.v1 import bulk_pb2
 from flwr.wire.codec.pieces import (
     Absence,
@@ -61,7 +61,7 @@ def test_the_data_is_not_copied() -> None:
 
 def test_a_piece_that_is_too_large_is_refused() -> None:
     with pytest.raises(InvalidError, match="allowed"):
-        decode_piece(encode_piece(0, 2 * PIECE_BYTES, 0, bytes(PIECE_BYTES + 100)))
+        decode_piece(encode_piece(0, 2 * HATCH_PIECE_BYTES, 0, bytes(HATCH_PIECE_BYTES + 100)))
 
 
 def test_requests_come_back_as_they_were() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from flwr.core.errors import UnimplementedError
 from flwr.core.ids import NodeId, ObjectId, RunId
-from flwr.core.limits import PIECE_BYTES
+from flwr.core.limits import HATCH_PIECE_BYTES
 from flwr.shell.in_thread import in_thread
 from flwr.wire.appio_methods import OPEN_HATCH
 from flwr.wire.clients.hatch import HatchClient
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 RUN = RunId(7)
 LARGE = bytes(range(256)) * 4096 * 3 + b"the end"
-OTHER = b"x" * (PIECE_BYTES + 1)
+OTHER = b"x" * (HATCH_PIECE_BYTES + 1)
 SMALL = b"small"
 
 
@@ -130,12 +130,12 @@ def test_what_is_not_there_yet_is_left_to_the_other_way() -> None:
 
 def test_objects_are_taken_in_pieces_and_answered_when_they_are_kept() -> None:
     objects = sources(LARGE, OTHER, SMALL)
-    desk = Desk(wanted=[id_of(LARGE), id_of(SMALL)])
+    desk = Desk(wanted=[id_of(OTHER), id_of(SMALL)])
     with serving(desk) as (_, client):
         answered = client.push(RUN, list(objects), objects)
-    assert answered == {id_of(LARGE): True, id_of(OTHER): False, id_of(SMALL): True}
-    assert desk.kept == {id_of(LARGE): LARGE, id_of(SMALL): SMALL}
-    assert max(one.longest for one in desk.begun) == PIECE_BYTES
+    assert answered == {id_of(LARGE): False, id_of(OTHER): True, id_of(SMALL): True}
+    assert desk.kept == {id_of(OTHER): OTHER, id_of(SMALL): SMALL}
+    assert max(one.longest for one in desk.begun) == HATCH_PIECE_BYTES
 
 
 def test_many_files_need_few_descriptors_at_a_time() -> None:
@@ -181,7 +181,7 @@ def test_an_app_that_dies_while_it_sends_leaves_nothing() -> None:
             sock.connect(invitation.address)
             opening = invitation.ticket + encode_opening(NodeId(5), RUN, [id_of(LARGE)])
             sock.sendall(encode_head(HatchFrame.PUSH, len(opening)) + opening)
-            sock.sendall(encode_head(HatchFrame.PIECE, PIECE_BYTES) + b"the beginning")
+            sock.sendall(encode_head(HatchFrame.PIECE, HATCH_PIECE_BYTES) + b"the beginning")
         objects = sources(LARGE)
         assert client.push(RUN, list(objects), objects) == {id_of(LARGE): True}
     assert desk.kept == {id_of(LARGE): LARGE}

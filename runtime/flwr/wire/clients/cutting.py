@@ -21,13 +21,13 @@ class Parts(Protocol):
 
 
 def pieces_in_parts(
-    ids: Sequence[ObjectId], objects: Mapping[ObjectId, Parts]
+    ids: Sequence[ObjectId], objects: Mapping[ObjectId, Parts], most: int = PIECE_BYTES
 ) -> Iterator[Buffers]:
-    """Yield objects in pieces, each in parts: nothing is copied."""
+    """Yield objects in pieces of ``most`` bytes at most, each in parts: nothing is copied."""
     for index, object_id in enumerate(ids):
         parts = objects[object_id].parts
         size, offset = sum(map(len, parts)), 0
-        for data in cut(parts, PIECE_BYTES):
+        for data in cut(parts, most):
             length = sum(map(len, data))
             yield [encode_piece_head(index, size, offset, length), *data]
             offset += length

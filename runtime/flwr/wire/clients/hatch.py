@@ -14,7 +14,7 @@ from typing import Final
 
 from flwr.core.errors import FlwrError, InvalidError, UnimplementedError
 from flwr.core.ids import NodeId, ObjectId, RunId
-from flwr.core.limits import HATCH_PATIENCE, MAX_OBJECT_BYTES
+from flwr.core.limits import HATCH_PATIENCE, HATCH_PIECE_BYTES, MAX_OBJECT_BYTES
 from flwr.wire.appio_methods import OPEN_HATCH
 from flwr.wire.clients.cutting import Parts, pieces_in_parts
 from flwr.wire.codec.pieces import (
@@ -71,7 +71,7 @@ class HatchClient:
             if hatch is None:
                 return answered
             hatch.open(HatchFrame.PUSH, encode_opening(self._node_id, run_id, ids))
-            for parts in pieces_in_parts(ids, objects):
+            for parts in pieces_in_parts(ids, objects, HATCH_PIECE_BYTES):
                 hatch.send(HatchFrame.PIECE, parts)
             hatch.send(HatchFrame.END)
             for raw in hatch.answers():

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from flwr.core.errors import InvalidError
 from flwr.core.ids import NodeId, ObjectId, RunId
-from flwr.core.limits import PIECE_BYTES
+from flwr.core.limits import HATCH_PIECE_BYTES
 from flwr.proto import node_pb2
 from flwr.proto.compose.v1 import bulk_pb2
 
@@ -104,8 +104,8 @@ def decode_piece(raw: bytes | bytearray | memoryview) -> Piece:
     Raises:
         InvalidError: it is none, or larger than a piece may be.
     """
-    if len(raw) > PIECE_BYTES + _MOST_HEAD_BYTES:
-        raise InvalidError(f"a piece of {len(raw)} bytes, {PIECE_BYTES} are allowed")
+    if len(raw) > HATCH_PIECE_BYTES + _MOST_HEAD_BYTES:
+        raise InvalidError(f"a piece of {len(raw)} bytes, {HATCH_PIECE_BYTES} are allowed")
     try:
         end, data = _split(memoryview(raw))
         head = bulk_pb2.Piece.FromString(bytes(raw[:end]))
