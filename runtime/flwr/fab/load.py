@@ -3,13 +3,14 @@
 import importlib
 import sys
 from functools import reduce
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from flwr.core.errors import InvalidError
-from flwr.core.home import flwr_home
 from flwr.core.ids import FabHash
 from flwr.fab.entry import EntryReference
-from flwr.fab.install import InstalledApp, install_fab
+
+if TYPE_CHECKING:
+    from flwr.fab.install import InstalledApp
 
 App = TypeVar("App")
 
@@ -22,12 +23,16 @@ class LoadError(InvalidError):
         self.entry = entry
 
 
-def install(content: bytes, fab_hash: str) -> InstalledApp:
+def install(content: bytes, fab_hash: str) -> "InstalledApp":
     """Make the bundle's app importable, before anything else of the same name.
 
     Raises:
         FabHashMismatchError: (or another error of ``fab.errors``) the bundle is refused.
     """
+    # Archives, manifests and hashes: a worker of a simulation, which only loads, is forked often.
+    from flwr.core.home import flwr_home  # noqa: PLC0415
+    from flwr.fab.install import install_fab  # noqa: PLC0415
+
     expected = FabHash(fab_hash) if fab_hash else None
     app = install_fab(content, flwr_home() / "apps", expected_hash=expected)
     sys.path.insert(0, str(app.path))

@@ -9,7 +9,6 @@ import ctypes
 import mmap
 import os
 import sys
-import tempfile
 import weakref
 from bisect import insort
 from collections.abc import Iterable, Sequence
@@ -38,6 +37,8 @@ def open_arena() -> IO[bytes]:
     """Return a new arena; children get its descriptor by ``pass_fds``."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("flwr-simulation"), "r+b", buffering=0)
+    import tempfile  # noqa: PLC0415  # on few systems
+
     return tempfile.TemporaryFile(buffering=0)  # no name either
 
 

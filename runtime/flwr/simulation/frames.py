@@ -3,7 +3,9 @@
 Large arrays do not go through the pipes: they lie in shared memory, and a frame says where.
 """
 
+import os
 import pickle
+import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -14,6 +16,9 @@ from flwr.simulation.backend import Job
 from flwr.simulation.packing import Packed
 
 _PROTOCOL: Final = pickle.HIGHEST_PROTOCOL
+_LENGTH: Final = struct.Struct("<Q")
+_READ_AT_ONCE: Final = 1_048_576  # bytes; room is made for them first
+_CLOSED: Final = -1
 _PIPED_BELOW: Final = 65_536  # bytes; what is smaller is sooner copied than placed and read
 
 
@@ -75,11 +80,52 @@ def batch_of(
     return Batch(tuple(map(lend, indices)), tasks, finished)
 
 
-def encode(value: Any) -> bytes:
-    """Return ``value`` as one frame."""
-    return pickle.dumps(value, _PROTOCOL)
+class _End:
+    """One end of a pipe; not safe for use by several threads."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        """Close this end, once."""
+        descriptor, self._descriptor = self._descriptor, _CLOSED
+        if descriptor != _CLOSED:
+            os.close(descriptor)
 
 
-def decode(frame: bytes) -> Any:
-    """Return what the other end encoded."""
-    return pickle.loads(frame)  # noqa: S301  # from our own process, see ``packing``
+class Inlet(_End):
+    """Where values come out of a pipe."""
+
+    def receive(self) -> Any:
+        """Return the next value.
+
+        Raises:
+            EOFError: the other end was closed, in the middle of a value or before.
+        """
+        (size,) = _LENGTH.unpack(self._read(_LENGTH.size))
+        return pickle.loads(self._read(size))  # noqa: S301  # from our own process, see ``packing``
+
+    def _read(self, size: int) -> bytes:
+        pieces = []
+        while size:
+            piece = os.read(self._descriptor, min(size, _READ_AT_ONCE))
+            if not piece:
+                raise EOFError
+            pieces.append(piece)
+            size -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class Outlet(_End):
+    """Where values go into a pipe."""
+
+    def send(self, value: Any) -> None:
+        """Write a value.
+
+        Raises:
+            BrokenPipeError: the other end was closed.
+        """
+        frame = pickle.dumps(value, _PROTOCOL)
+        left = memoryview(_LENGTH.pack(len(frame)) + frame)
+        while left := left[os.write(self._descriptor, left) :]:
+            pass

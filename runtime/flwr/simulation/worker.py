@@ -4,14 +4,11 @@ It has two pipes to the run, two stretches of shared memory, and nothing else: n
 It ends when the run does.
 """
 
-import argparse
 import io
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
-from typing import Final
 
 from flwr.app.console_log import configure_console
 from flwr.shell.death_signal import die_with_parent
@@ -19,23 +16,17 @@ from flwr.shell.memory import go_first_for_memory
 from flwr.simulation.arena import ArenaReader, ArenaWriter
 from flwr.simulation.backend import WorkerSetup
 from flwr.simulation.employee import Employee
-from flwr.simulation.frames import AnswerFrame, Batch, decode, encode, send
+from flwr.simulation.frames import AnswerFrame, Batch, Inlet, Outlet, send
 from flwr.simulation.fresh import FreshEmployee, employ
-
-_DESCRIPTORS: Final = {
-    "jobs": "pipe to read batches from",
-    "answers": "pipe to write answers to",
-    "contents": "shared memory of the run, to be read",
-    "replies": "shared memory of this worker, to be written",
-}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve one run and return the exit code."""
-    parser = argparse.ArgumentParser(prog="flwr.simulation.worker")
-    for name, use in _DESCRIPTORS.items():
-        parser.add_argument(f"--{name}", type=int, required=True, help=f"descriptor: {use}")
-    said = parser.parse_args(argv)
+    """Serve one run and return the exit code.
+
+    Args:
+        argv: four descriptors: the pipe with batches, that for answers, the run's shared memory, to
+            be read, and this worker's, to be written.
+    """
     die_with_parent()
     go_first_for_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's business
@@ -44,18 +35,16 @@ def main(argv: Sequence[str]) -> int:
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
     configure_console()
     with suppress(EOFError, BrokenPipeError):  # the run has ended
-        _Desk(said).serve()
+        _Desk(*map(int, argv)).serve()
     return 0
 
 
 class _Desk:
     """Where a worker gets batches and hands in answers."""
 
-    def __init__(self, said: argparse.Namespace) -> None:
-        self._jobs = Connection(said.jobs, writable=False)
-        self._answers = Connection(said.answers, readable=False)
-        self._contents = ArenaReader(said.contents)
-        self._replies = ArenaWriter(said.replies)
+    def __init__(self, jobs: int, answers: int, contents: int, replies: int) -> None:
+        self._jobs, self._answers = Inlet(jobs), Outlet(answers)
+        self._contents, self._replies = ArenaReader(contents), ArenaWriter(replies)
 
     def serve(self) -> None:
         """Work until the run ends.
@@ -63,12 +52,12 @@ class _Desk:
         Raises:
             OSError: it has ended; also an EOFError.
         """
-        setup: WorkerSetup = decode(self._jobs.recv_bytes())
+        setup: WorkerSetup = self._jobs.receive()
         sys.path[:] = setup.import_path
         employee = employ(setup)
-        self._answers.send_bytes(encode(employee.why_once))  # ready
+        self._answers.send(employee.why_once)  # ready
         while True:
-            self._work_off(employee, decode(self._jobs.recv_bytes()))
+            self._work_off(employee, self._jobs.receive())
 
     def _work_off(self, employee: Employee | FreshEmployee, batch: Batch) -> None:
         for offset in batch.finished:
@@ -81,7 +70,7 @@ class _Desk:
             del content, packed  # they may read a content that this worker is to finish with
             if not left:
                 contents.clear()
-            self._answers.send_bytes(encode(AnswerFrame(answer, self._contents.take_finished())))
+            self._answers.send(AnswerFrame(answer, self._contents.take_finished()))
 
 
 if __name__ == "__main__":

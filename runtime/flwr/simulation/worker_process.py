@@ -8,13 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from multiprocessing.connection import Connection
 
 from flwr.shell.children import describe_exit, oom_kills
 from flwr.simulation.arena import ArenaReader, open_arena
 from flwr.simulation.backend import Answer, Job, WorkerSetup
 from flwr.simulation.contents import Contents
-from flwr.simulation.frames import AnswerFrame, batch_of, decode, encode
+from flwr.simulation.frames import AnswerFrame, Inlet, Outlet, batch_of
 
 
 class WorkerLostError(Exception):
@@ -37,8 +36,7 @@ class WorkerProcess:
         self._oom_before = oom_kills()
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
-        self._jobs = Connection(ours_out, readable=False)
-        self._answers = Connection(ours_in, writable=False)
+        self._jobs, self._answers = Outlet(ours_out), Inlet(ours_in)
         self._arrivals = select.poll()
         self._arrivals.register(ours_in, select.POLLIN)
         self._arena = open_arena()
@@ -46,17 +44,16 @@ class WorkerProcess:
         self._contents, self._setup = contents, setup
         self.why_once: str | None = None
         """Once prepared: why it must be replaced after one message; None: it need not."""
-        theirs = {"jobs": theirs_in, "answers": theirs_out}
-        theirs |= {"contents": contents.descriptor, "replies": self._arena.fileno()}
+        theirs = (theirs_in, theirs_out, contents.descriptor, self._arena.fileno())
         argv = [sys.executable, "-P", "-m", "flwr.simulation.worker"]
         try:
             self._process = subprocess.Popen(
-                [*argv, *(f"--{name}={number}" for name, number in theirs.items())],
+                [*argv, *map(str, theirs)],
                 env=dict(env),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=tuple(theirs.values()),
+                pass_fds=theirs,
                 start_new_session=True,
             )
         except BaseException:
@@ -83,8 +80,8 @@ class WorkerProcess:
             WorkerLostError: it ended before.
         """
         try:
-            self._jobs.send_bytes(encode(self._setup))
-            self.why_once = decode(self._answers.recv_bytes())
+            self._jobs.send(self._setup)
+            self.why_once = self._answers.receive()
         except (EOFError, OSError) as cause:
             raise self.bury() from cause
 
@@ -97,7 +94,7 @@ class WorkerProcess:
         try:
             lend = partial(self._contents.lend, reader=self)
             batch = batch_of(jobs, lend, self._replies.take_finished())
-            self._jobs.send_bytes(encode(batch))
+            self._jobs.send(batch)
         except OSError as cause:
             raise self.bury() from cause
 
@@ -110,7 +107,7 @@ class WorkerProcess:
         try:
             if not self._arrivals.poll(timeout * 1000):
                 return None
-            frame: AnswerFrame = decode(self._answers.recv_bytes())
+            frame: AnswerFrame = self._answers.receive()
         except (EOFError, OSError) as cause:
             raise self.bury() from cause
         self._contents.take_back(self, frame.finished)
