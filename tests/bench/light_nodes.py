@@ -2,8 +2,8 @@
 
 ``python -m tests.bench.light_nodes ADDRESS COUNT`` joins them to a SuperLink without TLS, prints
 ``ready SECONDS`` once all are online, keeps them so until SIGTERM, and ends with one line of JSON.
-A node is a key, a held pull and the heartbeats it needs beside it, all as a SuperNode does them,
-signatures included; what it lacks is an executor.  Hundreds of nodes share one connection.
+A node is a key, a line and the calls it needs beside it, all as a SuperNode does them, signatures
+included; what it lacks is an executor.  Hundreds of nodes share one connection.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from flwr.supernode.pulse import Pulse
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.clients.fleet import FleetClient
 
-# Each has a pull and now and then a heartbeat open; servers take 1,000 calls of one connection.
+# Each has a line and now and then a call open; servers take 1,000 calls of one connection.
 NODES_PER_CHANNEL: Final = 400
 JOINING_AT_ONCE: Final = 32
 _RETRY_S: Final = 1.0

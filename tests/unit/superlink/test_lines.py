@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import grpc
@@ -21,7 +22,9 @@ from flwr.core.limits import LINE_FRAME_BYTES, LINE_REPLIES, LINE_WINDOW
 from flwr.core.message import Delivery
 from flwr.proto.compose.v1 import line_pb2
 from flwr.shell.in_thread import in_thread
+from flwr.superlink import topics
 from flwr.superlink.rpc import lines
+from flwr.wire.clients import line as client_line
 from flwr.wire.clients.fleet import FleetClient, Pulled
 from flwr.wire.codec.lines import (
     OPEN,
@@ -30,6 +33,7 @@ from flwr.wire.codec.lines import (
     decode_link_frame,
     encode_node_frame,
 )
+from flwr.wire.line import LineWriter
 from flwr.wire.transport import PeerNotRunningError
 from tests.unit.superlink.federation import INTERVAL_S, Link, Sent
 from tests.unit.superlink.served import SOON_S, Served, on_a_served_link
@@ -406,6 +410,50 @@ def test_replies_that_are_ready_together_share_frames(link: Link) -> None:
 
     on_a_served_link(link, body)
     assert link.kinds().count("message.answered") == LINE_WINDOW
+
+
+def test_a_message_costs_one_frame_each_way(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    came: list[LinkSays] = []
+    soon = LineWriter.flush_soon
+
+    def note(frame: bytes) -> LinkSays:
+        came.append(decode_link_frame(frame))
+        return came[-1]
+
+    def patiently(writer: LineWriter, within_s: float = SOON_S) -> None:
+        soon(writer, within_s and SOON_S)  # a loud machine must not send what waits for company
+
+    monkeypatch.setattr(client_line, "decode_link_frame", note)
+    monkeypatch.setattr(LineWriter, "flush_soon", patiently)
+
+    async def body(served: Served) -> None:
+        node, node_id = await joined(served)
+        run, _ = link.running()
+        sending: list[asyncio.Task[Any]] = []
+        held = asyncio.create_task(node.pull_messages([run.run_id]))
+        for number in range(6):
+            sent = link.instruction(run, node_id, group_id=str(number))
+            link.messages.enqueue(run.run_id, [whole(sent)])
+            (delivery,) = (await held).deliveries
+            asked = delivery.envelope.message_id
+            held = asyncio.create_task(node.pull_messages([run.run_id], [asked]))
+            reply = whole(link.reply_to(sent))
+            sending.append(asyncio.create_task(node.push_reply(reply, 0.5)))
+            await served.wakeups.until(
+                [topics.answer(asked)], partial(answered, link, run.run_id, sent), timeout=INTERVAL
+            )
+        line: Any = node._line.now
+        assert line._seal._number == 1 + 6  # one says which runs it has
+        assert [len(frame.deliveries) for frame in came] == [1] * 6
+        assert [len(frame.answers) for frame in came] == [0, *[1] * 5]
+        for task in (held, *sending):
+            task.cancel()
+
+    on_a_served_link(link, body)
+
+
+async def answered(link: Link, run_id: RunId, sent: Sent) -> bool | None:
+    return bool(link.messages.collect(run_id, [sent.message_id])) or None
 
 
 def test_run_ids_of_a_line_are_whole_numbers() -> None:
