@@ -7,6 +7,7 @@ _TOOLS = ("typer", "rich", "pydantic", "pathspec", "pygments", "mako", "tomli_w"
 _STORE = ("numpy", "alembic", "sqlalchemy.dialects.postgresql", "yaml", *_TOOLS)
 _EXECUTOR = ("numpy", "sqlalchemy", "cryptography", "yaml", *_TOOLS)
 _APP = ("grpc", "asyncio", "ssl", "sqlalchemy", "cryptography", "argparse", "yaml", *_TOOLS)
+_WORKER = (*_APP, "multiprocessing", "subprocess", "zipfile", "tomllib", "tempfile")
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,7 @@ _APP = ("grpc", "asyncio", "ssl", "sqlalchemy", "cryptography", "argparse", "yam
         ("flwr.runner.serverapp_main, flwr.runner.session", _EXECUTOR),
         ("flwr.runner.child, flwr.runner.serverapp_flow, flwr.serverapp", _APP),
         ("flwr.runner.template, flwr.runner.clientapp_flow, flwr.clientapp", _APP),
+        ("flwr.simulation.worker", _WORKER),
     ],
 )
 def test_a_program_loads_only_what_it_needs(program: str, unneeded: tuple[str, ...]) -> None:
