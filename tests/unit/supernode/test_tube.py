@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -21,6 +22,7 @@ from flwr.proto import appio_pb2, message_pb2
 from flwr.proto.compose.v1 import launches_pb2
 from flwr.runner.relay import Relay
 from flwr.shell.in_thread import AtOnce
+from flwr.store.store import Store
 from flwr.supernode import handover
 from flwr.supernode.app_logs import AppLogs
 from flwr.supernode.port import make_clientappio
@@ -147,6 +149,34 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
     monkeypatch.setattr(access_log, "log_call", note)
     monkeypatch.setattr("flwr.wire.tube_server.log_call", note)
     return seen
+
+
+@pytest.mark.row("S20")
+def test_a_small_message_needs_no_task_and_no_thread_at_either_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "is_quick", True)
+    made: list[str] = []
+
+    def make(loop: asyncio.AbstractEventLoop, work: Any, **kwargs: Any) -> "asyncio.Task[Any]":
+        made.append(work.__qualname__)
+        return asyncio.Task(work, loop=loop, **kwargs)
+
+    async def body() -> None:
+        async with machine(tmp_path) as here:
+            take = await here.taking()
+            loop = asyncio.get_running_loop()
+            loop.set_task_factory(make)
+            monkeypatch.setattr(loop, "run_in_executor", lambda *_: made.append("thread"))
+            sent, taken = here.arrive(), await take
+            assert taken is not None
+            relay, outcome = here.relay(taken.token), here.outcome(sent)
+            await relay.call(FINISH_LAUNCH, outcome)
+            monkeypatch.undo()
+            loop.set_task_factory(None)
+        assert made == []
+
+    scenario(body)
 
 
 @pytest.mark.row("S20")
