@@ -70,8 +70,9 @@ class Site:
         return b""
 
     def work(self, **config: str) -> Work:
-        content = {"arrays": ArrayRecord([np.zeros(4, np.float32)]), "config": ConfigRecord(config)}
-        node = self.node = SuperNode(self.bundle.content, RecordDict(content))
+        arrays, given = ArrayRecord([np.zeros(4, np.float32)]), ConfigRecord({**config})
+        content = RecordDict({"arrays": arrays, "config": given})
+        node = self.node = SuperNode(self.bundle.content, content)
         inputs = appio_pb2.PullAppInputsResponse(
             context=encode_context(node.context), run=encode_run(node.run)
         )

@@ -102,7 +102,12 @@ def test_characters_split_between_reads_are_joined() -> None:
     async def scenario() -> str:
         received: list[str] = []
         output, printed = os.pipe()
-        reader = OutputReader(output, lambda text: not received.append(text), asyncio.Event().wait)
+
+        def write(text: str) -> bool:
+            received.append(text)
+            return True
+
+        reader = OutputReader(output, write, asyncio.Event().wait)
         for byte in "héé\n".encode():
             os.write(printed, bytes([byte]))
             reader.read_now()
