@@ -89,14 +89,15 @@ class AtOnce:
         elif not store.is_urgent:
             await asyncio.sleep(GATHERED_S)
         while not store.is_settled(commit):
-            if self._settling is None:
+            if self._settling is None or self._settling.done():  # to await it would not yield
                 loop = asyncio.get_running_loop()
                 self._settling = loop.run_in_executor(_POOL, store.settle)
                 self._settling.add_done_callback(self._settled)
             await asyncio.shield(self._settling)  # others wait for it too
 
     def _settled(self, settling: "asyncio.Future[None]") -> None:
-        self._settling = None
+        if self._settling is settling:
+            self._settling = None
         if not settling.cancelled():
             settling.exception()  # seen: who waited for it may be gone
 

@@ -34,12 +34,15 @@ class Ledger:
         self.commits = self.settled = self.waits = 0
         self.may_settle = threading.Event()
         self.fails, self.is_urgent = False, True
+        self.asked = 0
 
     def postponed(self, op: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, int]:
         self.commits += (result := op(*args, **kwargs)) == WRITES
         return result, self.commits if result == WRITES else 0
 
     def is_settled(self, commit: int) -> bool:
+        self.asked += 1
+        assert self.asked < 20_000, "the loop goes round and round in one place"
         return commit <= self.settled
 
     def settle(self) -> None:
@@ -96,6 +99,21 @@ def test_commits_that_nobody_else_waits_for_are_gathered() -> None:
         at_once = AtOnce(ledger)
         await asyncio.gather(*(at_once(str, WRITES) for _ in range(9)))
         assert (ledger.settled, ledger.waits) == (9, 1)
+
+    asyncio.run(body())
+
+
+def test_who_writes_while_a_wait_ends_waits_for_the_next_one() -> None:
+    async def body() -> None:
+        ledger = Ledger()
+        ledger.may_settle.set()
+        at_once = AtOnce(ledger)
+        writers = []
+        for _ in range(500):  # one in each turn of the loop, also of those in which waits end
+            writers.append(asyncio.ensure_future(at_once(str, WRITES)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*writers)
+        assert ledger.settled == 500
 
     asyncio.run(body())
 
