@@ -39,6 +39,7 @@ from flwr.wire.line import LineWriter
 Call = grpc.aio.StreamStreamCall[bytes, bytes]
 Sign = Callable[[str, bytes], Headers]
 
+_LONGEST_QUIET: Final = timedelta(seconds=60)  # at which proxies end silent streams
 _UNTOLD: Final = LINE_WINDOW // 2  # taken; then the SuperLink is told, if nothing else is said
 
 
@@ -105,7 +106,7 @@ class NodeLine:
     def __init__(self, call: Call, seal: LineSeal, interval: timedelta) -> None:
         self._call, self._seal = call, seal
         self._loop = asyncio.get_running_loop()
-        self._quiet_s = (interval - PULL_AGAIN_BEFORE).total_seconds()
+        self._quiet_s = (min(interval, _LONGEST_QUIET) - PULL_AGAIN_BEFORE).total_seconds()
         self._said_at = self._loop.time()
         self._failure: FlwrError | None = None
         self._says = NodeSays()
