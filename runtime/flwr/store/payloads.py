@@ -54,7 +54,7 @@ class Payloads:
         self._vouched: dict[
             str, _Stamp
         ] = {}  # files this process wrote or hashed, and as they were
-        self._unsynced: dict[str, None] = {}
+        self._unsynced: dict[str, bool] = {}  # True: the disk refused some of it
 
     def begin(self, object_id: ObjectId, *, durable: bool = True) -> "PayloadWriter":
         """Begin a file; it counts only once it is finished and a row names it.
@@ -82,7 +82,7 @@ class Payloads:
 
     def note_unsynced(self, name: str) -> None:
         """Remember that a finished file is not durable."""
-        self._unsynced[name] = None
+        self._unsynced[name] = False
 
     def sync(self, names: Iterable[str] | None = None) -> None:
         """Make finished files durable that are not, with their names; None: all there are.
@@ -97,13 +97,20 @@ class Payloads:
             self._unsynced.pop(name, None)
 
     def _sync_one(self, name: str) -> bool:
-        """Sync a file; False if it is gone."""
+        """Sync a file; False if it is gone.
+
+        What a sync could not write the kernel forgets: the next would say that all is well.  So it
+        is written again first.
+        """
         with system_errors(str(self.directory)):
             try:
-                descriptor = os.open(self.directory / name, os.O_RDONLY)
+                descriptor = os.open(self.directory / name, os.O_RDWR)
             except FileNotFoundError:
                 return False
             try:
+                if self._unsynced.get(name):
+                    _write_again(descriptor)
+                self._unsynced[name] = True
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -312,6 +319,12 @@ class PayloadChanges:
     def rolled_back(self) -> None:
         """Remove what the failed transaction wrote."""
         self._payloads.remove([*self._written, *self._adopted])
+
+
+def _write_again(descriptor: int) -> None:
+    offset = 0
+    while piece := os.pread(descriptor, _HASHED_AT_ONCE, offset):
+        offset += os.pwrite(descriptor, piece, offset)
 
 
 def _sync_directory(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Large content that was promised to nobody yet: not waited for, and looked at after a start."""
 
+import errno
 import os
 from contextlib import closing
 from hashlib import sha256
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flwr.core.errors import UnavailableError
 from flwr.core.ids import MessageId, ObjectId, RunId
 from flwr.core.message import ObjectTree
 from flwr.store.durability import Durability
@@ -76,6 +78,34 @@ def test_content_that_is_gone_again_is_never_waited_for(tmp_path: Path, synced: 
         store.settle_objects([arrived])
         assert not of_files(synced)
         assert not files(tmp_path)
+
+
+def test_what_a_sync_could_not_write_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures, written = os.pwrite, [OSError(errno.EIO, "the disk failed")], list[int]()
+
+    def sync(_descriptor: int) -> None:
+        if failures:
+            raise failures.pop()
+
+    def write(descriptor: int, data: bytes, offset: int) -> int:
+        written.append(len(data))
+        return real(descriptor, data, offset)
+
+    with closing(open_store(str(tmp_path / "store.db"))) as store:
+        arrived = keep(store, durable=False)
+        monkeypatch.setattr(os, "fsync", sync)
+        monkeypatch.setattr(os, "pwrite", write)
+        with pytest.raises(UnavailableError):
+            store.settle_objects([arrived])
+        assert not written
+        store.settle_objects([arrived])
+        assert sum(written) == len(LARGE)
+        store.settle_objects([arrived])
+        assert sum(written) == len(LARGE)
+        with store.reading() as tx:
+            assert tx.objects.get(ID) == LARGE
 
 
 @pytest.mark.row("F8")
