@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from flwr.app.parts import Parts, Place, beginning, cut, fill, skip
+from flwr.app.parts import Parts, Place, beginning, cut, fill, let_go, skip
 
 _FIXED: Final = 10  # bytes of magic, version and length before a header of version 1.0
 _HEADER_MAX: Final = 16_384  # bytes; numpy itself refuses longer ones
@@ -99,8 +99,10 @@ def decode_parts(parts: Parts) -> NDArray[Any]:
     if header is None or header.dtype.itemsize == 0:
         return np.asarray(np.load(BytesIO(b"".join(parts)), allow_pickle=False))
     array = np.empty(prod(header.shape), header.dtype)
-    if array.size:
-        fill(array.view(np.uint8).data, skip(parts, header.length))
+    rest = array.view(np.uint8).data if array.size else memoryview(b"")
+    for part in skip(parts, header.length):
+        rest = rest[fill(rest, (part,)) :]
+        let_go(part)
     return array.reshape(header.shape, order=header.order)
 
 
@@ -122,6 +124,8 @@ def blocks(parts: Parts, header: Header) -> Iterator[NDArray[Any]]:
     for piece in cut(elements, block.nbytes):
         filled = fill(block.view(np.uint8).data, piece)
         yield block[: filled // size]
+        for part in piece[:-1]:  # the last one goes on
+            let_go(part)
 
 
 def header_of(parts: Parts) -> Header | None:

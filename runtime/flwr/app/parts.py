@@ -1,6 +1,8 @@
 """Bytes that lie in several places, in order: read without putting them together."""
 
+import mmap
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 Place = bytes | bytearray | memoryview
 Parts = tuple[Place, ...]
@@ -38,6 +40,16 @@ def beginning(parts: Sequence[Place], count: int) -> bytes:
             break
         found += part[: count - len(found)]
     return found
+
+
+def let_go(part: Place) -> None:
+    """Have the kernel take back the pages of a file that was mapped and read; it can be read again.
+
+    Else a model counts twice once it is decoded: in its array, and where it came from.
+    """
+    if isinstance(part, memoryview) and isinstance(part.obj, mmap.mmap):
+        with suppress(AttributeError, OSError, ValueError):  # not this kernel
+            part.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def joined(parts: Sequence[Place]) -> bytes:

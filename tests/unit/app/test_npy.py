@@ -1,6 +1,9 @@
 """The ``.npy`` format: equal to numpy's in every byte, and its parser asked once per form."""
 
+import mmap
+import sys
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -93,3 +96,33 @@ def test_a_large_array_is_copied_once_and_a_sum_not_at_all() -> None:
     assert memoryview(copied).readonly
     assert np.shares_memory(np.frombuffer(owned[1], np.uint8), model)
     assert b"".join(owned) == bytes(copied) == encode_ndarray(model)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel what is resident")
+def test_mapped_files_are_let_go_once_they_are_read(tmp_path: Path) -> None:
+    model = np.arange(2_000_000, dtype=np.float32)
+    files = [tmp_path / str(number) for number in range(4)]
+    for file, piece in zip(files, cut((encode_ndarray(model),), 2_000_100), strict=False):
+        file.write_bytes(b"".join(piece))
+    mapped = []
+    for file in files:
+        with file.open("rb") as opened:
+            mapped.append(memoryview(mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ)))
+
+    for _ in range(2):
+        assert np.array_equal(decode_parts(tuple(mapped)), model)
+        assert resident_of(files) == 0
+        header, blocks = scan(lend("float32", model.shape, "numpy.ndarray", *mapped))
+        assert sum(block.size for block in blocks) == model.size == header.shape[0]
+        assert resident_of(files) <= files[-1].stat().st_size + mmap.PAGESIZE, "the last"
+
+
+def resident_of(files: list[Path]) -> int:
+    """Return how many bytes of mapped files this process has in memory."""
+    resident, is_ours = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ")[0]:
+            is_ours = any(line.endswith(str(file)) for file in files)
+        elif is_ours and line.startswith("Rss:"):
+            resident += int(line.split()[1]) * 1024
+    return resident
