@@ -252,3 +252,54 @@ def test_a_site_that_is_shut_down_and_started_again_rejoins(
     run = federation.await_end(run_id, timeout=120)
     assert run["status"] == "finished:completed", run
     assert digest_in(federation.log_of(run_id)) == undisturbed
+
+
+@pytest.mark.long
+@pytest.mark.row("F2", "F3", "F6")
+def test_large_models_survive_kill_9_in_mid_transfer_and_count_once(
+    federation: Federation, calm: Federation
+) -> None:
+    size = 6_000_000  # elements: 24 MB, of which none is durable before it was promised
+    undisturbed = submit(calm, size=size, pause=0, evaluate=True)
+    calm.await_end(undisturbed, timeout=180)
+    superlink, node, _ = start(federation)
+    run_id = submit(federation, size=size, pause=0, evaluate=True)
+
+    await_round(federation, run_id, 2)
+    await_file_of(federation, "node-1")
+    node.kill()
+    again = federation.start_node(1)
+    await_round(federation, run_id, 3)
+    await_file_of(federation, "superlink")
+    superlink.kill()
+    federation.start_superlink(name="superlink-again")
+    await_round(federation, run_id, 4)
+    await_file_of(federation, "node-1")
+    again.kill()
+    federation.start_node(1)
+
+    run = federation.await_end(run_id, timeout=180)
+    assert run["status"] == "finished:completed", run
+    counted_once(federation, run_id)
+    assert figures_of(federation, run_id) == pytest.approx(figures_of(calm, undisturbed), rel=1e-5)
+
+
+def figures_of(federation: Federation, run_id: str) -> list[float]:
+    """Return what the run's last models and contexts amount to.
+
+    No digest: of millions of sums the last bit of some depends on which reply came first.
+    """
+    log = federation.log_of(run_id)
+    means = [float(found) for found in re.findall(r"'mean': ([\d.e-]+)", log)]
+    seen = [float(found) for found in re.findall(r"'rounds-seen': ([\d.]+)", log)]
+    assert len(means) >= ROUNDS, log
+    return [means[-1], max(seen)]
+
+
+def await_file_of(federation: Federation, daemon: str) -> None:
+    """Wait until a daemon writes large content that it has promised to nobody."""
+    eventually(
+        lambda: next(federation.root.glob(f"{daemon}*/**/*~"), None) is not None,
+        timeout=60,
+        otherwise=lambda: f"{daemon} writes nothing",
+    )
