@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Executable
 from sqlalchemy.exc import DBAPIError
@@ -74,8 +74,7 @@ class Prepared:
         return plan
 
 
-@dataclass(frozen=True, slots=True)
-class _Bind:
+class _Bind(NamedTuple):
     name: str
     otherwise: Any  # its value where a run gives none
     process: Process | None
@@ -89,9 +88,21 @@ class _Plan:
     text: str
     binds: tuple[_Bind, ...]  # in the order of the text, where they have no names there
     is_named: bool
+    has_lists: bool
 
     def bind(self, values: Mapping[str, Any]) -> tuple[str, Any]:
         """Return the text and its parameters as the driver takes them."""
+        if self.has_lists:
+            return self._bind_lists(values)
+        given = [
+            values.get(name, otherwise) if process is None else process(values.get(name, otherwise))
+            for name, otherwise, process, _ in self.binds
+        ]
+        if self.is_named:
+            return self.text, {bind.name: one for bind, one in zip(self.binds, given, strict=True)}
+        return self.text, given
+
+    def _bind_lists(self, values: Mapping[str, Any]) -> tuple[str, Any]:
         text = self.text
         bound: list[tuple[str, Any]] = []
         for bind in self.binds:
@@ -116,7 +127,9 @@ def _plan(statement: Executable, dialect: Dialect, columns: Sequence[str] | None
         raise TypeError(f"{statement!r} is no SQL expression")
     compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
     names = compiled.positiontup if compiled.positional else list(compiled.params)
-    return _Plan(compiled.string, tuple(_binds(compiled, names, dialect)), not compiled.positional)
+    binds = tuple(_binds(compiled, names, dialect))
+    has_lists = any(bind.is_list for bind in binds)
+    return _Plan(compiled.string, binds, not compiled.positional, has_lists)
 
 
 def _reader(statement: Any, dialect: Dialect, cursor: Any) -> Read:
