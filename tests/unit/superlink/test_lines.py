@@ -28,6 +28,7 @@ from flwr.wire.clients import line as client_line
 from flwr.wire.clients.fleet import FleetClient, Pulled
 from flwr.wire.codec.lines import (
     OPEN,
+    Answer,
     LinkSays,
     NodeSays,
     decode_link_frame,
@@ -194,7 +195,7 @@ def test_a_refused_reply_is_refused_alone(link: Link) -> None:
         link.runs.stop(NO_LOGIN, over.run_id)
         replies = [link.reply_to(late), link.reply_to(sent)]
         await line.say(NodeSays(replies=[(whole(reply), 0.5) for reply in replies]))
-        answers = []
+        answers: list[Answer] = []
         while len(answers) < len(replies):
             answers += (await line.hear()).answers
         assert isinstance(answers[0].refusal, PeerNotRunningError)
@@ -212,7 +213,7 @@ def test_a_node_that_takes_nothing_gets_no_more_than_its_window(link: Link) -> N
         run, _ = link.running()
         for number in range(LINE_WINDOW + 2):
             link.send(run, node_id, group_id=str(number))
-        came = []
+        came: list[Delivery] = []
         while len(came) < LINE_WINDOW:
             came += (await line.hear()).deliveries
         await line.say(NodeSays(asks=True))

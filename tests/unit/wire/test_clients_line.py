@@ -1,6 +1,7 @@
 """A node's end of its line, before SuperLinks that break it in every way."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,12 +12,11 @@ import pytest
 
 from flwr.auth.line_seal import LineKey
 from flwr.core.errors import FlwrError, UnavailableError, UnimplementedError
-from flwr.core.ids import NodeId
+from flwr.core.ids import NodeId, RunId
 from flwr.core.limits import PULL_AGAIN_BEFORE
 from flwr.proto.compose.v1 import line_pb2
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.clients import line as line_module
-from flwr.wire.clients import line_keeper
 from flwr.wire.clients.line import LineEndedError, NodeLine, open_line
 from flwr.wire.clients.line_keeper import LineKeeper
 from flwr.wire.codec.lines import LinkSays, decode_node_frame, encode_link_frame
@@ -157,7 +157,7 @@ def test_whoever_waits_on_a_line_that_breaks_is_told(breaks: str) -> None:
     async def play() -> None:
         async with opened(broken) as line:
             with pytest.raises(LineEndedError):
-                await line.pull([7])  # type: ignore[list-item] - says which runs it has
+                await line.pull([RunId(7)])  # says which runs it has
             assert not line.is_open
 
     asyncio.run(play())
@@ -195,7 +195,7 @@ def test_lines_that_cannot_be_had_are_tried_less_and_less_often(
         pauses.append(most)
         return most
 
-    monkeypatch.setattr(line_keeper.random, "uniform", longest)
+    monkeypatch.setattr(random, "uniform", longest)
 
     async def play() -> None:
         lines = Lines()
