@@ -6,7 +6,6 @@ Synchronous, and safe to use from many threads.  It knows no rules: operations d
 import logging
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from flwr.store.opening import closing_on_error, open_sqlite, sweep, take_lock
 from flwr.store.payloads import PayloadChanges, Payloads
 from flwr.store.transactions import OfThread, Tx
 from flwr.store.turns import NoTurn, WriterTurn
+from flwr.store.untold import Untold
 
 __all__ = ["Store", "Tx", "open_store"]
 
@@ -74,7 +74,7 @@ class Store:
         self._memories: tuple[Listener, ...] = ()
         self._listeners: tuple[Listener, ...] = ()
         self._thread = OfThread()
-        self._untold: deque[tuple[int, frozenset[str]]] = deque()
+        self._untold = Untold()
         self._notifications: Notifications | None = None
         if is_shared:
             self._notifications = Notifications(engines.writing, self._tell_all)
@@ -160,7 +160,7 @@ class Store:
 
     def is_settled(self, commit: int) -> bool:
         """Tell whether a commit is durable, and who waits for it was told."""
-        return self._log.is_durable(commit) and not (self._untold and self._untold[0][0] <= commit)
+        return self._log.is_durable(commit) and not self._untold.has(commit)
 
     def settle(self, commit: int | None = None) -> None:
         """Wait until a commit, or all there are, is durable, and tell who waits for that.
@@ -172,11 +172,7 @@ class Store:
         try:
             self._log.sync(until)
         finally:  # if it failed, they see what was committed all the same
-            while self._untold and self._untold[0][0] <= until:
-                try:
-                    _, topics = self._untold.popleft()
-                except IndexError:  # another thread did it
-                    break
+            for topics in self._untold.take(until):
                 self._tell(self._listeners, topics)
 
     @property
@@ -301,7 +297,7 @@ class Store:
         """Forget what a commit made wrong, before anybody else reads or writes."""
         self._tell(self._memories, topics)
         if self._waits(durability) and durability is Durability.TOLD:
-            self._untold.append((commit, topics))
+            self._untold.add(commit, topics)
 
     def _see_to(self, commit: int, topics: frozenset[str], durability: Durability) -> None:
         """Tell of a commit, and wait for the disk or leave that to the caller."""
