@@ -37,7 +37,7 @@ def tree(program: Program) -> set[int]:
 def folder_of(pids: set[int]) -> Path:
     """Return where the Ray of these processes keeps its files."""
     commands = " ".join(command for pid, (_, command) in processes().items() if pid in pids)
-    found = re.search(r"/\S*/flwr-ray-[^/]+", commands)
+    found = re.search(r"/\S*/flwr-ray-[^/\s]+", commands)
     assert found, commands
     return Path(found[0])
 
