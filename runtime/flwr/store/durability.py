@@ -14,5 +14,7 @@ class Durability(Enum):
     """Durable before anybody hears of it: neither who waits for its topics, nor its caller."""
     ANSWERED = auto()
     """Durable before its caller has its answer; who waits for its topics hears of it at once."""
+    KEPT = auto()
+    """As ``LATER`` for a power cut; no program's crash takes it, the database server's neither."""
     LATER = auto()
     """Durable with whatever is next: nobody was promised anything, it can be done again."""

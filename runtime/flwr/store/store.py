@@ -312,7 +312,8 @@ class Store:
             self.settle(commit)
 
     def _waits(self, durability: Durability) -> bool:
-        return durability is not Durability.LATER and not self._log.is_durable_by_itself
+        is_urgent = durability in (Durability.TOLD, Durability.ANSWERED)
+        return is_urgent and not self._log.is_durable_by_itself
 
     def _tell_all(self, topics: frozenset[str]) -> None:
         self._tell((*self._memories, *self._listeners), topics)

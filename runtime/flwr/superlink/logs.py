@@ -69,7 +69,7 @@ class Logs:
         if not text:
             return
         now = self._clock.now()
-        with self._store.transaction(Durability.ANSWERED) as tx:
+        with self._store.transaction(Durability.KEPT) as tx:
             for start in range(0, len(text), _CHUNK_CHARS):
                 tx.logs.append(run_id, text[start : start + _CHUNK_CHARS], at=now)
             tx.notify(topics.log(run_id))
