@@ -6,23 +6,40 @@ import os
 import resource
 import shutil
 import sys
+import time
 from pathlib import Path
 
 _FIELDS = {"Uid", "Gid", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"}
 _CGROUPS = Path("/sys/fs/cgroup")
+_LOOKS = 250
 
 
 def processes() -> list[dict[str, str]]:
-    """Return what /proc/PID/status says about every process, with its arguments."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            lines = (entry / "status").read_text().splitlines()
-            fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-            said = {name: fields[name] for name in _FIELDS}
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            found.append({**said, "pid": entry.name, "name": fields["Name"], "command": command})
+    """Return what /proc/PID/status says about every process, with its arguments.
+
+    What the engine runs in a container, as health checks, is confined only when it is executed: it
+    is looked at again until it is.
+    """
+    for _ in range(_LOOKS):
+        found = [said for entry in Path("/proc").iterdir() if (said := _process(entry))]
+        if not any(said["command"].startswith("runc init") for said in found):
+            break
+        time.sleep(0.02)
     return found
+
+
+def _process(entry: Path) -> dict[str, str] | None:
+    """Return what is said of one process; none of what is no process, or has ended meanwhile."""
+    if not entry.name.isdigit():
+        return None
+    try:
+        lines = (entry / "status").read_text().splitlines()
+        command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    said = {name: fields[name] for name in _FIELDS}
+    return {**said, "pid": entry.name, "name": fields["Name"], "command": command}
 
 
 def mounts() -> dict[str, list[str]]:
