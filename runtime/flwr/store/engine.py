@@ -158,7 +158,7 @@ def _sqlite(path: Path, *, begin: str, durable: bool, read_only: bool) -> Engine
 
 
 def _set_pragmas(connection: sqlite3.Connection, *, durable: bool, read_only: bool) -> None:
-    # A commit is made durable by ``durability``; SQLite itself syncs when it moves pages.
+    # Commits are made durable by ``commit_log``; SQLite itself syncs when it moves pages.
     connection.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")

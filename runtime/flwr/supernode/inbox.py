@@ -51,9 +51,7 @@ class Inbox:
         self._handover, self._at_once = handover, at_once
         self._slots = asyncio.Semaphore(INTAKES_AT_ONCE)
         self._taking_in: set[MessageId] = set()
-        self._put_off: set[MessageId] = (
-            set()
-        )  # of these, what can be executed and is confirmed soon
+        self._put_off: set[MessageId] = set()  # of these: can be executed, are confirmed soon
         self._unconfirmed: list[Envelope] = []  # to be confirmed with the next pull
         self._told_at: float | None = None  # monotonic
 
