@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
@@ -195,12 +195,15 @@ def driver_errors(where: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as cause:
-        raise translated(where, cause) from cause
+        raise_translated(where, cause)
 
 
-def translated(where: str, cause: DBAPIError) -> Exception:
-    """Return our error for one of the database driver; itself where we have no word for it."""
-    return _of_driver(where, cause) or cause
+def raise_translated(where: str, cause: DBAPIError) -> NoReturn:
+    """Raise our error for one of the database driver, or that one where we have no word for it."""
+    ours = _of_driver(where, cause)
+    if ours is None:
+        raise cause
+    raise ours from cause
 
 
 @contextmanager

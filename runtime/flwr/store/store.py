@@ -21,7 +21,7 @@ from flwr.store.commit_log import Log, NoLog, ServerLog, WriteAheadLog
 from flwr.store.dialect import is_sqlite, serialize
 from flwr.store.durability import Durability
 from flwr.store.engine import MEMORY, Engines, make_postgres_engines, parse_place, shown
-from flwr.store.errors import driver_errors, system_errors, translated
+from flwr.store.errors import driver_errors, raise_translated, system_errors
 from flwr.store.incoming import ArrivedObject, IncomingObject
 from flwr.store.migration import migrate
 from flwr.store.notify import Notifications
@@ -130,7 +130,7 @@ class Store:
                     commit = self._commit(connection, changes)
                     self._note(commit, topics := frozenset(tx.topics), durability)
             except DBAPIError as cause:
-                raise translated(self._where, cause) from cause
+                raise_translated(self._where, cause)
         if changes.gives_up_files:  # a row may name a file for as long as its end is not durable
             self._log.sync(commit)
         changes.committed()
@@ -198,7 +198,7 @@ class Store:
                     raise
                 lender.commit(connection)
             except DBAPIError as cause:
-                raise translated(self._where, cause) from cause
+                raise_translated(self._where, cause)
 
     def announce(self, topics: Iterable[str]) -> None:
         """Tell listeners, here and in programs that share the database, without any change."""
