@@ -81,6 +81,11 @@ class Delivery:
     """The objects that came along, by their true id; the others follow one by one."""
 
     @property
+    def size_bytes(self) -> int:
+        """Bytes of the objects that came along."""
+        return sum(map(len, self.contents.values()))
+
+    @property
     def is_whole(self) -> bool:
         """True when every object came along."""
         return all(object_id in self.contents for object_id in self.tree.walk())

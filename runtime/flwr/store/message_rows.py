@@ -129,14 +129,21 @@ def encode_message(envelope: Envelope, tree: ObjectTree) -> dict[str, Any]:
 
 
 def encode_instruction(
-    envelope: Envelope, tree: ObjectTree, *, now: datetime, expires_at: datetime, ready: bool
+    envelope: Envelope,
+    tree: ObjectTree,
+    *,
+    now: datetime,
+    expires_at: datetime,
+    ready: bool = True,
+    claimed: bool = False,
 ) -> dict[str, Any]:
-    """Return the columns of an instruction nobody has taken yet."""
+    """Return the columns of an instruction that waits, or was taken the moment it came."""
     return {
         **encode_message(envelope, tree),
         "added_at": now,
         "expires_at": expires_at,
         "ready": ready,
+        "claimed_at": now if claimed else None,
         "attempts": 0,
     }
 

@@ -189,17 +189,18 @@ class Messages:
         Raises:
             AlreadyExistsError: it was queued before.
         """
-        row = encode_instruction(envelope, tree, now=now, expires_at=expires_at, ready=ready)
-        if not insert_new(
-            self._connection, instruction, {**row, "claimed_at": now if claimed else None}
-        ):
+        further = {"ready": ready, "claimed": claimed}
+        row = encode_instruction(envelope, tree, now=now, expires_at=expires_at, **further)
+        if not insert_new(self._connection, instruction, row):
             raise AlreadyExistsError(f"instruction {envelope.message_id} exists")
 
-    def add_instructions(self, new: Iterable[tuple[Delivery, datetime]], *, now: datetime) -> None:
-        """Queue instructions, each with the instant it expires; those queued before stay."""
+    def add_instructions(
+        self, new: Iterable[tuple[Delivery, datetime, bool]], *, now: datetime
+    ) -> None:
+        """Queue those that are new, with the instant each expires, and whether it is claimed."""
         rows = [
-            encode_instruction(one.envelope, one.tree, now=now, expires_at=expires_at, ready=True)
-            for one, expires_at in new
+            encode_instruction(one.envelope, one.tree, now=now, expires_at=ends, claimed=claimed)
+            for one, ends, claimed in new
         ]
         insert_missing(self._connection, instruction, rows)
 

@@ -68,6 +68,17 @@ class Memory(Generic[K, V]):
                 del self._known[next(iter(self._known))]
             self._known[ticket.topic] = answer
 
+    def amend(self, key: K, change: Callable[[V], V]) -> None:
+        """Bring what is remembered up to date with a commit that was just made.
+
+        A look that began before it does not count.
+        """
+        topic = self._topic(key)
+        with self._lock:
+            self._looking.pop(topic, None)
+            if (known := self._known.get(topic)) is not None:
+                self._known[topic] = change(known)
+
     def _forget(self, topics: Iterable[str]) -> None:
         with self._lock:
             if EVERY_TOPIC in topics:

@@ -4,8 +4,7 @@ import logging
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from flwr.auth.node_keys import NodeIdError
 from flwr.core.clock import Clock
@@ -13,7 +12,7 @@ from flwr.core.errors import InvalidError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
 from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES
 from flwr.core.message import Delivery, ErrorCode, check_instruction
-from flwr.core.node import REACHABLE, NodeStatus
+from flwr.core.node import NodeStatus
 from flwr.store.durability import Durability
 from flwr.store.message_rows import Asked, Instruction
 from flwr.store.remembered import Memory
@@ -23,16 +22,15 @@ from flwr.superlink.absences import Absences
 from flwr.superlink.acceptance import check_form, find_answerable, note_refused
 from flwr.superlink.answers import answer_failed, answer_unknown
 from flwr.superlink.handouts import Handouts
+from flwr.superlink.instructions import queue, reachable
 from flwr.superlink.message_events import record
 from flwr.superlink.running import require_running, require_running_for_node
 from flwr.superlink.standings import Standing, standing_of
+from flwr.superlink.takers import Takers
 from flwr.superlink.traffic import Traffic
 from flwr.superlink.uploads import Uploads
 
 logger = logging.getLogger(__name__)
-
-_SOON: Final = timedelta(minutes=5)  # the reaper looks at least this often
-_LONGEST_TTL: Final = timedelta(days=3650)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,8 @@ class Enqueued:
 
     message_ids: list[MessageId | None]
     missing: list[ObjectId]
+    granted: Sequence[Delivery] = ()
+    """What is taken by its node already, which has to be handed it now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,15 @@ class MessageExchange:
         # What nodes for which nothing waits took, and had not confirmed when it was looked at.
         self._open: Memory[NodeId, frozenset[MessageId]] = Memory(store, topics.node)
 
-    def enqueue(self, run_id: RunId, messages: Sequence[Delivery]) -> Enqueued:
+    def enqueue(
+        self, run_id: RunId, messages: Sequence[Delivery], *, takers: Takers | None = None
+    ) -> Enqueued:
         """Accept instructions of a running run, with what they bring along (wire contract §9.1).
+
+        Args:
+            run_id: the run.
+            messages: the instructions.
+            takers: nodes that take theirs at once.
 
         Raises:
             RunNotRunningError: the run is not running.
@@ -84,11 +91,20 @@ class MessageExchange:
             for message in messages:
                 check_form(message)
                 check_instruction(message.envelope, run_id=run_id)
-            accepted = _reachable(tx, messages)
-            missing = _enqueue_all(tx, run_id, accepted, now=now)
+            accepted = reachable(tx, messages)
+            known = tx.messages.find_instructions(list(accepted))
+            new = {i: message for i, message in accepted.items() if i not in known}
+            granted = [] if takers is None else takers.grant(new.values(), self._knows_idle)
+            missing = queue(tx, run_id, new, granted=granted, now=now)
+            missing |= tx.objects.missing_all(list(known))
             self._traffic.flush(tx, run_id)
+        for one in granted:
+            taken = frozenset((one.envelope.message_id,))
+            self._open.amend(one.envelope.dst_node_id, taken.union)
+            self._traffic.sent(run_id, one.size_bytes)
         ids = [message.envelope.message_id for message in messages]
-        return Enqueued([i if i in accepted else None for i in ids], missing)
+        lacking = dict.fromkeys(part for i in accepted for part in missing[i])
+        return Enqueued([i if i in accepted else None for i in ids], list(lacking), granted)
 
     def knows_none(self, node_id: NodeId, received: Collection[MessageId] = ()) -> bool:
         """Tell, without a look into the store, that ``deliver`` has nothing for a node.
@@ -99,6 +115,10 @@ class MessageExchange:
         """
         taken = self._open.recall(node_id)
         return taken is not None and taken.issubset(received)
+
+    def _knows_idle(self, node_id: NodeId) -> bool:
+        """Tell whether it is known that nothing waits for a node; it may have taken something."""
+        return self._open.recall(node_id) is not None
 
     def deliver(
         self, node_id: NodeId, *, received: Sequence[MessageId] = (), whole: bool = False
@@ -186,6 +206,8 @@ class MessageExchange:
                     note_refused(reply, "the instruction was answered before")
                     return Answered(None, [])
                 missing = tx.objects.missing(envelope.message_id)
+        answered = frozenset((instruction.message_id,))
+        self._open.amend(node_id, lambda taken: taken - answered)
         self._uploads.expect(envelope.run_id, instruction.message_id, missing)
         return Answered(envelope.message_id, missing)
 
@@ -315,39 +337,6 @@ class MessageExchange:
         late = standing is Standing.TOO_LATE
         code = ErrorCode.REPLY_MESSAGE_UNAVAILABLE if late else ErrorCode.NODE_UNAVAILABLE
         return answer_failed(tx, instruction, code, now=now)
-
-
-def _reachable(tx: Tx, messages: Sequence[Delivery]) -> dict[MessageId, Delivery]:
-    """Return the messages whose nodes can be addressed; the others are noted as refused."""
-    found = tx.nodes.statuses(list({message.envelope.dst_node_id for message in messages}))
-    accepted = {}
-    for message in messages:
-        if found.get(message.envelope.dst_node_id) in REACHABLE:
-            accepted[message.envelope.message_id] = message
-        else:
-            note_refused(message, "the node is not connected")
-    return accepted
-
-
-def _enqueue_all(
-    tx: Tx, run_id: RunId, messages: dict[MessageId, Delivery], *, now: datetime
-) -> list[ObjectId]:
-    """Queue what is new of the messages; return what all of them still lack."""
-    known = tx.messages.find_instructions(list(messages))
-    new = {i: message for i, message in messages.items() if i not in known}
-    # Judged from its arrival on: the sender's clock may be wrong (wire.md §19 no. 26).
-    ttls = (timedelta(seconds=min(message.envelope.ttl, 1e9)) for message in new.values())
-    ends = [now + min(ttl, _LONGEST_TTL) for ttl in ttls]
-    missing = tx.objects.missing_all(list(known))
-    missing |= tx.objects.preregister_all(run_id, [(i, m.tree, m.contents) for i, m in new.items()])
-    tx.messages.add_instructions(zip(new.values(), ends, strict=True), now=now)
-    for message_id, message in new.items():
-        node_id = message.envelope.dst_node_id
-        record(tx, "message.enqueued", run_id, node_id, message_id, at=now)
-        tx.notify(topics.node(node_id))
-    if any(end - now < _SOON for end in ends):
-        tx.notify(topics.REAPER)
-    return list(dict.fromkeys(i for message_id in messages for i in missing[message_id]))
 
 
 def _read_answers(tx: Tx, answered: Sequence[Asked], *, whole: bool) -> list[Delivery]:

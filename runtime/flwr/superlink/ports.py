@@ -1,6 +1,6 @@
 """The SuperLink's three ports: which services each serves, behind which proofs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from flwr.auth.superexec_auth import SuperExecVerifier
@@ -22,6 +22,7 @@ from flwr.superlink.rpc.handing import Handing
 from flwr.superlink.rpc.lines import LineServicer
 from flwr.superlink.rpc.serverappio import LaunchesServicer, ServerAppIoServicer, add_appio
 from flwr.superlink.runs import Runs
+from flwr.superlink.takers import Takers
 from flwr.wire.hatch_server import Hatch
 from flwr.wire.interceptors.account import AccountInterceptor
 from flwr.wire.interceptors.app_token import AppTokenInterceptor
@@ -44,6 +45,7 @@ class Operations:
     wakeups: Wakeups
     clock: Clock
     at_once: AtOnce = NEVER_AT_ONCE
+    takers: Takers = field(default_factory=Takers)
 
 
 def make_appio(
@@ -73,6 +75,7 @@ def make_appio(
         logs=operations.logs,
         wakeups=operations.wakeups,
         at_once=operations.at_once,
+        takers=operations.takers,
     )
     proof = AppTokenInterceptor(
         looked_up(launches.live.recall, launches.live.find),
@@ -126,6 +129,7 @@ def make_fleet(
         handing=handing,
         presence=operations.presence,
         wakeups=operations.wakeups,
+        takers=operations.takers,
         at_once=at_once,
     )
     proof = NodeInterceptor(find_node, clock=clock)

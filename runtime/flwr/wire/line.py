@@ -40,6 +40,12 @@ class LineWriter:
         finally:
             self._is_writing = False
 
+    def flush_now(self) -> None:
+        """Write what has gathered, without waiting for it."""
+        if not self._is_writing:
+            self._forget_timer()
+            self._begin()
+
     def flush_soon(self, within_s: float = _COMPANY_S) -> None:
         """Write what has gathered with the next frame, or alone after a while."""
         if not self._is_writing and self._timer is None:
@@ -58,7 +64,8 @@ class LineWriter:
 
     def _begin(self) -> None:
         self._timer = None
-        self._late = self._loop.create_task(self._flush_alone(), name="line-flush")
+        if self._late is None or self._late.done():  # else it takes along what has gathered
+            self._late = self._loop.create_task(self._flush_alone(), name="line-flush")
 
     async def _flush_alone(self) -> None:
         with suppress(FlwrError):  # whoever reads at this end meets the cause

@@ -19,6 +19,7 @@ from flwr.shell.wakeups import Wakeups
 from flwr.superlink.objects import Objects
 from flwr.superlink.ports import Operations, make_appio, make_control, make_fleet
 from flwr.superlink.presence import Presence
+from flwr.superlink.takers import Takers
 from tests.unit.superlink.federation import INTERVAL_S, Link
 
 SOON_S = 5.0  # far below the hold of 20 s
@@ -31,6 +32,7 @@ class Served:
     link: Link
     wakeups: Wakeups
     presence: Presence
+    takers: Takers
     fleet: "fleet_pb2_grpc.FleetAsyncStub"
     node_logs: "logs_pb2_grpc.NodeLogsAsyncStub"
     appio: "serverappio_pb2_grpc.ServerAppIoAsyncStub"
@@ -108,6 +110,7 @@ async def serving(link: Link) -> AsyncIterator[Served]:
             link,
             wakeups,
             operations.presence,
+            operations.takers,
             fleet=fleet_pb2_grpc.FleetStub(channels[1]),
             node_logs=logs_pb2_grpc.NodeLogsStub(channels[1]),
             appio=serverappio_pb2_grpc.ServerAppIoStub(channels[0]),

@@ -20,12 +20,15 @@ from flwr.core.errors import UnauthenticatedError
 from flwr.core.ids import NodeId, RunId
 from flwr.core.limits import LINE_FRAME_BYTES, LINE_REPLIES, LINE_WINDOW
 from flwr.core.message import Delivery
+from flwr.core.run import Run
+from flwr.proto import appio_pb2
 from flwr.proto.compose.v1 import line_pb2
 from flwr.shell.in_thread import in_thread
 from flwr.superlink import topics
 from flwr.superlink.rpc import lines
 from flwr.wire.clients import line as client_line
 from flwr.wire.clients.fleet import FleetClient, Pulled
+from flwr.wire.codec.deliveries import write_deliveries
 from flwr.wire.codec.lines import (
     OPEN,
     Answer,
@@ -36,8 +39,9 @@ from flwr.wire.codec.lines import (
 )
 from flwr.wire.line import LineWriter
 from flwr.wire.transport import PeerNotRunningError
+from tests.fakes.statements import counted
 from tests.unit.superlink.federation import INTERVAL_S, Link, Sent
-from tests.unit.superlink.served import SOON_S, Served, on_a_served_link
+from tests.unit.superlink.served import SOON_S, Served, on_a_served_link, with_token
 
 INTERVAL = timedelta(seconds=INTERVAL_S)
 Pairs = tuple[tuple[str, str | bytes], ...]
@@ -451,6 +455,104 @@ def test_a_message_costs_one_frame_each_way(link: Link, monkeypatch: pytest.Monk
             task.cancel()
 
     on_a_served_link(link, body)
+
+
+async def pushed(served: Served, token: str, run: Run, sent: list[Sent]) -> None:
+    request = appio_pb2.PushAppMessagesRequest(run_id=run.run_id)
+    write_deliveries(request, [whole(one) for one in sent])
+    done = await served.appio.PushMessages(request, metadata=with_token(token))
+    assert list(done.message_ids) == [one.message_id for one in sent]
+
+
+async def looked(served: Served, line: RawLine) -> None:
+    """Return once the SuperLink knows that nothing waits for the node of a line."""
+    while not served.takers._takers or not all(
+        map(served.link.messages.knows_none, served.takers._takers)
+    ):
+        await line.say(NodeSays(asks=True))
+        assert (await line.hear()).heard
+
+
+@pytest.mark.row("S12", "S60")
+def test_who_waits_on_a_line_takes_an_instruction_with_the_transaction_that_stores_it(
+    link: Link,
+) -> None:
+    async def body(served: Served, line: RawLine, node_id: NodeId) -> None:
+        run, token = link.running()
+        await looked(served, line)
+        for number in range(3):
+            sent = link.instruction(run, node_id, group_id=str(number))
+            with counted(link.store) as asked:
+                await pushed(served, token, run, [sent])
+                (delivery,) = (await line.hear()).deliveries
+            assert (delivery, delivery.contents) == (sent.delivery, sent.objects)
+            assert asked.commits == 1
+            reply = whole(link.reply_to(sent))
+            await line.say(NodeSays(taken=number + 1, replies=[(reply, 0.5)]))
+            assert [one.missing for one in (await line.hear()).answers] == [[]]
+        assert link.messages.knows_none(node_id)
+
+    on_a_raw_line(link, body)
+    kinds = [kind for kind in link.kinds() if kind.startswith("message.")]
+    assert kinds == ["message.enqueued", "message.claimed", "message.answered"] * 3
+
+
+def test_what_does_not_fit_a_line_waits_its_turn(link: Link) -> None:
+    async def body(served: Served, line: RawLine, node_id: NodeId) -> None:
+        run, token = link.running()
+        await looked(served, line)
+        batches = [LINE_WINDOW - 1, 3, 1]  # the second one has no room, the third must not pass it
+        numbers = iter(range(sum(batches)))
+        sent: list[Sent] = []
+        for count in batches:
+            these = [
+                link.instruction(run, node_id, group_id=str(next(numbers))) for _ in range(count)
+            ]
+            await pushed(served, token, run, these)
+            sent += these
+        came: list[Delivery] = []
+        while len(came) < LINE_WINDOW:
+            came += (await line.hear()).deliveries
+        await line.say(NodeSays(taken=LINE_WINDOW))
+        while len(came) < len(sent):
+            came += (await line.hear()).deliveries
+        order = [one.message_id for one in sent]
+        assert [order.index(d.envelope.message_id) for d in came] == list(range(len(sent)))
+
+    on_a_raw_line(link, body)
+
+
+@pytest.mark.row("F2")
+def test_what_was_granted_to_a_line_that_ended_waits_again(link: Link) -> None:
+    async def body(served: Served) -> None:
+        node = await served.node()
+        run, token = link.running()
+        node_id = NodeId(node.node_id)
+        first = await raw_line(served, node.node_id, node.key)
+        await looked(served, first)
+        ended: Any = served.takers._takers[node_id]
+        ended.end()
+        served.takers.add(node_id, Late(ended))  # it ends between the grant and the hand-over
+        sent = link.instruction(run, node_id)
+        await pushed(served, token, run, [sent])
+        second = await raw_line(served, node.node_id, node.key)
+        (again,) = (await second.hear()).deliveries
+        assert again.envelope.message_id == sent.message_id
+        second.call.cancel()
+
+    on_a_served_link(link, body)
+
+
+@dataclass
+class Late:
+    """A line that ends as soon as something was granted to it."""
+
+    line: Any
+    room: int = 1
+
+    def take(self, delivery: Delivery) -> bool:
+        taken: bool = self.line.take(delivery)
+        return taken
 
 
 async def answered(link: Link, run_id: RunId, sent: Sent) -> bool | None:

@@ -36,6 +36,7 @@ from flwr.superlink.messages import MessageExchange
 from flwr.superlink.nodes import Nodes
 from flwr.superlink.presence import Presence
 from flwr.superlink.rpc.handing import Asking, Found, Handing
+from flwr.superlink.takers import Takers
 from flwr.wire.codec.lines import (
     NODE_LINE,
     Answer,
@@ -70,6 +71,7 @@ class LineServicer:
         handing: where instructions come from.
         presence: told that a node was heard.
         wakeups: ring when there is something for a node.
+        takers: told who takes instructions at once.
         at_once: runs small operations.
         life: of a line, about.
     """
@@ -83,12 +85,13 @@ class LineServicer:
         handing: Handing,
         presence: Presence,
         wakeups: Wakeups,
+        takers: Takers,
         at_once: AtOnce,
         life: timedelta = LINE_LIFE,
     ) -> None:
         self.find_node, self.nodes, self.messages = find_node, nodes, messages
         self.handing, self.presence = handing, presence
-        self.wakeups, self.at_once, self.life = wakeups, at_once, life
+        self.wakeups, self.takers, self.at_once, self.life = wakeups, takers, at_once, life
         self._lines: dict[NodeId, _Line] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -101,6 +104,7 @@ class LineServicer:
         try:
             await line.serve()
         finally:
+            self.takers.remove(line.node_id, line)
             if self._lines.get(line.node_id) is line:
                 del self._lines[line.node_id]
             # Not awaited: the call may have been cancelled, and what was taken must not be lost.
@@ -157,6 +161,7 @@ class _Line:
         if self._is_durable:
             self._home.nodes.note_durable(self.node_id)
         await self._write(self._hello)
+        self._home.takers.add(self.node_id, self)
         reading = asyncio.create_task(self._read(), name="line-read")
         reading.add_done_callback(lambda _: self.end())
         try:
@@ -190,6 +195,19 @@ class _Line:
 
     # What the node is told.
 
+    @property
+    def room(self) -> int:
+        """How many instructions may be on their way to the node besides those that are."""
+        return 0 if self._is_ending else max(LINE_WINDOW - len(self._window), 0)
+
+    def take(self, delivery: Delivery) -> bool:
+        """Send an instruction that was taken for the node; False when it cannot be any more."""
+        if not self.room or self._home.wakeups.is_closed:
+            return False
+        self._say((delivery, ()))
+        self._writer.flush_now()
+        return True
+
     async def _hand_out(self, began_at: float) -> None:
         """Hand out what there is until the line ends."""
         silence_s = NODE_PATIENCE * self._interval_s
@@ -219,7 +237,7 @@ class _Line:
         return await self._look(self._in_hand)
 
     async def _look(self, in_hand: dict[MessageId, None] | tuple[()]) -> Found | None:
-        if len(self._window) >= LINE_WINDOW:
+        if not self.room:
             return None
         return await self._home.handing.look(self._asking, in_hand)
 

@@ -1,6 +1,7 @@
 """Edge of the ServerAppIo API: SuperExecs that launch ServerApps, and the ServerApps themselves."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import grpc
@@ -28,11 +29,12 @@ from flwr.shell.wakeups import Wakeups
 from flwr.superlink import topics
 from flwr.superlink.launches import Inputs, Launches
 from flwr.superlink.logs import Logs
-from flwr.superlink.messages import MessageExchange
+from flwr.superlink.messages import Enqueued, MessageExchange
 from flwr.superlink.nodes import Nodes
 from flwr.superlink.objects import Objects
 from flwr.superlink.rpc.objects import encode_pulled, pull_held
 from flwr.superlink.runs import Runs
+from flwr.superlink.takers import Takers
 from flwr.wire import metadata
 from flwr.wire.codec.config import encode_simulation, new_context
 from flwr.wire.codec.deliveries import read_deliveries, read_received, write_deliveries
@@ -58,11 +60,12 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         logs: Logs,
         wakeups: Wakeups,
         at_once: AtOnce,
+        takers: Takers,
     ) -> None:
         self._launches, self._runs, self._nodes = launches, runs, nodes
         self._messages, self._objects, self._logs = messages, objects, logs
         self._wakeups, self._executors = wakeups, executors
-        self._at_once = at_once
+        self._at_once, self._takers = at_once, takers
         self._returning = Returning()
 
     async def ListAppsToLaunch(
@@ -145,11 +148,17 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
     ) -> appio_pb2.PushAppMessagesResponse:
         """Accept instructions; a refused one has an empty id in its place."""
         run_id, given = _own_run(request.run_id), read_deliveries(request)
-        enqueued = await self._bridge(given)(self._messages.enqueue, run_id, given)
+        enqueue = partial(self._messages.enqueue, takers=self._takers)
+        enqueuing = self._bridge(given)(enqueue, run_id, given)
+        enqueued = await self._returning.take(enqueuing, self._hand)
+        await self._hand(enqueued)
         return appio_pb2.PushAppMessagesResponse(
             message_ids=[message_id or "" for message_id in enqueued.message_ids],
             objects_to_push=enqueued.missing,
         )
+
+    async def _hand(self, enqueued: Enqueued) -> None:
+        await self._takers.hand(enqueued.granted, threaded(self._messages.put_back))
 
     async def PullMessages(
         self, request: appio_pb2.PullAppMessagesRequest, rpc: Rpc
