@@ -90,7 +90,12 @@ class LightNodes:
 
 
 def _new_client(channel: grpc.aio.Channel) -> FleetClient:
-    return FleetClient(channel, new_node_key(), clock=SystemClock(), is_durable=False)
+    key, clock = new_node_key(), SystemClock()
+    return FleetClient(channel, key, clock=clock, is_durable=False, secure=_keep_nothing)
+
+
+async def _keep_nothing() -> None:
+    """Nothing is stored here."""
 
 
 async def _main(address: str, count: int) -> None:

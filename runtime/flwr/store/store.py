@@ -158,6 +158,11 @@ class Store:
         """True while somebody besides its caller waits for a commit to be settled."""
         return bool(self._untold)
 
+    @property
+    def newest(self) -> int:
+        """The number of the newest commit."""
+        return self._log.commits
+
     def is_settled(self, commit: int) -> bool:
         """Tell whether a commit is durable, and who waits for it was told."""
         return self._log.is_durable(commit) and not self._untold.has(commit)

@@ -95,6 +95,7 @@ class AppSessions:
         self._read_defaults = read_defaults
         self._defaults: OrderedDict[FabHash, Config] = OrderedDict()
         self._contexts: OrderedDict[RunId, bytes] = OrderedDict()
+        self._changed_in = 0  # the commit in which the state of an app last changed
         self._lock = Lock()
 
     def inputs(self, lease: Lease) -> AppInputs:
@@ -326,11 +327,17 @@ class AppSessions:
     def note_context(self, run_id: RunId, context: bytes) -> None:
         """Remember what is in the store, so that the same is not written after each message."""
         with self._lock:
-            self._contexts.pop(run_id, None)
+            if self._contexts.pop(run_id, None) != context:
+                self._changed_in = self._store.newest
             if len(context) <= _SMALL_CONTEXT:
                 self._contexts[run_id] = context
             if len(self._contexts) > _CONTEXTS_KEPT:
                 self._contexts.popitem(last=False)
+
+    @property
+    def state_is_safe(self) -> bool:
+        """True while no power cut could take back what an app keeps: its reply may have counted."""
+        return self._store.is_settled(self._changed_in)
 
     def start_watch(self, message_id: MessageId) -> None:
         """The app has its message now."""

@@ -40,7 +40,7 @@ from flwr.fab.verify import verify_fab
 from flwr.shell.appio import AppIoSecurity, appio_security, check_appio
 from flwr.shell.executors import Executors
 from flwr.shell.health import told
-from flwr.shell.in_thread import AtOnce, in_thread
+from flwr.shell.in_thread import AtOnce, in_thread, threaded
 from flwr.shell.orphans import orphans_reaped
 from flwr.shell.signals import stop_requests
 from flwr.shell.superexec import SuperExecKeeper, superexec_argv
@@ -268,8 +268,15 @@ def _session(
     cleanup.push_async_callback(channel.close)
 
     membership = Membership(store, runs, clock)
+    fleet = FleetClient(
+        channel,
+        key,
+        clock=SystemClock(),
+        is_durable=config.state_dir is not None,
+        secure=threaded(store.settle_objects),
+    )
     return FleetSession(
-        FleetClient(channel, key, clock=SystemClock(), is_durable=config.state_dir is not None),
+        fleet,
         identity,
         clock,
         fingerprint=key.fingerprint,

@@ -45,7 +45,13 @@ class FleetCalls(Protocol):
     async def pull_messages(
         self, active_runs: Sequence[RunId] = (), received: Sequence[MessageId] = ()
     ) -> Pulled:
-        """Wait for instructions as long as the server holds the call; say what came whole."""
+        """Wait for instructions as long as the server holds the call.
+
+        Args:
+            active_runs: runs this node holds something of.
+            received: what came whole and is stored; said once it survives a power cut, unless it is
+                answered before.
+        """
         ...
 
     async def push_reply(self, reply: Delivery, runtime_s: float) -> Sequence[ObjectId]:

@@ -86,7 +86,7 @@ class Inbox:
         """Ask once; True when something came."""
         received, self._unconfirmed = self._unconfirmed, []
         try:
-            if received:
+            if received and not self._intake.state_is_safe:  # at most one message is done again
                 await in_thread(self._intake.make_durable)
             pull = partial(
                 self._session.fleet.pull_messages,

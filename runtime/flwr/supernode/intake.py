@@ -152,6 +152,11 @@ class Intake:
         tx.objects.preregister(envelope.run_id, envelope.message_id, tree, delivery.contents)
         self._note_executable(tx, envelope, now, waits=launch is None)
 
+    @property
+    def state_is_safe(self) -> bool:
+        """True while no power cut could take back what an app keeps."""
+        return self._launches.state_is_safe
+
     def make_durable(self) -> None:
         """Have what was taken in survive a power cut: now it may be confirmed.
 

@@ -51,6 +51,11 @@ class WholeLaunches:
     def _find_none(self, _: None) -> bool | None:
         return None if self._leases.anything_waits() else True
 
+    @property
+    def state_is_safe(self) -> bool:
+        """True while no power cut could take back what an app keeps."""
+        return self._apps.state_is_safe
+
     def take(
         self, choice: AppChoice = EVERY_APP, bundles: Collection[str] = ()
     ) -> WholeLaunch | None:

@@ -61,9 +61,17 @@ class CountingClient(FleetClient):
         return super()._start(method, *args, **kwargs)
 
 
+async def _has_no_disk() -> None:
+    pass
+
+
 async def joined(served: Served) -> tuple[CountingClient, NodeId]:
     client = CountingClient(
-        served.fleet_channel, new_node_key(), clock=SystemClock(), is_durable=True
+        served.fleet_channel,
+        new_node_key(),
+        clock=SystemClock(),
+        is_durable=True,
+        secure=_has_no_disk,
     )
     await client.register()
     return client, await client.activate(INTERVAL, remembers=True)

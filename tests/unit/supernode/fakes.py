@@ -39,6 +39,7 @@ class FakeFleet:
         self.at_once = 1  # instructions in one answer
         self.stopped: set[RunId] = set()
         self.confirmed: list[MessageId] = []
+        self.secure: Callable[[], Awaitable[None]] | None = None  # before anything is confirmed
         self.replies: dict[MessageId, Envelope] = {}
         self.runtimes: list[float] = []
         self.remembered: list[bool] = []
@@ -97,6 +98,8 @@ class FakeFleet:
     async def pull_messages(
         self, active_runs: Sequence[RunId] = (), received: Sequence[MessageId] = ()
     ) -> Pulled:
+        if received and self.secure is not None:
+            await self.secure()
         self.confirmed += received
         await self._called("pull_messages")
         if not self.waiting and not self.ended:

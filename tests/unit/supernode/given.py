@@ -17,6 +17,7 @@ from flwr.core.run_config import Config, ConfigValue
 from flwr.fab.build import BuiltFab, build_fab
 from flwr.fab.verify import verify_fab
 from flwr.shell.executors import Executors
+from flwr.shell.in_thread import threaded
 from flwr.shell.wakeups import Wakeups
 from flwr.store.fabs import Fab
 from flwr.store.store import Store, open_store
@@ -193,6 +194,7 @@ class Site:
     def connect(self, patience: Patience | None = None) -> None:
         """Build the parts that need a running loop."""
         self.wakeups = Wakeups()
+        self.fleet.secure = threaded(self.store.settle_objects)
         self.store.subscribe(self.wakeups.ring)
         self.session = FleetSession(
             self.fleet,

@@ -11,7 +11,7 @@ from flwr.supernode.launches import WholeLaunch
 from tests.fakes.power import Disk, disk
 from tests.fakes.statements import counted
 from tests.unit.supernode import given
-from tests.unit.supernode.given import RUN, Sent, Site, scenario
+from tests.unit.supernode.given import NODE, RUN, Sent, Site, scenario
 from tests.unit.supernode.test_small_messages import enclosing, offer, until_confirmed, working
 
 
@@ -116,5 +116,30 @@ def test_a_reply_that_was_sent_and_not_forgotten_is_in_the_outbox_again(files: D
 
         again = Site(store=files.cut_power())
         assert again.reply_to(sent.message_id) == reply.delivery.envelope
+
+    scenario(body)
+
+
+@pytest.mark.row("F2", "F3")
+def test_a_node_waits_for_its_disk_when_an_app_has_changed_its_state_and_not_for_each_message(
+    tmp_path: Path,
+) -> None:
+    async def body() -> None:
+        with disk(tmp_path / "supernode.db") as files:
+            site = enclosing(files.store)
+            site.fleet.secure = None  # as on a line, where a reply comes before the confirmation
+            syncs = []
+            async with working(site):
+                await until_confirmed(site, offer(site, "the first of the run"))
+                for number, context in enumerate((b"one", b"two", b"two", b"two")):
+                    launch = site.launches.take()
+                    assert launch is not None
+                    finish(site, launch, context)
+                    with counted(site.store) as asked:
+                        await until_confirmed(site, offer(site, f"after {number}"))
+                    syncs.append(asked.syncs)
+            assert syncs == [1, 1, 0, 0]
+            with files.cut_power().reading() as tx:
+                assert tx.contexts.find(RUN, NODE) == b"two"
 
     scenario(body)

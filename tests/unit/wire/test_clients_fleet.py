@@ -54,6 +54,8 @@ class Fleet:
         self.headers: dict[str, dict[str, Any]] = {}
         self.ended: str | None = None
         self.brings: Delivery | None = None  # with what it encloses
+        self.secured = 0
+        self.fails_to_secure: set[int] = set()
 
     def answering(self, name: str, answer: Message | Exception) -> Any:
         async def answered(request: Any, rpc: Any) -> Message:
@@ -72,6 +74,11 @@ class Fleet:
             return answer
 
         return answered
+
+    async def note_secured(self) -> None:
+        self.secured += 1
+        if self.secured in self.fails_to_secure:
+            raise UnavailableError("the disk failed")
 
     def services(self) -> Any:
         messages, trees = encode_deliveries([DELIVERY])
@@ -160,7 +167,9 @@ def played(
             serving(*fleet.services(), interceptors=guard, tls=AUTHORITY.issue()) as server,
             open_aio_channel(server.address, AUTHORITY.client_tls) as channel,
         ):
-            client = FleetClient(channel, KEY, clock=clock, is_durable=True)
+            client = FleetClient(
+                channel, KEY, clock=clock, is_durable=True, secure=fleet.note_secured
+            )
             return await scenario(client, fleet)
 
     return asyncio.run(play()), fleet
@@ -212,6 +221,24 @@ def test_a_pull_brings_the_message_and_the_runs_that_ended(
     headers = fleet.headers["PullMessages"]
     assert headers["flwr-compose-active-runs"] == f"{RUN},7"
     assert headers["flwr-compose-durable"] == "1"
+
+
+def test_what_came_whole_is_confirmed_with_the_next_pull_once_it_is_secured() -> None:
+    message_id = DELIVERY.envelope.message_id
+
+    async def pull(client: FleetClient, fleet: Fleet) -> list[list[MessageId]]:
+        fleet.fails_to_secure.add(2)
+        await client.activate(timedelta(seconds=30), remembers=True)
+        said = []
+        for received in ([], [message_id], [message_id]):
+            await client.pull_messages((), received)
+            said.append(read_received(fleet.requests["PullMessages"]))
+        return said
+
+    said, fleet = played(pull)
+
+    assert said == [[], [message_id], []], "what cannot be secured is handed out again"
+    assert fleet.secured == 2
 
 
 def test_objects_replies_bundles_and_logs_travel() -> None:
@@ -272,7 +299,9 @@ def test_a_call_in_a_nodes_name_needs_activation_first() -> None:
 def test_nobody_there_is_unavailable() -> None:
     async def call() -> None:
         async with open_aio_channel("127.0.0.1:1", None) as channel:
-            client = FleetClient(channel, KEY, clock=CLOCK, is_durable=False)
+            client = FleetClient(
+                channel, KEY, clock=CLOCK, is_durable=False, secure=Fleet().note_secured
+            )
             with pytest.raises(UnavailableError):
                 await client.register()
 

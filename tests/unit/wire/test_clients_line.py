@@ -17,6 +17,7 @@ from flwr.core.limits import PULL_AGAIN_BEFORE
 from flwr.proto.compose.v1 import line_pb2
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.clients import line as line_module
+from flwr.wire.clients.confirming import Secure
 from flwr.wire.clients.line import LineEndedError, NodeLine, open_line
 from flwr.wire.clients.line_keeper import LineKeeper
 from flwr.wire.codec.lines import LinkSays, decode_node_frame, encode_link_frame
@@ -29,8 +30,14 @@ CALM = timedelta(seconds=30)
 Serve = Callable[[Any], Awaitable[None]]
 
 
+async def nothing_to_secure() -> None:
+    pass
+
+
 @asynccontextmanager
-async def opened(serve: Serve | None, interval: timedelta = CALM) -> AsyncIterator[NodeLine]:
+async def opened(
+    serve: Serve | None, interval: timedelta = CALM, secure: Secure | None = None
+) -> AsyncIterator[NodeLine]:
     """Open a line to a server that does ``serve`` with it; None: it has no such service."""
 
     async def handle(_requests: Any, rpc: Any) -> None:
@@ -48,7 +55,12 @@ async def opened(serve: Serve | None, interval: timedelta = CALM) -> AsyncIterat
     try:
         async with open_aio_channel(server.address, None) as channel, asyncio.timeout(SOON_S):
             line = await open_line(
-                channel, lambda _method, _body: (), NODE, interval, is_durable=True
+                channel,
+                lambda _method, _body: (),
+                NODE,
+                interval,
+                is_durable=True,
+                secure=secure or nothing_to_secure,
             )
             try:
                 yield line

@@ -16,7 +16,7 @@ from flwr import __version__
 from flwr.auth.node_binding import sign_bound_call
 from flwr.auth.node_keys import NodeKey
 from flwr.core.clock import Clock
-from flwr.core.errors import FailedPreconditionError
+from flwr.core.errors import FailedPreconditionError, FlwrError
 from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
 from flwr.core.limits import ENCLOSED_MESSAGE_BYTES, NODE_HEARTBEAT_DEADLINE
 from flwr.core.message import Delivery
@@ -25,6 +25,7 @@ from flwr.proto import fab_pb2, fleet_pb2, heartbeat_pb2, message_pb2, node_pb2,
 from flwr.proto.compose.v1 import logs_pb2
 from flwr.wire import metadata
 from flwr.wire.clients.bulk import BulkClient
+from flwr.wire.clients.confirming import Secure
 from flwr.wire.clients.deadlines import FAB_S, HELD_S, OBJECT_S, deadline_s, seconds
 from flwr.wire.clients.line import LineEndedError, NodeLine, open_line
 from flwr.wire.clients.line_keeper import LineKeeper
@@ -85,14 +86,21 @@ class FleetClient:
         key: signs every call.
         clock: gives the instants that are signed.
         is_durable: this node keeps what it confirmed over a restart.
+        secure: called before anything that came whole is confirmed.
     """
 
     def __init__(
-        self, channel: grpc.aio.Channel, key: NodeKey, *, clock: Clock, is_durable: bool
+        self,
+        channel: grpc.aio.Channel,
+        key: NodeKey,
+        *,
+        clock: Clock,
+        is_durable: bool,
+        secure: Secure,
     ) -> None:
         self._channel = channel
         self._key = key
-        self._clock = clock
+        self._clock, self._secure = clock, secure
         self._signed_at = clock.now()
         self._traits: Headers = ((metadata.DURABLE, "1"),) if is_durable else ()
         self._node_id: NodeId | None = None
@@ -169,7 +177,7 @@ class FleetClient:
 
         Args:
             active_runs: runs this node holds something of; the answer names those that ended.
-            received: what earlier answers brought whole and is durable here.  Only a server that
+            received: what earlier answers brought whole and is stored here.  Only a server that
                 encloses objects reads it; of others nothing comes whole.
         """
         self._unconfirmed += received
@@ -182,8 +190,7 @@ class FleetClient:
                 self._unconfirmed = self._line.drop()
             else:
                 return Pulled(tuple(deliveries), tuple(ended), is_heartbeat=True)
-        unconfirmed, self._unconfirmed = self._unconfirmed, []
-        return await self._pull_by_call(active_runs, unconfirmed)
+        return await self._pull_by_call(active_runs, await self._secured())
 
     async def push_reply(self, reply: Delivery, runtime_s: float) -> list[ObjectId]:
         """Announce a reply; the answer names the objects whose content is wanted.
@@ -274,6 +281,19 @@ class FleetClient:
         parse = logs_pb2.PushNodeLogsResponse.FromString
         await _answer(self._start(_PUSH_NODE_LOGS, request, parse), _PUSH_NODE_LOGS)
 
+    async def _secured(self) -> list[MessageId]:
+        """Return what can be confirmed; what cannot be is handed out again, and confirmed then."""
+        unconfirmed, self._unconfirmed = self._unconfirmed, []
+        if not unconfirmed:
+            return []
+        try:
+            await self._secure()
+        except FlwrError as error:
+            facts = {"event": "storage", "cause": error.message}
+            logger.warning("Cannot confirm instructions now", extra=facts)
+            return []
+        return unconfirmed
+
     async def _pull_by_call(
         self, active_runs: Sequence[RunId], received: Sequence[MessageId]
     ) -> Pulled:
@@ -303,6 +323,7 @@ class FleetClient:
             self._require_id(),
             self._interval,
             is_durable=bool(self._traits),
+            secure=self._secure,
         )
 
     async def _trailers(self, call: grpc.aio.Call) -> grpc.aio.Metadata:

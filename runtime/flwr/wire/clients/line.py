@@ -17,7 +17,6 @@ from flwr.core.errors import FlwrError, UnavailableError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
 from flwr.core.limits import (
     LINE_ANSWER,
-    LINE_CONFIRMS,
     LINE_OPENING,
     LINE_REPLIES,
     LINE_WINDOW,
@@ -26,6 +25,7 @@ from flwr.core.limits import (
 from flwr.core.message import Delivery
 from flwr.proto.compose.v1 import line_pb2
 from flwr.wire.clients.bulk import Headers, failure_of_stream
+from flwr.wire.clients.confirming import Confirmations, Secure
 from flwr.wire.codec.lines import (
     OPEN,
     Answer,
@@ -50,6 +50,7 @@ async def open_line(
     interval: timedelta,
     *,
     is_durable: bool,
+    secure: Secure,
 ) -> "NodeLine":
     """Open a line; the caller closes it.
 
@@ -59,6 +60,7 @@ async def open_line(
         node_id: ours.
         interval: between two signs of life.
         is_durable: this node keeps what it confirmed over a restart.
+        secure: called before anything is confirmed.
 
     Raises:
         FlwrError: there is none to be had; a call tells why.
@@ -83,7 +85,7 @@ async def open_line(
         if isinstance(cause, Exception):
             raise _failure_of(cause) from cause
         raise
-    return NodeLine(call, seal, interval)
+    return NodeLine(call, seal, interval, secure)
 
 
 class LineEndedError(UnavailableError):
@@ -101,9 +103,10 @@ class NodeLine:
         call: the stream, opened and answered.
         seal: of our frames.
         interval: between two signs of life.
+        secure: called before anything is confirmed.
     """
 
-    def __init__(self, call: Call, seal: LineSeal, interval: timedelta) -> None:
+    def __init__(self, call: Call, seal: LineSeal, interval: timedelta, secure: Secure) -> None:
         self._call, self._seal = call, seal
         self._loop = asyncio.get_running_loop()
         self._quiet_s = (min(interval, _LONGEST_QUIET) - PULL_AGAIN_BEFORE).total_seconds()
@@ -117,10 +120,9 @@ class NodeLine:
         self._told_active: list[RunId] = []
         self._told = 0  # of what was taken
         self._has_asked = False
-        self._unconfirmed: dict[MessageId, float] = {}  # and when to say it
+        self._unconfirmed = Confirmations(secure, self._say_received)
         self._waiting: dict[MessageId, asyncio.Future[Answer]] = {}  # by the id of the reply
         self._writer = LineWriter(self._next_frame, self._write)
-        self._confirming: asyncio.TimerHandle | None = None
         self._silence = self._loop.call_later(self._quiet_s, self._on_silence)
         self._reading = self._loop.create_task(self._read(), name="line")
 
@@ -163,11 +165,9 @@ class NodeLine:
         return deliveries, ended
 
     def confirm(self, message_ids: Sequence[MessageId]) -> None:
-        """Say soon which instructions are durable here, unless they are answered before."""
-        due = self._loop.time() + LINE_CONFIRMS.total_seconds()
-        self._unconfirmed.update(dict.fromkeys(message_ids, due))
-        if message_ids and self._confirming is None:
-            self._confirming = self._loop.call_at(due, self._on_unconfirmed)
+        """Say soon which instructions are here, durably, unless they are answered before."""
+        if message_ids:
+            self._unconfirmed.add(message_ids)
 
     async def push(self, reply: Delivery, runtime_s: float) -> list[ObjectId]:
         """Send a small reply, whole; the answer names the objects that are wanted all the same.
@@ -180,7 +180,7 @@ class NodeLine:
         answered = self._waiting[reply_id] = self._loop.create_future()
         try:
             if asked is not None:
-                self._unconfirmed.pop(asked, None)
+                self._unconfirmed.forget(asked)
             self._says.replies.append((reply, runtime_s))
             await self._writer.flush()
             if self._failure is not None and not answered.done():
@@ -195,7 +195,7 @@ class NodeLine:
     def close(self) -> list[MessageId]:
         """End it; return what should be confirmed by other means."""
         self._end(UnavailableError("closed"))
-        return list(self._unconfirmed)
+        return self._unconfirmed.close()
 
     def _next_frame(self) -> bytes | None:
         said = self._says
@@ -256,25 +256,16 @@ class NodeLine:
             pause_s = LINE_ANSWER.total_seconds()
         self._silence = self._loop.call_later(pause_s, self._on_silence)
 
-    def _on_unconfirmed(self) -> None:
-        now, self._confirming = self._loop.time(), None
-        due = [message_id for message_id, at in self._unconfirmed.items() if at <= now]
-        for message_id in due:
-            del self._unconfirmed[message_id]
-        if due:
-            self._says.received += due
-            self._writer.flush_soon(0)
-        if self._unconfirmed:
-            first = min(self._unconfirmed.values())
-            self._confirming = self._loop.call_at(first, self._on_unconfirmed)
+    def _say_received(self, message_ids: Sequence[MessageId]) -> None:
+        self._says.received += message_ids
+        self._writer.flush_soon(0)
 
     def _end(self, failure: FlwrError) -> None:
         if self._failure is not None:
             return
         self._failure = failure
         self._silence.cancel()
-        if self._confirming is not None:
-            self._confirming.cancel()
+        self._unconfirmed.close()
         self._writer.close()
         self._something.set()
         for waiting in self._waiting.values():
