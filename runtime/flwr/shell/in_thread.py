@@ -75,13 +75,30 @@ class AtOnce:
 
     async def __call__(self, op: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one small operation."""
+        result, commit = await self.owing(op, *args, **kwargs)
+        if commit:
+            await self.settle(commit)
+        return result
+
+    async def owing(self, op: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, int]:
+        """Run one small operation, for a caller that need not be answered at once.
+
+        Returns:
+            What it returned, and the commit that is to be settled before anybody is told; or 0.
+        """
         store = self._store
         if store is None or not store.is_quick:
-            return await in_thread(op, *args, **kwargs)
-        result, commit = store.postponed(op, *args, **kwargs)
-        if commit:
-            await self._settle(store, commit)
-        return result
+            return await in_thread(op, *args, **kwargs), 0
+        return store.postponed(op, *args, **kwargs)
+
+    def is_settled(self, commit: int) -> bool:
+        """Tell whether a commit that was owed is settled by now, by whomever."""
+        return not commit or (self._store is not None and self._store.is_settled(commit))
+
+    async def settle(self, commit: int) -> None:
+        """Wait until a commit that was owed is settled, with others that are."""
+        if self._store is not None:
+            await self._settle(self._store, commit)
 
     async def _settle(self, store: Ledger, commit: int) -> None:
         if store.settles_quickly:

@@ -1,9 +1,7 @@
 """A node's line over real gRPC: who may open one, what goes on it, and how it ends."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -12,23 +10,19 @@ import grpc
 import pytest
 
 from flwr.auth.accounts import NO_LOGIN
-from flwr.auth.line_seal import LineKey, LineSeal
-from flwr.auth.node_binding import sign_bound_call
-from flwr.auth.node_keys import NodeKey, new_node_key
+from flwr.auth.line_seal import LineKey
+from flwr.auth.node_keys import new_node_key
 from flwr.core.clock import SystemClock
 from flwr.core.errors import UnauthenticatedError
 from flwr.core.ids import NodeId, RunId
 from flwr.core.limits import LINE_FRAME_BYTES, LINE_REPLIES, LINE_WINDOW
 from flwr.core.message import Delivery
-from flwr.core.run import Run
-from flwr.proto import appio_pb2
 from flwr.proto.compose.v1 import line_pb2
 from flwr.shell.in_thread import in_thread
 from flwr.superlink import topics
 from flwr.superlink.rpc import lines
 from flwr.wire.clients import line as client_line
 from flwr.wire.clients.fleet import FleetClient, Pulled
-from flwr.wire.codec.deliveries import write_deliveries
 from flwr.wire.codec.lines import (
     OPEN,
     Answer,
@@ -37,18 +31,20 @@ from flwr.wire.codec.lines import (
     decode_link_frame,
     encode_node_frame,
 )
-from flwr.wire.line import LineWriter
 from flwr.wire.transport import PeerNotRunningError
-from tests.fakes.statements import counted
 from tests.unit.superlink.federation import INTERVAL_S, Link, Sent
-from tests.unit.superlink.served import SOON_S, Served, on_a_served_link, with_token
+from tests.unit.superlink.raw_lines import (
+    RawLine,
+    looked,
+    on_a_raw_line,
+    pushed,
+    raw_line,
+    sign,
+    whole,
+)
+from tests.unit.superlink.served import SOON_S, Served, on_a_served_link
 
 INTERVAL = timedelta(seconds=INTERVAL_S)
-Pairs = tuple[tuple[str, str | bytes], ...]
-
-
-def whole(sent: Sent) -> Delivery:
-    return replace(sent.delivery, contents=sent.objects)
 
 
 class CountingClient(FleetClient):
@@ -75,67 +71,6 @@ async def joined(served: Served) -> tuple[CountingClient, NodeId]:
     )
     await client.register()
     return client, await client.activate(INTERVAL, remembers=True)
-
-
-@dataclass
-class RawLine:
-    """A line of which every byte is the test's."""
-
-    call: Any
-    seal: LineSeal
-    headers: Pairs
-    opening: bytes
-
-    async def say(self, said: NodeSays) -> None:
-        await self.call.write(self.seal.seal(encode_node_frame(said)))
-
-    async def hear(self) -> LinkSays:
-        async with asyncio.timeout(SOON_S):
-            frame = await self.call.read()
-        assert isinstance(frame, bytes), "the line has ended"
-        return decode_link_frame(frame)
-
-    async def end(self) -> tuple[grpc.StatusCode, str]:
-        async with asyncio.timeout(SOON_S):
-            with suppress(grpc.RpcError):
-                while isinstance(await self.call.read(), bytes):
-                    pass
-            return await self.call.code(), await self.call.details()
-
-
-def sign(key: NodeKey, body: bytes) -> Pairs:
-    return sign_bound_call(key, OPEN, body, at=SystemClock().now())
-
-
-async def raw_line(served: Served, node_id: int, signer: NodeKey, **fields: Any) -> RawLine:
-    line_key = LineKey()
-    wanted: dict[str, Any] = {"heartbeat_interval": INTERVAL_S, "key": line_key.public}
-    frame = line_pb2.NodeFrame(**{**wanted, **fields})
-    frame.node.node_id = node_id
-    opening = frame.SerializeToString()
-    headers = sign(signer, opening)
-    call: Any = served.fleet_channel.stream_stream(OPEN)(metadata=headers)
-    await call.write(opening)
-    hello = None
-    with suppress(grpc.RpcError):
-        hello = await call.read()
-    link_key = line_pb2.LinkFrame.FromString(hello).key if isinstance(hello, bytes) else b""
-    seal = line_key.seal_of_node(link_key) if link_key else LineSeal(b"")
-    return RawLine(call, seal, headers, opening)
-
-
-def on_a_raw_line(
-    link: Link, body: Callable[[Served, RawLine, NodeId], Awaitable[None]], **fields: Any
-) -> None:
-    async def opened(served: Served) -> None:
-        node = await served.node()
-        line = await raw_line(served, node.node_id, node.key, **fields)
-        try:
-            await body(served, line, NodeId(node.node_id))
-        finally:
-            line.call.cancel()
-
-    on_a_served_link(link, opened)
 
 
 @pytest.mark.row("S3", "S12", "S18")
@@ -427,17 +362,14 @@ def test_replies_that_are_ready_together_share_frames(link: Link) -> None:
 
 def test_a_message_costs_one_frame_each_way(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     came: list[LinkSays] = []
-    soon = LineWriter.flush_soon
 
     def note(frame: bytes) -> LinkSays:
         came.append(decode_link_frame(frame))
         return came[-1]
 
-    def patiently(writer: LineWriter, within_s: float = SOON_S) -> None:
-        soon(writer, within_s and SOON_S)  # a loud machine must not send what waits for company
-
     monkeypatch.setattr(client_line, "decode_link_frame", note)
-    monkeypatch.setattr(LineWriter, "flush_soon", patiently)
+    # A loud machine must not send what waits for company.
+    monkeypatch.setattr(lines, "_COMPANY_S", SOON_S)
 
     async def body(served: Served) -> None:
         node, node_id = await joined(served)
@@ -465,36 +397,19 @@ def test_a_message_costs_one_frame_each_way(link: Link, monkeypatch: pytest.Monk
     on_a_served_link(link, body)
 
 
-async def pushed(served: Served, token: str, run: Run, sent: list[Sent]) -> None:
-    request = appio_pb2.PushAppMessagesRequest(run_id=run.run_id)
-    write_deliveries(request, [whole(one) for one in sent])
-    done = await served.appio.PushMessages(request, metadata=with_token(token))
-    assert list(done.message_ids) == [one.message_id for one in sent]
-
-
-async def looked(served: Served, line: RawLine) -> None:
-    """Return once the SuperLink knows that nothing waits for the node of a line."""
-    while not served.takers._takers or not all(
-        map(served.link.messages.knows_none, served.takers._takers)
-    ):
-        await line.say(NodeSays(asks=True))
-        assert (await line.hear()).heard
-
-
 @pytest.mark.row("S12", "S60")
 def test_who_waits_on_a_line_takes_an_instruction_with_the_transaction_that_stores_it(
-    link: Link,
+    link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def body(served: Served, line: RawLine, node_id: NodeId) -> None:
         run, token = link.running()
         await looked(served, line)
+        monkeypatch.setattr(link.messages, "deliver", None)  # nobody looks for it
         for number in range(3):
             sent = link.instruction(run, node_id, group_id=str(number))
-            with counted(link.store) as asked:
-                await pushed(served, token, run, [sent])
-                (delivery,) = (await line.hear()).deliveries
+            await pushed(served, token, run, [sent])
+            (delivery,) = (await line.hear()).deliveries
             assert (delivery, delivery.contents) == (sent.delivery, sent.objects)
-            assert asked.commits == 1
             reply = whole(link.reply_to(sent))
             await line.say(NodeSays(taken=number + 1, replies=[(reply, 0.5)]))
             assert [one.missing for one in (await line.hear()).answers] == [[]]

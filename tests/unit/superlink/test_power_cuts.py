@@ -1,17 +1,26 @@
 """A power cut under a SuperLink: what it answered for is there, what it was not is done again."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flwr.core.message import Delivery
+from flwr.core.ids import MessageId, NodeId
+from flwr.core.run import Run
+from flwr.shell.in_thread import AtOnce
+from flwr.store.store import Store
 from flwr.superlink import topics
+from flwr.superlink.messages import Answered
+from flwr.superlink.rpc import lines
+from flwr.wire.codec.lines import LinkSays, NodeSays, encode_link_frame
 from tests.fakes.clock import FakeClock
 from tests.fakes.power import Disk, disk
 from tests.fakes.statements import counted
-from tests.unit.superlink.federation import Link, Sent
+from tests.unit.superlink.federation import INTERVAL_S, Link, Sent
+from tests.unit.superlink.raw_lines import RawLine, looked, on_a_raw_line, pushed, whole
+from tests.unit.superlink.served import SOON_S, Served
 
 
 @pytest.fixture
@@ -23,10 +32,6 @@ def files(tmp_path: Path) -> Iterator[Disk]:
 @pytest.fixture
 def link(files: Disk, clock: FakeClock, fab: bytes) -> Link:
     return Link(files.store, clock, fab)
-
-
-def whole(sent: Sent) -> Delivery:
-    return replace(sent.delivery, contents=sent.objects)
 
 
 def cut_power(files: Disk, link: Link) -> Link:
@@ -110,3 +115,83 @@ def test_a_message_is_two_waits_for_the_disk(files: Disk, link: Link) -> None:
     with counted(files.store) as asked:
         link.logs.append(run.run_id, ["a line"])
     assert asked.syncs == 0, "it informs people"
+
+
+@pytest.fixture
+def owed(link: Link, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the commits that lines owed; an answer is never said before its commit is durable."""
+    commits: list[int] = []
+    owing, encode = AtOnce.owing, encode_link_frame
+
+    async def note(at_once: AtOnce, *args: Any, **kwargs: Any) -> Any:
+        result, commit = await owing(at_once, *args, **kwargs)
+        commits.extend([commit] if isinstance(result, Answered) else [])
+        return result, commit
+
+    def check(said: LinkSays) -> bytes:
+        assert not said.answers or link.store.is_settled(commits[-1])
+        return encode(said)
+
+    monkeypatch.setattr(Store, "is_quick", True)
+    monkeypatch.setattr(AtOnce, "owing", note)
+    monkeypatch.setattr(lines, "encode_link_frame", check)
+    return commits
+
+
+def test_a_reply_on_a_line_shares_the_wait_of_the_next_instruction(
+    link: Link, owed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "_COMPANY_S", INTERVAL_S)
+    monkeypatch.setattr(lines._Line, "_settle_now", None)  # it need not wait by itself
+
+    async def body(served: Served, line: RawLine, node_id: NodeId) -> None:
+        run, token = link.running()
+        await looked(served, line)
+        replies: list[Sent] = []
+        for number in range(3):
+            sent = link.instruction(run, node_id, group_id=str(number))
+            await pushed(served, token, run, [sent])
+            said = await line.hear()
+            assert [one.reply_id for one in said.answers] == [r.message_id for r in replies]
+            replies = [link.reply_to(sent)]
+            await line.say(NodeSays(taken=number + 1, replies=[(whole(replies[0]), 0.5)]))
+            await answered(served, run, sent)
+
+    on_a_raw_line(link, body)
+    assert len(owed) == 3
+    assert all(owed)
+
+
+@pytest.mark.row("F3", "F8")
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_line_answers_for_nothing_that_a_power_cut_may_take(
+    link: Link, owed: list[int], monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(lines, "_COMPANY_S", 0.01)
+
+    async def body(served: Served, line: RawLine, node_id: NodeId) -> None:
+        run, token = link.running()
+        await looked(served, line)
+        sent = [link.instruction(run, node_id, group_id=str(n)) for n in range(count)]
+        await pushed(served, token, run, sent)
+        came = 0
+        while came < count:
+            came += len((await line.hear()).deliveries)
+        replies = [link.reply_to(one) for one in sent]
+        await line.say(NodeSays(taken=count, replies=[(whole(one), 0.5) for one in replies]))
+        told: list[MessageId] = []
+        while len(told) < count:
+            told += [one.reply_id for one in (await line.hear()).answers]
+        assert told == [one.message_id for one in replies]
+
+    on_a_raw_line(link, body)
+    assert len(owed) == count
+    assert all(owed)
+
+
+async def answered(served: Served, run: Run, sent: Sent) -> None:
+    async def attempt() -> bool | None:
+        return bool(served.link.messages.collect(run.run_id, [sent.message_id])) or None
+
+    bells = [topics.answer(sent.message_id)]
+    assert await served.wakeups.until(bells, attempt, timeout=timedelta(seconds=SOON_S))

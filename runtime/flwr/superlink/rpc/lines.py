@@ -10,6 +10,7 @@ import itertools
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from flwr.auth.node_keys import NodeIdError
 from flwr.core.errors import FlwrError, InvalidError, UnauthenticatedError, UnavailableError
 from flwr.core.ids import MessageId, NodeId
 from flwr.core.limits import (
+    LINE_COMPANY,
     LINE_FRAME_BYTES,
     LINE_LIFE,
     LINE_REPLIES,
@@ -57,6 +59,7 @@ logger = logging.getLogger(__name__)
 FindNode = Callable[[bytes], Awaitable[NodeId | None]]
 """Finds the registered node of a public key, as the proof of the opening did."""
 
+_COMPANY_S: Final = LINE_COMPANY.total_seconds()
 _MOST_IN_HAND: Final = 1024  # kept of what a node took and never spoke of again
 _NOTED_EVERY: Final = PULL_AGAIN_BEFORE  # presence, while frames follow each other
 
@@ -138,6 +141,9 @@ class _Line:
         self._hello = line_pb2.LinkFrame(key=key.public).SerializeToString()
         self._writer = LineWriter(self._next_frame, self._write)
         self._says = LinkSays()
+        self._owed: list[tuple[Answer, int]] = []  # not said before their commits are durable
+        self._settles: asyncio.TimerHandle | None = None
+        self._settling: asyncio.Task[None] | None = None
         self._window: list[Delivery] = []  # handed out, and not taken by the node yet
         self._taken = 0
         self._in_hand: dict[MessageId, None] = {}  # neither confirmed nor answered
@@ -182,6 +188,8 @@ class _Line:
     async def leave(self) -> None:
         """Let wait again what did not reach the node, as far as is known."""
         self._writer.close()
+        if self._settles is not None:
+            self._settles.cancel()
         for delivery in self._window:
             if delivery.envelope.message_id not in self._in_hand:
                 continue
@@ -205,7 +213,7 @@ class _Line:
         if not self.room or self._home.wakeups.is_closed:
             return False
         self._say((delivery, ()))
-        self._writer.flush_now()
+        self._writer.flush_soon()
         return True
 
     async def _hand_out(self, began_at: float) -> None:
@@ -259,6 +267,8 @@ class _Line:
         return delivery is not None
 
     def _next_frame(self) -> bytes | None:
+        while self._owed and self._home.at_once.is_settled(self._owed[0][1]):
+            self._says.answers.append(self._owed.pop(0)[0])
         if not self._says:
             return None
         said, self._says = self._says, LinkSays()
@@ -300,15 +310,34 @@ class _Line:
                 self._home.messages.confirm_received, self.node_id, said.received
             )
         if len(said.replies) == 1:
-            self._says.answers.append(await self._accept(*said.replies[0]))
+            self._owed.append(await self._accept(*said.replies[0]))
         elif said.replies:  # where the store is slow, side by side
             accepting = (self._accept(*reply) for reply in said.replies)
-            self._says.answers += await asyncio.gather(*accepting)
-        self._says.heard |= said.asks
-        if said.asks or len(self._says.answers) > 1:
+            self._owed += await asyncio.gather(*accepting)
+        if len(said.replies) > 1:
+            await self._settle()
+        elif said.replies and self._settles is None:
+            # Nobody waits for it: often an instruction follows soon, and has waited for the disk.
+            self._settles = self._loop.call_later(_COMPANY_S, self._settle_now)
+        if said.asks:
+            self._says.heard = True
             await self._writer.flush()
-        elif said.replies:
-            self._writer.flush_soon()  # nobody waits for it; often an instruction follows soon
+
+    def _settle_now(self) -> None:
+        self._settles = None
+        if self._owed:
+            self._settling = self._loop.create_task(self._settle(), name="line-settle")
+
+    async def _settle(self) -> None:
+        """Answer every reply that was taken, as soon as it is durable."""
+        owed, self._owed = self._owed, []
+        try:
+            await self._home.at_once.settle(max(commit for _, commit in owed))
+        except FlwrError as error:
+            owed = [(Answer(answer.reply_id, refusal=error), 0) for answer, _ in owed]
+        self._says.answers.extend(answer for answer, _ in owed)
+        with suppress(FlwrError):  # whoever reads meets the cause
+            await self._writer.flush()
 
     def _take_news(self, said: NodeSays) -> None:
         """Note what changes what the node can be handed."""
@@ -325,22 +354,23 @@ class _Line:
             self._has_changed = True
             self._home.wakeups.ring({self._bell})
 
-    async def _accept(self, reply: Delivery, runtime_s: float) -> Answer:
+    async def _accept(self, reply: Delivery, runtime_s: float) -> tuple[Answer, int]:
+        """Take a reply; return the answer, and the commit that has to be durable before it."""
         reply_id, asked = reply.envelope.message_id, reply.envelope.reply_to
         self._replies += 1
-        accept = self._home.messages.accept_reply
+        accept, owing = self._home.messages.accept_reply, self._home.at_once.owing
         try:
-            answered = await self._home.at_once(accept, self.node_id, reply, runtime_s=runtime_s)
+            answered, commit = await owing(accept, self.node_id, reply, runtime_s=runtime_s)
         except UnauthenticatedError:
             raise
         except FlwrError as error:
-            return Answer(reply_id, refusal=error)
+            return Answer(reply_id, refusal=error), 0
         except Exception:
             logger.exception("A reply failed by a bug", extra={"event": "bug"})
-            return Answer(reply_id, refusal=InternalFailureError())
+            return Answer(reply_id, refusal=InternalFailureError()), 0
         if asked is not None:
             self._in_hand.pop(asked, None)
-        return Answer(reply_id, answered.missing)
+        return Answer(reply_id, answered.missing), commit
 
     def _note_heard(self) -> None:
         self._heard_at = now = self._loop.time()

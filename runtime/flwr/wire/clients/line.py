@@ -252,13 +252,13 @@ class NodeLine:
         pause_s = self._said_at + self._quiet_s - self._loop.time()
         if pause_s <= 0:
             self._has_asked = self._says.asks = True
-            self._writer.flush_soon(0)
+            self._writer.flush_soon()
             pause_s = LINE_ANSWER.total_seconds()
         self._silence = self._loop.call_later(pause_s, self._on_silence)
 
     def _say_received(self, message_ids: Sequence[MessageId]) -> None:
         self._says.received += message_ids
-        self._writer.flush_soon(0)
+        self._writer.flush_soon()
 
     def _end(self, failure: FlwrError) -> None:
         if self._failure is not None:
