@@ -4,6 +4,7 @@ The bytes may lie in several places, as a model does that came in chunks: they a
 lie, and never put together first.
 """
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from io import BytesIO
@@ -19,8 +20,14 @@ from flwr.app.parts import Parts, Place, beginning, cut, fill, let_go, skip
 _FIXED: Final = 10  # bytes of magic, version and length before a header of version 1.0
 _HEADER_MAX: Final = 16_384  # bytes; numpy itself refuses longer ones
 _VERSION_1: Final = b"\x93NUMPY\x01\x00"
-_REMEMBERED: Final = 512  # headers: numpy's parser takes longer than the array of a small model
+_REMEMBERED: Final = 512  # headers
 _PLAIN: Final = "biufc"  # kinds of types that have a buffer, and that their name says all about
+_USUAL: Final = re.compile(  # what numpy writes of plain types; an axis has at most 18 digits here
+    rb"\{'descr': '([<>|](?:b1|[iu][1248]|f[248]|c8|c16))', 'fortran_order': (True|False), "
+    rb"'shape': \(((?:\d{1,18}, )*(?:\d{1,18},?)?)\), \} *\n"
+)
+_ALIGNMENT: Final = 64  # numpy's, of where elements begin
+_AXIS_DIGITS: Final = 21  # for which numpy leaves room, so that an array can grow in its file
 _HUGE: Final = 4_194_304  # bytes; from there on numpy asks the kernel for huge pages
 _BLOCK_BYTES: Final = 262_144  # gathered at once, so that they stay in the processor's cache
 
@@ -74,7 +81,7 @@ def ndarray_parts(ndarray: NDArray[Any]) -> tuple[bytes, memoryview | bytes]:
         raise ValueError("Object arrays cannot be sent: they would need pickling")
     # numpy's rule: an array that is contiguous by columns only is written by columns.
     by_columns = not ndarray.flags.c_contiguous and ndarray.flags.f_contiguous
-    write = _written if ndarray.dtype.kind in _PLAIN else _written.__wrapped__
+    write = _written if ndarray.dtype.kind in _PLAIN else _written_by_numpy
     elements = ndarray.T if by_columns else ndarray
     header = write(ndarray.dtype, ndarray.shape, by_columns)
     return header, _raw(np.ascontiguousarray(elements))
@@ -138,7 +145,7 @@ def header_of(parts: Parts) -> Header | None:
     if start.startswith(_VERSION_1):
         header = _parsed(beginning(parts, _FIXED + int.from_bytes(start[-2:], "little")))
     else:
-        header = _parsed.__wrapped__(beginning(parts, _HEADER_MAX))
+        header = _parsed_by_numpy(beginning(parts, _HEADER_MAX))
     if header is None:
         return None
     if header.dtype.hasobject:
@@ -162,6 +169,16 @@ def remember(parts: Parts) -> None:
 
 @lru_cache(_REMEMBERED)
 def _parsed(start: bytes) -> Header | None:
+    length = _FIXED + int.from_bytes(start[_FIXED - 2 : _FIXED], "little")
+    usual = _USUAL.fullmatch(start, _FIXED, length) if start.startswith(_VERSION_1) else None
+    if usual is None or len(start) < length:
+        return _parsed_by_numpy(start)
+    dtype, by_columns, axes = usual.groups()
+    shape = tuple(int(axis) for axis in axes.split(b",") if axis)
+    return Header(shape, by_columns == b"True", np.dtype(dtype.decode()), length)
+
+
+def _parsed_by_numpy(start: bytes) -> Header | None:
     stream = BytesIO(start)
     version = npy_format.read_magic(stream)
     if version == (1, 0):
@@ -175,6 +192,16 @@ def _parsed(start: bytes) -> Header | None:
 
 @lru_cache(_REMEMBERED)
 def _written(dtype: np.dtype[Any], shape: tuple[int, ...], by_columns: bool) -> bytes:
+    """Return the header of an array of a plain type, as numpy writes it."""
+    header = f"{{'descr': '{dtype.str}', 'fortran_order': {by_columns}, 'shape': {shape}, }}"
+    if shape:
+        header += " " * (_AXIS_DIGITS - len(str(shape[-1 if by_columns else 0])))
+    filling = _ALIGNMENT - (_FIXED + len(header) + 1) % _ALIGNMENT
+    length = (len(header) + filling + 1).to_bytes(2, "little")
+    return b"".join((_VERSION_1, length, header.encode(), b" " * filling, b"\n"))
+
+
+def _written_by_numpy(dtype: np.dtype[Any], shape: tuple[int, ...], by_columns: bool) -> bytes:
     header = BytesIO()
     fields = {
         "shape": shape,
