@@ -23,28 +23,33 @@ def check_form(message: Delivery) -> None:
         raise InvalidError("message refused: its object tree belongs to another message")
 
 
-def find_answerable(
-    tx: Tx, node_id: NodeId, reply: Delivery, *, now: datetime
-) -> Instruction | None:
-    """Return the instruction ``reply`` may answer, None (logged) when it may not."""
+def find_answered(tx: Tx, reply: Delivery) -> Instruction | None:
+    """Return the instruction of the same run that ``reply`` says it answers."""
     envelope = reply.envelope
-    instruction = None
-    if envelope.reply_to is not None:
-        instruction = tx.messages.find_instruction(envelope.reply_to)
-    if instruction is None or instruction.expires_at <= now:
-        note_refused(reply, "its instruction is unknown or expired")
+    if envelope.reply_to is None:
         return None
+    found = tx.messages.find_instruction(envelope.reply_to)
+    return found if found is not None and found.run_id == envelope.run_id else None
+
+
+def is_answerable(
+    instruction: Instruction, node_id: NodeId, reply: Delivery, *, now: datetime
+) -> bool:
+    """Tell whether ``reply`` may answer an instruction; it is logged why not."""
+    if instruction.expires_at <= now:
+        note_refused(reply, "its instruction has expired")
+        return False
     if instruction.envelope.dst_node_id != node_id:
         note_refused(reply, "its instruction went to another node")
-        return None
+        return False
     latest = instruction.expires_at.astimezone(UTC).timestamp()
     try:
         check_form(reply)
-        check_reply(envelope, instruction.envelope, expires_at=latest)
+        check_reply(reply.envelope, instruction.envelope, expires_at=latest)
     except InvalidError as why:
         note_refused(reply, why.message)
-        return None
-    return instruction
+        return False
+    return True
 
 
 def note_refused(message: Delivery, why: str) -> None:

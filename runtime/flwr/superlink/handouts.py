@@ -17,6 +17,7 @@ from flwr.store.message_rows import Queued
 
 HANDED_OUT_AGAIN_AFTER: Final = timedelta(seconds=10)
 MOST_REPEATS: Final = 3
+_MOST_WHOLE: Final = 65_536
 
 
 class Handouts:
@@ -24,6 +25,7 @@ class Handouts:
 
     def __init__(self) -> None:
         self._repeats: dict[MessageId, tuple[datetime, int]] = {}
+        self._whole: dict[MessageId, None] = {}
         self._lock = threading.Lock()
 
     def repeat(self, taken: Iterable[Queued], *, now: datetime) -> MessageId | None:
@@ -39,8 +41,20 @@ class Handouts:
                     return one.message_id
         return None
 
+    def note_whole(self, message_id: MessageId) -> None:
+        """Note that an instruction went out with all its objects, which are small."""
+        with self._lock:
+            if len(self._whole) >= _MOST_WHOLE:  # of nodes that never answered
+                del self._whole[next(iter(self._whole))]
+            self._whole[message_id] = None
+
+    def was_whole(self, message_id: MessageId) -> bool:
+        """Tell whether an instruction is known to have gone out with all its objects."""
+        return message_id in self._whole
+
     def forget(self, message_ids: Iterable[MessageId]) -> None:
-        """Drop the counts of instructions that were confirmed or answered."""
+        """Drop what is known of instructions that were answered, or dropped."""
         with self._lock:
             for message_id in message_ids:
                 self._repeats.pop(message_id, None)
+                self._whole.pop(message_id, None)

@@ -19,7 +19,7 @@ from flwr.store.remembered import Memory
 from flwr.store.store import Store, Tx
 from flwr.superlink import topics
 from flwr.superlink.absences import Absences
-from flwr.superlink.acceptance import check_form, find_answerable, note_refused
+from flwr.superlink.acceptance import check_form, find_answered, is_answerable, note_refused
 from flwr.superlink.answers import answer_failed, answer_unknown
 from flwr.superlink.handouts import Handouts
 from flwr.superlink.instructions import queue, reachable
@@ -101,6 +101,7 @@ class MessageExchange:
         for one in granted:
             taken = frozenset((one.envelope.message_id,))
             self._open.amend(one.envelope.dst_node_id, taken.union)
+            self._handouts.note_whole(one.envelope.message_id)
             self._traffic.sent(run_id, one.size_bytes)
         ids = [message.envelope.message_id for message in messages]
         lacking = dict.fromkeys(part for i in accepted for part in missing[i])
@@ -193,9 +194,12 @@ class MessageExchange:
         now = self._clock.now()
         envelope = reply.envelope
         with self._store.transaction(Durability.ANSWERED) as tx:
-            require_running_for_node(tx, envelope.run_id)
-            instruction = find_answerable(tx, node_id, reply, now=now)
-            if instruction is None:
+            instruction = find_answered(tx, reply)
+            if instruction is None:  # else its run is running: they end together
+                require_running_for_node(tx, envelope.run_id)
+                note_refused(reply, "its instruction is unknown")
+                return Answered(None, [])
+            if not is_answerable(instruction, node_id, reply, now=now):
                 return Answered(None, [])
             if instruction.replied_at is None:
                 missing = self._keep_reply(tx, instruction, reply, now=now)
@@ -224,13 +228,24 @@ class MessageExchange:
         Raises:
             RunNotRunningError: the run is not running.
         """
-        now = self._clock.now()
         with self._store.reading() as tx:
             require_running(tx, run_id)
-            found = tx.messages.asked(asked)
-        stand = {i: self._standing(found.get(i), run_id, now=now) for i in asked}
-        waiting = [i for i in asked if stand[i] is Standing.WAITING]
-        return [] if any_will_do and len(waiting) < len(asked) else waiting
+            return self._still_open(tx, run_id, asked, any_will_do=any_will_do)
+
+    def confirm_and_ask(
+        self,
+        run_id: RunId,
+        received: Sequence[MessageId],
+        asked: Sequence[MessageId],
+        *,
+        any_will_do: bool = False,
+    ) -> Sequence[MessageId]:
+        """Do as ``confirm_replies``, then as ``still_to_ask``, in one transaction."""
+        if not received:
+            return self.still_to_ask(run_id, asked, any_will_do=any_will_do)
+        with self._store.transaction(Durability.LATER) as tx:
+            self._forget(tx, run_id, received)
+            return self._still_open(tx, run_id, asked, any_will_do=any_will_do)
 
     def collect(
         self, run_id: RunId, asked: Iterable[MessageId], *, whole: bool = False
@@ -270,18 +285,8 @@ class MessageExchange:
         Raises:
             RunNotRunningError: the run is not running.
         """
-        now = self._clock.now()
         with self._store.transaction(Durability.LATER) as tx:
-            require_running(tx, run_id)
-            found = tx.messages.find_replies(message_ids)
-            theirs = {i: reply for i, reply in found.items() if reply.run_id == run_id}
-            for reply in theirs.values():
-                record(tx, "message.collected", run_id, reply.src, reply.answers, at=now)
-            tx.messages.delete([reply.answers for reply in theirs.values()])
-            others = [i for i in message_ids if i not in found]  # such as our own error replies
-            mine = [i for i in others if tx.objects.belongs(ObjectId(i), run_id=run_id)]
-            tx.objects.release_all(mine)
-            self._traffic.flush(tx, run_id)
+            self._forget(tx, run_id, message_ids)
 
     def expire(self, tx: Tx, message_ids: Sequence[MessageId], *, now: datetime) -> None:
         """Drop instructions nobody answered in time; whoever asks for one gets error 3."""
@@ -291,9 +296,30 @@ class MessageExchange:
             tx.notify(topics.run(run_id))
         tx.messages.delete(message_ids)
 
+    def _still_open(
+        self, tx: Tx, run_id: RunId, asked: Sequence[MessageId], *, any_will_do: bool
+    ) -> Sequence[MessageId]:
+        now, found = self._clock.now(), tx.messages.asked(asked)
+        stand = {i: self._standing(found.get(i), run_id, now=now) for i in asked}
+        waiting = [i for i in asked if stand[i] is Standing.WAITING]
+        return [] if any_will_do and len(waiting) < len(asked) else waiting
+
+    def _forget(self, tx: Tx, run_id: RunId, reply_ids: Sequence[MessageId]) -> None:
+        require_running(tx, run_id)
+        now, found = self._clock.now(), tx.messages.find_replies(reply_ids)
+        theirs = [reply for reply in found.values() if reply.run_id == run_id]
+        for reply in theirs:
+            record(tx, "message.collected", run_id, reply.src, reply.answers, at=now)
+        tx.messages.delete([reply.answers for reply in theirs])
+        others = [i for i in reply_ids if i not in found]  # such as our own error replies
+        mine = [i for i in others if tx.objects.belongs(ObjectId(i), run_id=run_id)]
+        tx.objects.release_all(mine)
+        self._traffic.flush(tx, run_id)
+
     def _hand_out(self, tx: Tx, instruction: Instruction, *, whole: bool) -> Delivery:
         contents = tx.objects.contents(instruction.message_id) if whole else {}
         if contents:
+            self._handouts.note_whole(instruction.message_id)
             self._traffic.sent(instruction.run_id, sum(map(len, contents.values())))
         return replace(instruction.delivery, contents=contents)
 
@@ -311,7 +337,8 @@ class MessageExchange:
         run_id, contents = envelope.run_id, reply.contents
         missing = tx.objects.preregister(run_id, envelope.message_id, reply.tree, contents)
         tx.messages.add_reply(envelope, reply.tree, now=now)
-        tx.objects.release(asked)
+        if not self._handouts.was_whole(asked):  # small ones go with their replies, many at once
+            tx.objects.release(asked)
         self._handouts.forget([asked])
         record(tx, "message.answered", run_id, envelope.src_node_id, asked, at=now)
         if contents:

@@ -13,6 +13,7 @@ from flwr.core.message import Delivery
 from flwr.core.run import Run
 from flwr.proto import appio_pb2, fleet_pb2
 from flwr.shell.in_thread import in_thread
+from flwr.store.objects import ObjectState
 from flwr.superlink import topics
 from flwr.superlink.handouts import HANDED_OUT_AGAIN_AFTER
 from flwr.wire import metadata
@@ -211,7 +212,48 @@ def test_handing_out_and_taking_back_are_one_commit_each(link: Link) -> None:
     assert (len(asked.statements), asked.commits) == (6, 1), kinds(asked)
     with counted(link.store) as asked:
         answer(link, sent)
-    assert (len(asked.statements), asked.commits) == (11, 1), kinds(asked)
+    assert (len(asked.statements), asked.commits) == (8, 1), kinds(asked)
+
+
+def test_what_a_small_instruction_brought_goes_with_its_reply(link: Link) -> None:
+    run, _ = link.running()
+    sent = instructions(link, run, 3)
+    enqueue(link, run, sent)
+    for one in sent:
+        link.messages.deliver(one.delivery.envelope.dst_node_id, whole=True)
+    replies = [answer(link, one) for one in sent]
+    assert states(link, sent, replies) == {ObjectState.PRESENT}
+    link.messages.confirm_replies(run.run_id, ids(replies))
+    assert states(link, sent, replies) == {ObjectState.UNKNOWN}
+
+
+def test_a_reply_frees_what_its_instruction_brought_by_the_contract(link: Link) -> None:
+    run, _ = link.running()
+    sent = instructions(link, run, 1)
+    enqueue(link, run, sent)
+    link.messages.deliver(sent[0].delivery.envelope.dst_node_id)
+    answer(link, sent[0])
+    assert states(link, sent) == {ObjectState.PRESENT, ObjectState.UNKNOWN}, "parts are shared"
+
+
+def states(link: Link, *sent: list[Sent]) -> set[ObjectState]:
+    with link.store.reading() as tx:
+        return {tx.objects.state(i) for some in sent for one in some for i in one.objects}
+
+
+def test_asking_again_and_confirming_are_one_commit(link: Link) -> None:
+    run, _ = link.running()
+    sent = instructions(link, run, 2)
+    enqueue(link, run, sent)
+    reply = answer(link, sent[0])
+    confirm = link.messages.confirm_and_ask
+    with counted(link.store) as asked:
+        left = confirm(run.run_id, [reply.message_id], ids(sent[1:]))
+    assert left == ids(sent[1:])
+    assert (len(asked.statements), asked.commits) == (9, 1), kinds(asked)
+    with counted(link.store) as asked:
+        assert confirm(run.run_id, [], left) == left
+    assert asked.commits == 0
 
 
 def test_asking_and_collecting_cost_the_same_for_one_and_for_many(link: Link) -> None:

@@ -167,28 +167,36 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         run_id = _own_run(request.run_id)
         asked = [MessageId(i) for i in dict.fromkeys(request.message_ids)]
         wait, whole = header(rpc, metadata.WAIT), header(rpc, metadata.ENCLOSE) == "1"
-        if received := read_received(request):
-            await self._bridge(received)(self._messages.confirm_replies, run_id, received)
+        received, any_will_do = read_received(request), wait == metadata.WAIT_ANY
         if wait != metadata.WAIT_NO:
-            await self._until_answered(run_id, asked, any_will_do=wait == metadata.WAIT_ANY)
+            await self._until_answered(run_id, asked, received, any_will_do=any_will_do)
+        elif received:
+            await self._bridge(received)(self._messages.confirm_replies, run_id, received)
         answers = await self._bridge(asked)(self._messages.collect, run_id, asked, whole=whole)
         response = appio_pb2.PullAppMessagesResponse()
         write_deliveries(response, answers)
         return response
 
     async def _until_answered(
-        self, run_id: RunId, asked: Sequence[MessageId], *, any_will_do: bool
+        self,
+        run_id: RunId,
+        asked: Sequence[MessageId],
+        received: Sequence[MessageId],
+        *,
+        any_will_do: bool,
     ) -> None:
         answers = {topics.answer(message_id): message_id for message_id in asked}
         open_ones = dict(answers)
+        look = partial(self._messages.confirm_and_ask, run_id, any_will_do=any_will_do)
 
         async def is_enough(rung: set[str]) -> bool | None:
-            nonlocal open_ones
+            nonlocal open_ones, received
             if rung and rung <= answers.keys() and not any_will_do:
                 open_ones = {bell: i for bell, i in open_ones.items() if bell not in rung}
                 return None if open_ones else True  # no need to look: the bells say it all
-            look, left = self._messages.still_to_ask, list(open_ones.values())
-            still = set(await self._bridge(left)(look, run_id, left, any_will_do=any_will_do))
+            left = list(open_ones.values())
+            still = set(await self._bridge([*left, *received])(look, received, left))
+            received = ()
             open_ones = {bell: i for bell, i in open_ones.items() if i in still}
             return None if still else True
 
