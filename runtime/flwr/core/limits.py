@@ -98,6 +98,7 @@ ENCLOSED_MESSAGE_BYTES: Final = INLINE_OBJECT_BYTES  # a message of at most this
 ENCLOSED_CALL_BYTES: Final = 4_194_304  # all enclosed messages of one call
 MAX_OBJECT_BYTES: Final = 268_435_456  # one object in one RPC; upstream chunks arrays at 5 MiB
 PIECE_BYTES: Final = 1_048_576  # of an object in one message of a stream
+PIECES_AHEAD: Final = 2  # that wait while another is written
 HATCH_PIECE_BYTES: Final = 5_505_024  # of an object sent by an app of this machine: all of a chunk
 STORED_AT_ONCE_BYTES: Final = 16_777_216  # of a stream, in files already, in one transaction
 OBJECT_SETTLE: Final = timedelta(

@@ -22,6 +22,10 @@ class OpenObject(Protocol):
         """Return up to ``size`` bytes from ``offset`` on; none at the end."""
         ...
 
+    def read_now(self, target: memoryview, offset: int) -> int:
+        """Fill ``target`` with what memory has from ``offset`` on; 0: the disk has to be asked."""
+        ...
+
     def close(self) -> None:
         """Let go of it."""
         ...
@@ -45,6 +49,12 @@ class InlineObject:
     def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes from ``offset`` on; none at the end."""
         return self._content[offset : offset + size]
+
+    def read_now(self, target: memoryview, offset: int) -> int:
+        """Fill ``target`` from ``offset`` on."""
+        data = self.read(offset, len(target))
+        target[: len(data)] = data
+        return len(data)
 
     def close(self) -> None:
         """Nothing is held that must be let go."""

@@ -27,6 +27,7 @@ from flwr.store.errors import system_errors
 logger: Final = logging.getLogger(__name__)
 
 _HASHED_AT_ONCE: Final = 1_048_576  # bytes of a file that are in memory while it is hashed
+_NO_WAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)  # Linux
 _UNSURE: Final = "~"  # ends the name of a file that need not be durable
 
 
@@ -264,6 +265,13 @@ class PayloadReader:
         """Return up to ``size`` bytes from ``offset`` on; none at the end."""
         with system_errors(str(self._payloads.directory)):
             return os.pread(self.descriptor, size, offset)
+
+    def read_now(self, target: memoryview, offset: int) -> int:
+        """Fill ``target`` with what the page cache has; 0: the disk has to be asked, or fails."""
+        try:
+            return os.preadv(self.descriptor, [target], offset, _NO_WAIT) if _NO_WAIT else 0
+        except OSError:  # not in the cache, or a file system that cannot tell
+            return 0
 
     def close(self) -> None:
         """Close the file."""

@@ -22,8 +22,9 @@ from flwr.store.outgoing import OpenObject
 from flwr.store.store import Store, Tx
 from flwr.supernode.fleet import FleetSession
 from flwr.supernode.refusals import IntakeRefusedError
-from flwr.wire.bulk import Keeper, Receiver, pieces_of
+from flwr.wire.bulk import pieces_of
 from flwr.wire.codec.pieces import Absence, Wanted
+from flwr.wire.receiver import Keeper, Receiver
 
 FIRST_WAIT: Final = timedelta(milliseconds=100)  # its sender is still uploading
 LONGEST_WAIT: Final = timedelta(seconds=10)  # wire contract §8.3
@@ -115,12 +116,15 @@ class PiecesIn:
                     elif piece.absence is Absence.UNKNOWN or self._is_too_late():
                         raise _gone(object_id)
         finally:
-            await self._receiver.flush()
-            self._settle()
+            try:
+                await self._receiver.flush()
+            finally:
+                self._settle()
 
     def _settle(self) -> None:
-        for object_id, is_stored in self._receiver.settled():
-            if is_stored:
+        for outcome in self._receiver.outcomes():
+            object_id = outcome.object_id
+            if outcome.is_stored:
                 self._missing.remove(object_id)
                 continue
             self._mismatches[object_id] += 1

@@ -14,19 +14,18 @@ import grpc
 
 from flwr.core.errors import InvalidError
 from flwr.core.ids import NodeId, ObjectId, RunId
-from flwr.core.limits import PIECE_BYTES
 from flwr.proto.compose.v1 import bulk_pb2
-from flwr.wire.bulk import Door, InThread, take_in
+from flwr.wire.bulk import Cutter, Door, take_in
 from flwr.wire.clients.deadlines import OBJECT_S
 from flwr.wire.codec.pieces import (
     Absence,
     decode_wanted,
     encode_absence,
     encode_invitation,
-    encode_piece,
 )
 from flwr.wire.hatch_server import Hatch
 from flwr.wire.interceptors.guarding import Opened, Rpc
+from flwr.wire.receiver import InThread
 
 FindDoor = Callable[[NodeId, RunId], Door[Any]]
 """Returns the door for the node and run a request names, in the task of the call.
@@ -62,17 +61,15 @@ class BulkServicer:
         """Hand out objects in the order asked."""
         door = self._find_door(NodeId(request.node.node_id), RunId(request.run_id))
         await self._run(door.admit)
+        cutter = Cutter(self._run)
         for index, wanted in enumerate(decode_wanted(request)):
             opened = await door.open(wanted)
             if isinstance(opened, Absence):
                 yield encode_absence(index, opened)
                 continue
             with closing(opened):
-                offset = wanted.offset
-                while offset < opened.size:
-                    data = await self._run(opened.read, offset, PIECE_BYTES)
-                    yield encode_piece(index, opened.size, offset, data)
-                    offset += len(data)
+                async for piece in cutter.pieces(index, opened, wanted.offset):
+                    yield piece
 
     async def push(self, opened: Opened, _rpc: Rpc) -> AsyncGenerator[bytes, None]:
         """Take objects; each is answered once it is durable."""

@@ -12,19 +12,20 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import aclosing, closing
+from contextlib import closing
 from typing import Any, Final
 
 from flwr.core.errors import FlwrError, InvalidError, UnauthenticatedError
+from flwr.core.ids import ObjectId
 from flwr.core.limits import (
     HATCH_PATIENCE,
     HATCH_PIECE_BYTES,
     HATCH_STALL,
     MAX_HATCH_GUESTS,
     MAX_HATCH_TICKETS,
-    PIECE_BYTES,
+    MAX_TREE_OBJECTS,
 )
-from flwr.wire.bulk import Door, InThread, take_in
+from flwr.wire.bulk import Cutter, Door, named
 from flwr.wire.codec.pieces import (
     Absence,
     Invitation,
@@ -32,8 +33,8 @@ from flwr.wire.codec.pieces import (
     decode_opening,
     decode_pull,
     encode_absence,
-    encode_piece,
     encode_piece_head,
+    encode_taken,
 )
 from flwr.wire.hatch import (
     HEAD,
@@ -43,6 +44,7 @@ from flwr.wire.hatch import (
     encode_head,
 )
 from flwr.wire.pipe import encode_failure
+from flwr.wire.receiver import Assembly, InThread
 from flwr.wire.tickets import TICKET_BYTES, Tickets, socket_name
 
 _log = logging.getLogger(__name__)
@@ -119,16 +121,27 @@ class Hatch:
         if kind is HatchFrame.PULL:
             await self._hand_out(guest, door, decode_pull(request))
         elif kind is HatchFrame.PUSH:
-            ids = decode_opening(request)
-            async with aclosing(take_in(door, ids, guest.read_piece, self._run, None)) as answers:
-                taken = [answer async for answer in answers]
-            for answer in taken:  # not before: who sends does not read
-                await guest.send(HatchFrame.PIECE, answer)
+            await self._take_in(guest, door, decode_opening(request))
         else:
             raise InvalidError("the first frame is no call")
         await guest.send(HatchFrame.END)
 
+    async def _take_in(self, guest: "_Guest", door: Door[Any], ids: Sequence[ObjectId]) -> None:
+        """Take objects; nothing is settled, as who brings them loses power when we do."""
+        if len(ids) > MAX_TREE_OBJECTS:
+            raise InvalidError(f"{len(ids)} objects in one call")
+        assembly = Assembly(door)
+        try:
+            await guest.read_pieces(lambda raw: assembly.take(*named(ids, raw)))
+        finally:
+            await self._run(assembly.close)
+        place = {object_id: index for index, object_id in enumerate(ids)}
+        for one in assembly.outcomes():  # not before: who sends does not read
+            taken = encode_taken(place[one.object_id], stored=one.is_stored)
+            await guest.send(HatchFrame.PIECE, taken)
+
     async def _hand_out(self, guest: "_Guest", door: Door[Any], objects: Sequence[Wanted]) -> None:
+        cutter = Cutter(self._run)
         for index, wanted in enumerate(objects):
             opened = await door.open(wanted)
             if isinstance(opened, Absence):
@@ -139,9 +152,7 @@ class Hatch:
                     head = encode_piece_head(index, opened.size, 0, 0)
                     await guest.hand(head, opened.descriptor)
                     continue
-                for offset in range(0, opened.size, PIECE_BYTES):
-                    data = await self._run(opened.read, offset, PIECE_BYTES)
-                    piece = encode_piece(index, opened.size, offset, data)
+                async for piece in cutter.pieces(index, opened):
                     await guest.send(HatchFrame.PIECE, piece)
 
 
@@ -170,14 +181,12 @@ class _Guest:
         self._buffer = bytearray(_PIECE_AND_HEAD)
         return kind, bytes(payload)
 
-    async def read_piece(self) -> memoryview | None:
-        """Return the next piece, good until the next call; None at the end."""
-        kind, payload = await self._read(_PIECE_AND_HEAD)
-        if kind is HatchFrame.PIECE:
-            return payload
-        if kind is HatchFrame.END:
-            return None
-        raise InvalidError(f"a frame of kind {kind.name} among pieces")
+    async def read_pieces(self, use: Callable[[memoryview], None]) -> None:
+        """Have a thread use each piece, good until it returns, until the end."""
+        is_over = False
+        while not is_over:
+            await self._begun()
+            is_over = await self._loop.run_in_executor(self._threads, self._use_those_here, use)
 
     async def send(self, kind: HatchFrame, payload: bytes = b"") -> None:
         """Send one frame."""
@@ -206,10 +215,27 @@ class _Guest:
                 else:
                     frame, descriptors = frame[sent:], ()
 
-    async def _read(self, most: int) -> tuple[HatchFrame, memoryview]:
+    async def _begun(self) -> None:
         async with asyncio.timeout(_PATIENCE_S):
             await self._until(self._loop.add_reader, self._loop.remove_reader)
+
+    async def _read(self, most: int) -> tuple[HatchFrame, memoryview]:
+        await self._begun()
         return await self._loop.run_in_executor(self._threads, self._read_now, most)
+
+    def _use_those_here(self, use: Callable[[memoryview], None]) -> bool:
+        """Use pieces while the next has begun already; True at the end."""
+        while True:
+            kind, payload = self._read_now(_PIECE_AND_HEAD)
+            if kind is HatchFrame.END:
+                return True
+            if kind is not HatchFrame.PIECE:
+                raise InvalidError(f"a frame of kind {kind.name} among pieces")
+            use(payload)
+            try:
+                self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
 
     def _read_now(self, most: int) -> tuple[HatchFrame, memoryview]:
         self._fill(memoryview(self._head))

@@ -50,6 +50,7 @@ class Content:
     def __init__(self, content: bytes) -> None:
         self._content, self.size, self.is_closed = content, len(content), False
         self.longest = 0
+        self.is_cached = True
         self.file: BinaryIO | None = None
 
     @property
@@ -60,6 +61,13 @@ class Content:
         data = self._content[offset : offset + size]
         self.longest = max(self.longest, len(data))
         return data
+
+    def read_now(self, target: memoryview, offset: int) -> int:
+        if not self.is_cached:
+            return 0
+        data = self.read(offset, len(target))
+        target[: len(data)] = data
+        return len(data)
 
     def close(self) -> None:
         self.is_closed = True

@@ -14,12 +14,13 @@ from flwr.core.errors import FlwrError, InvalidError, UnimplementedError
 from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import HATCH_PIECE_BYTES, PIECE_BYTES, STORED_AT_ONCE_BYTES
 from flwr.shell.in_thread import in_thread
-from flwr.wire.bulk import NODE_BULK, Readable, Receiver, pieces_of, take_in
+from flwr.wire.bulk import NODE_BULK, Readable, pieces_of, take_in
 from flwr.wire.bulk_server import BulkServicer
 from flwr.wire.channel import open_aio_channel
 from flwr.wire.clients.bulk import BulkClient
 from flwr.wire.codec.pieces import Absence, Piece, Wanted, encode_piece
 from flwr.wire.interceptors.guarding import Guard, ServiceGuard
+from flwr.wire.receiver import Receiver
 from flwr.wire.server import RpcServer, chain, make_server
 from tests.unit.wire.desk import Arriving, Content, Desk, id_of
 
@@ -256,7 +257,7 @@ async def test_a_receiver_goes_on_with_a_partial_object() -> None:
     assert receiver.received(id_of(LARGE)) == at
     await receiver.take(id_of(LARGE), Piece(0, len(LARGE), at, memoryview(LARGE)[at:]))
     await receiver.close()
-    assert receiver.settled() == [(id_of(LARGE), True)]
+    assert [(one.object_id, one.is_stored) for one in receiver.outcomes()] == [(id_of(LARGE), True)]
     assert desk.kept == {id_of(LARGE): LARGE}
 
 
@@ -297,17 +298,3 @@ async def test_a_wait_for_the_disk_is_put_off_until_what_came_may_be_gone_again(
     assert not desk.durable, "who waits for it may collect it now"
     assert len(await taking) == 1
     assert desk.durable == [id_of(SMALL)]
-
-
-@in_loop
-async def test_who_loses_power_with_us_is_promised_nothing() -> None:
-    desk = Desk(wanted=[id_of(SMALL)])
-    messages = iter([encode_piece(0, len(SMALL), 0, SMALL), None])
-
-    async def read() -> bytes | None:
-        return next(messages)
-
-    taken = take_in(desk, [id_of(SMALL)], read, in_thread, None)
-    assert len([answer async for answer in taken]) == 1
-    assert desk.kept
-    assert not desk.durable
