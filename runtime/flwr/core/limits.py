@@ -55,6 +55,8 @@ LINE_FRAME_BYTES: Final = 8_388_608  # of a node; all these replies are 2 MiB, a
 LINE_OPENING: Final = timedelta(seconds=10)  # until the SuperLink answers
 LINE_ANSWER: Final = timedelta(seconds=20)  # to a node that asks; a busy SuperLink is not gone
 LINE_LIFE: Final = timedelta(hours=1)  # then the node proves anew who it is
+ONLINE_NODES: Final = 256  # told with replies; a ServerApp with more asks for them
+ONLINE_FOR: Final = timedelta(milliseconds=250)  # nodes told with replies are taken for online
 LINE_COMPANY: Final = timedelta(milliseconds=50)  # what nobody waits for shares a frame if it can
 LINE_CONFIRMS: Final = timedelta(seconds=1)  # what a node has is said if it is not answered so soon
 LINE_STEADY: Final = timedelta(minutes=1)  # a line that breaks sooner is not opened again at once

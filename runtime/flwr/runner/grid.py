@@ -15,8 +15,8 @@ from flwr.app import Error, Message
 from flwr.app.message import restore
 from flwr.app.metadata import Metadata, stamp
 from flwr.core.errors import FlwrError, NotFoundError, UnavailableError
-from flwr.core.ids import SUPERLINK_NODE, MessageId, ObjectId, RunId
-from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES
+from flwr.core.ids import SUPERLINK_NODE, MessageId, NodeId, ObjectId, RunId
+from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES, ONLINE_FOR
 from flwr.core.message import Delivery, Envelope, ErrorCode
 from flwr.runner.app_caller import AppCaller
 from flwr.runner.large import LargeMessages
@@ -34,6 +34,8 @@ _HELD_S: Final = 1.0  # an empty answer that took longer was held by the SuperLi
 _PAUSE_FIRST_S: Final = 0.05  # between polls of a SuperLink that does not hold them
 _PAUSE_CAP_S: Final = 3.0
 _PAUSE_GROWTH: Final = 1.5
+_ONLINE_FOR_S: Final = ONLINE_FOR.total_seconds()
+_UNKNOWN: Final[tuple[float, list[NodeId]]] = (0.0, [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ class AppIoGrid(Grid):
         self._large = LargeMessages(caller, self._appio)
         self._received: dict[MessageId, None] = {}
         """Replies that came whole, to be confirmed with the next pull."""
+        self._online: tuple[float, list[NodeId]] = _UNKNOWN
+        """Until when these nodes may be taken for online, once."""
+        self._wants_online = False
 
     def set_run(self, run: Run) -> None:
         """Tell the grid which run it serves.
@@ -88,8 +93,13 @@ class AppIoGrid(Grid):
         return RunId(self._run.run_id)
 
     def get_node_ids(self) -> Iterable[int]:
-        """Return the nodes that are online now, in no order."""
-        return list(self._appio.nodes(self._run_id))
+        """Return the nodes that are online now, in no order.
+
+        The SuperLink said so with the last replies, or is asked.
+        """
+        (until, online), self._online = self._online, _UNKNOWN
+        self._wants_online = True
+        return online if time.monotonic() < until else list(self._appio.nodes(self._run_id))
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send instructions; the id of one whose node left is empty.
@@ -225,10 +235,15 @@ class AppIoGrid(Grid):
 
     def _find(self, message_ids: Iterable[MessageId], *, wait: str) -> list[Delivery]:
         received = tuple(self._received)
-        found = self._appio.pull_messages(self._run_id, message_ids, wait=wait, received=received)
+        asks_online, self._wants_online = self._wants_online and wait != WAIT_NO, False
+        found = self._appio.pull_messages(
+            self._run_id, message_ids, wait=wait, received=received, asks_online=asks_online
+        )
+        if found.online:
+            self._online = (time.monotonic() + _ONLINE_FOR_S, found.online)
         for message_id in received:  # the SuperLink knows it now
             self._received.pop(message_id, None)
-        return found
+        return found.deliveries
 
     def _receive(self, delivery: Delivery) -> Message:
         if delivery.is_whole:

@@ -40,6 +40,9 @@ LINE: Final = "flwr-compose-line"
 ENCLOSE: Final = "flwr-compose-enclose"
 """PullMessages, PullMessage: ``1`` if the caller reads objects that small messages bring along."""
 
+ONLINE: Final = "flwr-compose-online"
+"""ServerAppIo.PullMessages: ``1`` if the answer may say what GetNodes would."""
+
 SUBMIT_KEY: Final = "flwr-compose-submit-key"
 """Control.StartRun: the same key of the same account names the same run."""
 

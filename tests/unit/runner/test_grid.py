@@ -8,10 +8,10 @@ import pytest
 
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.core.errors import UnavailableError
-from flwr.core.ids import MessageId, ObjectId
+from flwr.core.ids import MessageId, NodeId, ObjectId
 from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES
 from flwr.core.message import Delivery, ErrorCode
-from flwr.proto import appio_pb2, message_pb2
+from flwr.proto import appio_pb2, message_pb2, node_pb2, serverappio_pb2
 from flwr.runner.app_caller import AppCaller
 from flwr.runner.grid import AppIoGrid
 from flwr.runner.outcome import RunEndedError
@@ -37,6 +37,8 @@ class SuperLink(PlainCaller):
         self.announced: dict[MessageId, Delivery] = {}
         self.calls: list[str] = []
         self.waits: list[str | None] = []
+        self.online = [NodeId(number) for number in range(10, 15)]
+        self.asked_online: list[bool] = []
         self.silent_nodes: set[int] = set()
         self.verbose_nodes: set[int] = set()
         self.is_over = False
@@ -56,6 +58,7 @@ class SuperLink(PlainCaller):
         if name == "PullMessages":
             assert metadata["flwr-compose-enclose"] == "1"
             self.waits.append(metadata.get("flwr-compose-wait"))
+            self.asked_online.append("flwr-compose-online" in metadata)
             held_s = 0.0 if self.waits[-1] == "no" else self.hold_s
             if timeout is not None and timeout < held_s:
                 time.sleep(timeout)  # what the pipe does
@@ -86,8 +89,13 @@ class SuperLink(PlainCaller):
         self.late_polls -= 1
         replies = [] if self.late_polls >= 0 else [self._reply(key) for key in pull.message_ids]
         response = appio_pb2.PullAppMessagesResponse()
-        write_deliveries(response, [reply for reply in replies if reply])
+        online = self.online if self.asked_online[-1] and not self.is_plain else []
+        write_deliveries(response, [reply for reply in replies if reply], online=online)
         return response
+
+    def GetNodes(self, _request: bytes) -> serverappio_pb2.GetNodesResponse:  # noqa: N802
+        nodes = [node_pb2.Node(node_id=node_id) for node_id in self.online]
+        return serverappio_pb2.GetNodesResponse(nodes=nodes)
 
     def _reply(self, message_id: str) -> Delivery | None:
         announced = self.announced[MessageId(message_id)]
@@ -142,6 +150,45 @@ def test_a_round_of_small_messages_is_one_call_out_and_one_back() -> None:
 
     assert superlink.calls[2:] == ["PushMessages", "PullMessages"]
     assert superlink.received == [reply.metadata.message_id for reply in replies]
+
+
+def rounds(grid: AppIoGrid, count: int) -> list[list[int]]:
+    seen = []
+    for _ in range(count):
+        seen.append(list(grid.get_node_ids()))
+        list(grid.send_and_receive(instructions(2)))
+    return seen
+
+
+def test_replies_tell_who_is_online(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flwr.runner.grid._ONLINE_FOR_S", 60.0)
+    superlink = SuperLink()
+    grid = grid_of(superlink)
+    seen = rounds(grid, 3)
+    assert seen == [superlink.online] * 3
+    assert superlink.calls == ["GetNodes", *["PushMessages", "PullMessages"] * 3]
+    assert superlink.asked_online == [True] * 3
+
+    assert list(grid.get_node_ids()) == superlink.online  # told with the last replies
+    assert list(grid.get_node_ids()) == superlink.online  # asked: it may be another one by now
+    assert superlink.calls.count("GetNodes") == 2
+
+
+@pytest.mark.parametrize("what", ["long ago", "never told", "plain"])
+def test_who_is_online_is_asked_where_replies_do_not_tell(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr("flwr.runner.grid._ONLINE_FOR_S", 0.0 if what == "long ago" else 60.0)
+    superlink = SuperLink(is_plain=what == "plain")
+    grid = grid_of(superlink)
+    if what == "never told":
+        list(grid.send_and_receive(instructions(2)))
+        assert superlink.asked_online == [False], "nobody wants to know"
+        list(grid.get_node_ids())
+        assert superlink.calls.count("GetNodes") == 1
+    else:
+        assert rounds(grid, 2) == [superlink.online] * 2
+        assert superlink.calls.count("GetNodes") == 2
 
 
 def test_small_messages_need_no_thread() -> None:

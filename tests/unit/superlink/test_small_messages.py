@@ -17,7 +17,12 @@ from flwr.store.objects import ObjectState
 from flwr.superlink import topics
 from flwr.superlink.handouts import HANDED_OUT_AGAIN_AFTER
 from flwr.wire import metadata
-from flwr.wire.codec.deliveries import read_deliveries, write_deliveries, write_received
+from flwr.wire.codec.deliveries import (
+    read_deliveries,
+    read_replies,
+    write_deliveries,
+    write_received,
+)
 from tests.fakes.handovers import handed_over
 from tests.fakes.statements import Asked, counted
 from tests.unit.superlink.federation import Link, Sent
@@ -336,6 +341,35 @@ def test_a_round_is_two_calls_of_the_app_and_two_of_each_node(link: Link) -> Non
         forgotten = [one.message_id for one in replies]
         (error, *_) = await ask(served, token, run, sent, forgotten)
         assert error.envelope.error is not None
+
+    on_a_served_link(link, body)
+
+
+def test_an_answer_says_who_is_online_if_it_was_asked_for(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online = (metadata.ONLINE, "1")
+
+    async def body(served: Served) -> None:
+        run, token = link.running()
+        sent = instructions(link, run, 2)
+        await in_thread(enqueue, link, run, sent)
+        for one in sent:
+            await in_thread(answer, link, one)
+        nodes = [one.delivery.envelope.dst_node_id for one in sent]
+        request = appio_pb2.PullAppMessagesRequest(run_id=run.run_id, message_ids=ids(sent))
+
+        async def told(*extra: tuple[str, str]) -> tuple[int, list[NodeId]]:
+            pulled = await served.appio.PullMessages(
+                request, metadata=with_token(token, WHOLE, *extra)
+            )
+            replies, seen = read_replies(pulled)
+            return len(replies), sorted(seen)
+
+        assert await told(online) == (2, sorted(nodes))
+        assert await told() == (2, [])
+        monkeypatch.setattr("flwr.superlink.rpc.serverappio.ONLINE_NODES", 1)
+        assert await told(online) == (2, []), "they are many"
 
     on_a_served_link(link, body)
 

@@ -8,8 +8,8 @@ import grpc
 
 from flwr.auth.app_tokens import WrongRunError
 from flwr.core.errors import FailedPreconditionError, UnimplementedError
-from flwr.core.ids import SUPERLINK_NODE, MessageId, ObjectId, RunId
-from flwr.core.limits import LONG_POLL
+from flwr.core.ids import SUPERLINK_NODE, MessageId, NodeId, ObjectId, RunId
+from flwr.core.limits import LONG_POLL, ONLINE_NODES
 from flwr.proto import (
     appio_pb2,
     fab_pb2,
@@ -174,7 +174,10 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
             await self._bridge(received)(self._messages.confirm_replies, run_id, received)
         answers = await self._bridge(asked)(self._messages.collect, run_id, asked, whole=whole)
         response = appio_pb2.PullAppMessagesResponse()
-        write_deliveries(response, answers)
+        online: Sequence[NodeId] = ()
+        if header(rpc, metadata.ONLINE) == "1":
+            online = await self._at_once(self._nodes.online, run_id)
+        write_deliveries(response, answers, online=online if len(online) <= ONLINE_NODES else ())
         return response
 
     async def _until_answered(

@@ -32,7 +32,12 @@ from flwr.wire import metadata as keys
 from flwr.wire.appio_methods import TAKE_LAUNCH
 from flwr.wire.codec.config import decode_simulation
 from flwr.wire.codec.contexts import decode_context, encode_context
-from flwr.wire.codec.deliveries import read_deliveries, write_deliveries, write_received
+from flwr.wire.codec.deliveries import (
+    read_deliveries,
+    read_replies,
+    write_deliveries,
+    write_received,
+)
 from flwr.wire.codec.runs import decode_run
 from flwr.wire.transport import NO_METADATA, Caller
 
@@ -239,28 +244,6 @@ class _AppIoClient:
             [ObjectId(text) for text in response.objects_to_push],
         )
 
-    def _pull(
-        self,
-        name: str,
-        request: appio_pb2.PullAppMessagesRequest,
-        metadata: Mapping[str, str] = NO_METADATA,
-        *,
-        received: Sequence[MessageId] = (),
-    ) -> list[Delivery]:
-        """Pull messages, with the objects they bring along.
-
-        Args:
-            name: of the method.
-            request: which messages.
-            metadata: of this call.
-            received: what earlier pulls brought whole; the peer may then drop it.
-        """
-        write_received(request, received)
-        response = self._call(
-            name, request, appio_pb2.PullAppMessagesResponse, {**metadata, keys.ENCLOSE: "1"}
-        )
-        return read_deliveries(response)
-
     def _node(self) -> node_pb2.Node:
         return node_pb2.Node(node_id=self.node_id)
 
@@ -281,6 +264,15 @@ class _AppIoClient:
             return response_type.FromString(content)
         except DecodeError as cause:
             raise InvalidError(f"the answer to {name} cannot be read") from cause
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """What a ServerApp pulled."""
+
+    deliveries: list[Delivery]
+    online: list[NodeId]
+    """The nodes that are online, if the SuperLink said so."""
 
 
 class ServerAppIoClient(_AppIoClient):
@@ -308,11 +300,13 @@ class ServerAppIoClient(_AppIoClient):
         *,
         wait: str = keys.WAIT_ALL,
         received: Sequence[MessageId] = (),
-    ) -> list[Delivery]:
+        asks_online: bool = False,
+    ) -> Replies:
         """Return the replies to these instructions that are there, in any order.
 
         Args:
             run_id: the run.
+            asks_online: the SuperLink may say which nodes are online.
             message_ids: the instructions.
             received: replies that earlier calls brought whole; the SuperLink may then forget them.
             wait: ``WAIT_ANY`` or ``WAIT_ALL`` of ``wire.metadata`` let the SuperLink hold the call
@@ -320,7 +314,13 @@ class ServerAppIoClient(_AppIoClient):
                 A SuperLink that cannot hold calls answers at once.
         """
         request = appio_pb2.PullAppMessagesRequest(message_ids=message_ids, run_id=run_id)
-        return self._pull("PullMessages", request, {keys.WAIT: wait}, received=received)
+        write_received(request, received)
+        metadata = {keys.WAIT: wait, keys.ENCLOSE: "1"}
+        if asks_online:
+            metadata[keys.ONLINE] = "1"
+        response_type = appio_pb2.PullAppMessagesResponse
+        response = self._call("PullMessages", request, response_type, metadata)
+        return Replies(*read_replies(response))
 
 
 class ClientAppIoClient(_AppIoClient):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 
 from flwr.core.errors import InvalidError
-from flwr.core.ids import MessageId, ObjectId
+from flwr.core.ids import MessageId, NodeId, ObjectId
 from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES
 from flwr.core.message import Delivery
 from flwr.proto.compose.v1 import messages_pb2
@@ -29,10 +29,17 @@ if TYPE_CHECKING:
     Pull = appio_pb2.PullAppMessagesRequest | fleet_pb2.PullMessagesRequest
 
 
-def write_deliveries(carrier: "Carrier", deliveries: Iterable[Delivery]) -> None:
+def write_deliveries(
+    carrier: "Carrier", deliveries: Iterable[Delivery], *, online: Sequence[NodeId] = ()
+) -> None:
     """Put messages into a call, and with them the objects of those that are whole and small.
 
     An object that many messages share is written once.
+
+    Args:
+        carrier: the request or response.
+        deliveries: the messages.
+        online: nodes that are, told along.
     """
     enclosed: dict[ObjectId, bytes] = {}
     room = ENCLOSED_CALL_BYTES
@@ -43,10 +50,9 @@ def write_deliveries(carrier: "Carrier", deliveries: Iterable[Delivery]) -> None
     for delivery in known:
         if delivery.contents and delivery.is_whole:
             room = enclose(delivery, enclosed, room)
-    if enclosed:
-        carrier.MergeFromString(
-            messages_pb2.Enclosed(objects=enclosed.values()).SerializeToString()
-        )
+    if enclosed or online:
+        along = messages_pb2.Enclosed(objects=enclosed.values(), online=online)
+        carrier.MergeFromString(along.SerializeToString())
 
 
 def read_deliveries(carrier: "Carrier", *, at_most: int | None = None) -> list[Delivery]:
@@ -61,7 +67,16 @@ def read_deliveries(carrier: "Carrier", *, at_most: int | None = None) -> list[D
         MalformedObjectError: what came along is no object.
     """
     messages, trees = carrier.messages_list[:at_most], carrier.message_object_trees[:at_most]
-    return with_contents(decode_deliveries(messages, trees), _enclosed_in(carrier))
+    return with_contents(decode_deliveries(messages, trees), _enclosed_in(carrier).objects)
+
+
+def read_replies(
+    response: "appio_pb2.PullAppMessagesResponse",
+) -> tuple[list[Delivery], list[NodeId]]:
+    """Return the messages of a call as ``read_deliveries``, and the nodes it says are online."""
+    plain = decode_deliveries(response.messages_list, response.message_object_trees)
+    along = _enclosed_in(response)
+    return with_contents(plain, along.objects), [NodeId(node_id) for node_id in along.online]
 
 
 def with_contents(plain: list[Delivery], objects: Iterable[bytes]) -> list[Delivery]:
@@ -106,11 +121,11 @@ def read_received(request: "Pull") -> list[MessageId]:
     return [MessageId(message_id) for message_id in received.message_ids]
 
 
-def _enclosed_in(carrier: "Carrier") -> Sequence[bytes]:
+def _enclosed_in(carrier: "Carrier") -> messages_pb2.Enclosed:
     try:
-        return messages_pb2.Enclosed.FromString(carrier.SerializeToString()).objects
+        return messages_pb2.Enclosed.FromString(carrier.SerializeToString())
     except DecodeError as cause:
-        raise InvalidError("the objects of messages cannot be decoded") from cause
+        raise InvalidError("what messages bring along cannot be decoded") from cause
 
 
 def enclose(delivery: Delivery, enclosed: dict[ObjectId, bytes], room: int) -> int:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flwr/proto/compose/v1/messages.proto\x12\x0f\x66lwr.compose.v1\"\x1d\n\x08\x45nclosed\x12\x11\n\x07objects\x18\xd2\x86\x03 \x03(\x0c\"!\n\x08Received\x12\x15\n\x0bmessage_ids\x18\xd3\x86\x03 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$flwr/proto/compose/v1/messages.proto\x12\x0f\x66lwr.compose.v1\"/\n\x08\x45nclosed\x12\x11\n\x07objects\x18\xd2\x86\x03 \x03(\x0c\x12\x10\n\x06online\x18\xd4\x86\x03 \x03(\x06\"!\n\x08Received\x12\x15\n\x0bmessage_ids\x18\xd3\x86\x03 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'flwr.proto.compose.v1.messa
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENCLOSED']._serialized_start=57
-  _globals['_ENCLOSED']._serialized_end=86
-  _globals['_RECEIVED']._serialized_start=88
-  _globals['_RECEIVED']._serialized_end=121
+  _globals['_ENCLOSED']._serialized_end=104
+  _globals['_RECEIVED']._serialized_start=106
+  _globals['_RECEIVED']._serialized_end=139
 # @@protoc_insertion_point(module_scope)

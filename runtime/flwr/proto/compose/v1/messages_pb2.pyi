@@ -29,18 +29,26 @@ class Enclosed(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OBJECTS_FIELD_NUMBER: _builtins.int
+    ONLINE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def objects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Objects of the announced messages, each once, in any order: an object's id is its SHA-256."""
+
+    @_builtins.property
+    def online(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of ServerAppIo.PullMessages, if it was asked for, and unless they are many: the nodes that
+        GetNodes would name now.
+        """
 
     def __init__(
         self,
         *,
         objects: _abc.Iterable[_builtins.bytes] | None = ...,
+        online: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["objects", b"objects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["objects", b"objects", "online", b"online"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
