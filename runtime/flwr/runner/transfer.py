@@ -1,13 +1,15 @@
 """Moving the objects of messages, a few at a time, never all in memory at once."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from flwr.core.ids import ObjectId
 from flwr.core.limits import TRANSFERS_IN_PARALLEL
+
+if TYPE_CHECKING:  # it hooks into every fork, and small messages need none of it
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -22,8 +24,10 @@ class Transfers:
         self._parallel = parallel
 
     @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
+    def _pool(self) -> "ThreadPoolExecutor":
         """Made when something is moved: messages that travel whole need none."""
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # see above
+
         return ThreadPoolExecutor(self._parallel, thread_name_prefix="transfer")
 
     def push(

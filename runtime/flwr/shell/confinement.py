@@ -9,7 +9,6 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -76,9 +75,12 @@ def make_fence() -> int | None:
 def enter_fence(fence: int | None) -> None:
     """Set this process apart from all that did not come from it, for ever."""
     if fence is not None:
-        with suppress(LandlockError):
+        try:
             enter_domain(fence)
-        os.close(fence)
+        except LandlockError:  # then it is not kept apart, as without a fence
+            pass
+        finally:
+            os.close(fence)
 
 
 def forbid_inspection() -> None:

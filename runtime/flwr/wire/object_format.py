@@ -93,10 +93,10 @@ def head_of(content: Content) -> ObjectHead:
         MalformedObjectError: it is none.
     """
     end = _find_nul(content)
-    parts = bytes(content[:end]).split(b" ")
+    parts = str(content[:end], "utf-8", "replace").split(" ")
     if len(parts) != _HEAD_PARTS:
         raise MalformedObjectError(f"its head has {len(parts)} parts instead of {_HEAD_PARTS}")
-    name, ids, length = (part.decode("utf-8", "replace") for part in parts)
+    name, ids, length = parts
     if name not in _TYPES:
         raise MalformedObjectError(f"there is no type {name[:80]!r}")
     children = tuple(map(ObjectId, ids.split(","))) if ids else ()

@@ -10,8 +10,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -99,11 +98,9 @@ def deflate(message: Message) -> DeflatedMessage:
     children: tuple[ObjectTree, ...] = ()
     if message.has_content():
         children = (_deflate_records(message.content, objects),)
-    draft = _envelope_of(message)
-    content = message_object(draft, children[0].object_id if children else None)
+    content = message_object(_envelope_of(message), children[0].object_id if children else None)
     tree = _add(content, children, objects)
-    envelope = replace(draft, message_id=MessageId(tree.object_id))
-    return DeflatedMessage(envelope, tree, objects)
+    return DeflatedMessage(_envelope_of(message, tree.object_id), tree, objects)
 
 
 def inflate(
@@ -221,6 +218,8 @@ def _ids_of(chunks: Sequence[Source]) -> list[ObjectId]:
     threads = min(_HASH_THREADS, os.cpu_count() or 1, len(chunks) // _CHUNKS_PER_THREAD)
     if threads < _HASH_THREADS // 2:
         return [_id_of(chunk) for chunk in chunks]
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # hooks into every fork
+
     with ThreadPoolExecutor(threads, thread_name_prefix="hash") as pool:
         return list(pool.map(_id_of, chunks))
 
@@ -242,11 +241,11 @@ def _chunk_bytes() -> int:
     return int(text)
 
 
-def _envelope_of(message: Message) -> Envelope:
+def _envelope_of(message: Message, message_id: str = "") -> Envelope:
     metadata = message.metadata
     error = message.error if message.has_error() else None
     return Envelope(
-        message_id=MessageId(""),
+        message_id=MessageId(message_id),
         run_id=RunId(metadata.run_id),
         src_node_id=NodeId(metadata.src_node_id),
         dst_node_id=NodeId(metadata.dst_node_id),
@@ -340,9 +339,9 @@ class _Parts:
             case ObjectType.ARRAY_CHUNK:
                 self._chunks[object_id] = body
             case ObjectType.ARRAY:
-                self._arrays[object_id] = self._join(head, json.loads(bytes(body)))
+                self._arrays[object_id] = self._join(head, json.loads(str(body, "utf-8")))
             case ObjectType.ARRAY_RECORD:
-                arrays = {n: self._arrays[i] for n, i in json.loads(bytes(body)).items()}
+                arrays = {n: self._arrays[i] for n, i in json.loads(str(body, "utf-8")).items()}
                 self._records[object_id] = partial(ArrayRecord, arrays)
             case ObjectType.METRIC_RECORD:
                 metrics = recorddict_pb2.MetricRecord.FromString(bytes(body))
@@ -351,7 +350,7 @@ class _Parts:
                 config = recorddict_pb2.ConfigRecord.FromString(bytes(body))
                 self._records[object_id] = partial(decode_config_record, config)
             case ObjectType.RECORD_DICT:
-                names: Mapping[str, ObjectId] = json.loads(bytes(body))
+                names: Mapping[str, ObjectId] = json.loads(str(body, "utf-8"))
                 self._dicts[object_id] = {n: self._records[i] for n, i in names.items()}
             case ObjectType.MESSAGE:
                 raise TypeError("a Message inside a Message")

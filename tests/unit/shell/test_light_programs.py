@@ -7,7 +7,8 @@ _TOOLS = ("typer", "rich", "pydantic", "pathspec", "pygments", "mako", "tomli_w"
 _STORE = ("numpy", "alembic", "sqlalchemy.dialects.postgresql", "yaml", *_TOOLS)
 _EXECUTOR = ("numpy", "sqlalchemy", "cryptography", "yaml", *_TOOLS)
 _APP = ("grpc", "asyncio", "ssl", "sqlalchemy", "cryptography", "argparse", "yaml", *_TOOLS)
-_WORKER = (*_APP, "multiprocessing", "subprocess", "zipfile", "tomllib", "tempfile")
+_TEMPLATE = (*_APP, "concurrent.futures.thread")  # which hooks into each fork and each end
+_WORKER = (*_TEMPLATE, "multiprocessing", "subprocess", "zipfile", "tomllib", "tempfile")
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,7 @@ _WORKER = (*_APP, "multiprocessing", "subprocess", "zipfile", "tomllib", "tempfi
         ("flwr.superexec.main", _EXECUTOR),
         ("flwr.runner.serverapp_main, flwr.runner.session", _EXECUTOR),
         ("flwr.runner.child, flwr.runner.serverapp_flow, flwr.serverapp", _APP),
-        ("flwr.runner.template, flwr.runner.clientapp_flow, flwr.clientapp", _APP),
+        ("flwr.runner.template, flwr.runner.clientapp_flow, flwr.clientapp", _TEMPLATE),
         ("flwr.simulation.worker", _WORKER),
     ],
 )
