@@ -344,14 +344,16 @@ class Messages:
         found = map(decode_asked, self._in_parts(_ASKED, instruction_ids))
         return {one.message_id: one for one in found}
 
-    def delete(self, instruction_ids: Iterable[MessageId]) -> None:
-        """Delete instructions with their replies, and the objects nobody else owns."""
-        ids = list(instruction_ids)
+    def delete(self, asked: Iterable[MessageId], replies: Iterable[MessageId] = ()) -> None:
+        """Delete instructions, their replies, looked up unless known, and what nobody else owns."""
+        ids, known = list(asked), list(replies)
         for start in range(0, len(ids), MAX_IDS):
             these = {"ids": ids[start : start + MAX_IDS]}
-            owners = [row.message_id for row in _OWNERS.rows(self._connection, these)]
+            found = () if known else _OWNERS.rows(self._connection, these)
             _DELETE.change(self._connection, these)
-            self._objects.release_all(owners)
+            self._objects.release_all([row.message_id for row in found])
+        if known:
+            self._objects.release_all([*ids, *known])
 
     def delete_run(self, run_id: RunId) -> None:
         """Delete every message of a run, and the objects no other run owns."""
@@ -376,12 +378,10 @@ class Messages:
 
     def replies_to_send(self) -> list[Reply]:
         """Return the replies that are complete, oldest first (SuperNode)."""
-        incomplete = exists().where(
-            message_object.c.message_id == reply.c.message_id,
-            object_.c.object_id == message_object.c.object_id,
-            object_.c.size_bytes.is_(None),
-        )
-        rows = self._connection.execute(select(reply).where(~incomplete).order_by(reply.c.seq))
+        parts = message_object.c.message_id == reply.c.message_id
+        awaited = object_.c.object_id == message_object.c.object_id, object_.c.size_bytes.is_(None)
+        complete = ~exists().where(parts, *awaited)
+        rows = self._connection.execute(select(reply).where(complete).order_by(reply.c.seq))
         return [decode_reply(row) for row in rows]
 
     def _in_parts(

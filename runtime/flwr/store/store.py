@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from flwr.core.errors import InvalidError
 from flwr.core.ids import ObjectId
 from flwr.core.limits import INLINE_OBJECT_BYTES
+from flwr.store.audience import Audience, Listener
 from flwr.store.commit_log import Log, NoLog, ServerLog, WriteAheadLog
 from flwr.store.dialect import is_sqlite, serialize
 from flwr.store.durability import Durability
@@ -28,6 +29,7 @@ from flwr.store.notify import Notifications
 from flwr.store.objects import ObjectState, require_match
 from flwr.store.opening import closing_on_error, open_sqlite, sweep, take_lock
 from flwr.store.payloads import PayloadChanges, Payloads
+from flwr.store.put_off import PutOff
 from flwr.store.transactions import OfThread, Tx
 from flwr.store.turns import NoTurn, WriterTurn
 from flwr.store.untold import Untold
@@ -38,7 +40,6 @@ logger: Final = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Listener = Callable[[frozenset[str]], None]
 
 
 class Store:
@@ -71,13 +72,12 @@ class Store:
         self._payloads = payloads
         self._turn, self._log = turn, log
         self._cleanup = cleanup
-        self._memories: tuple[Listener, ...] = ()
-        self._listeners: tuple[Listener, ...] = ()
+        self._audience = Audience()
         self._thread = OfThread()
-        self._untold = Untold()
+        self._untold, self._put_off = Untold(), PutOff()
         self._notifications: Notifications | None = None
         if is_shared:
-            self._notifications = Notifications(engines.writing, self._tell_all)
+            self._notifications = Notifications(engines.writing, self._audience.tell)
             cleanup.callback(self._notifications.close)
 
     def subscribe(self, listener: Listener) -> None:
@@ -85,11 +85,11 @@ class Store:
 
         Commits of other programs on the same database are told in a thread of their own.
         """
-        self._listeners = (*self._listeners, listener)
+        self._audience.admit(listener)
 
     def subscribe_memory(self, forget: Listener) -> None:
         """Call ``forget`` as a listener, but before any of ``subscribe``: those wake waiters."""
-        self._memories = (*self._memories, forget)
+        self._audience.admit_memory(forget)
 
     @property
     def hears_all(self) -> bool:
@@ -102,8 +102,13 @@ class Store:
         return self._turn.is_quick
 
     @contextmanager
-    def transaction(self, durability: Durability = Durability.TOLD) -> Iterator[Tx]:
+    def transaction(
+        self, durability: Durability = Durability.TOLD, *, instead_of: str | None = None
+    ) -> Iterator[Tx]:
         """Open a writing transaction: commits at the end, rolls back on an exception.
+
+        ``instead_of`` is the key of a write that was put off: unless it was made by now, it is
+        ``tx.taken_over``, and left to this transaction.
 
         Raises:
             StoreFullError: the disk is full; nothing was stored.
@@ -118,6 +123,7 @@ class Store:
                     try:
                         serialize(connection, durability)
                         tx = Tx(connection, changes)
+                        made = self._put_off.make(tx, but=instead_of) if self._put_off else ()
                         yield tx
                         tx.events.write()
                         changes.seal()  # content is durable before the rows that name it
@@ -127,7 +133,8 @@ class Store:
                         lender.rollback(connection)
                         changes.rolled_back()
                         raise
-                    commit = self._commit(connection, changes)
+                    commit = self._commit(connection, changes, writes=bool(made or not tx.put_off))
+                    self._put_off.settle(made, tx.put_off)
                     self._note(commit, topics := frozenset(tx.topics), durability)
             except DBAPIError as cause:
                 raise_translated(self._where, cause)
@@ -178,7 +185,7 @@ class Store:
             self._log.sync(until)
         finally:  # if it failed, they see what was committed all the same
             for topics in self._untold.take(until):
-                self._tell(self._listeners, topics)
+                self._audience.tell_listeners(topics)
 
     @property
     def settles_quickly(self) -> bool:
@@ -193,6 +200,7 @@ class Store:
             NestedTransactionError: this thread has a transaction open already.
         """
         lender = self._engines.lend_reading
+        self._make_what_was_put_off()
         with self._thread:
             try:
                 connection = lender.begin()
@@ -208,7 +216,7 @@ class Store:
     def announce(self, topics: Iterable[str]) -> None:
         """Tell listeners, here and in programs that share the database, without any change."""
         if self._notifications is None:
-            self._tell_all(frozenset(topics))
+            self._audience.tell(frozenset(topics))
             return
         with self.transaction() as tx:
             tx.topics.update(topics)
@@ -263,6 +271,8 @@ class Store:
         Raises:
             StoreUnavailableError: the disk failed.
         """
+        if arrived is None:
+            self._make_what_was_put_off()
         files = None if arrived is None else [one.file for one in arrived if one.file is not None]
         self._payloads.sync(files)
         self.settle()
@@ -287,7 +297,12 @@ class Store:
         """Close every connection; transactions must have ended."""
         self._cleanup.close()
 
-    def _commit(self, connection: Connection, changes: PayloadChanges) -> int:
+    def _make_what_was_put_off(self) -> None:
+        if self._put_off:
+            with self.transaction(Durability.LATER):
+                pass
+
+    def _commit(self, connection: Connection, changes: PayloadChanges, *, writes: bool) -> int:
         began = time.monotonic()
         try:
             self._engines.lend_writing.commit(connection)
@@ -296,21 +311,21 @@ class Store:
                 changes.rolled_back()
             raise
         self._turn.note_commit(time.monotonic() - began)
-        return self._log.note_commit()
+        return self._log.note_commit() if writes else self._log.commits
 
     def _note(self, commit: int, topics: frozenset[str], durability: Durability) -> None:
         """Forget what a commit made wrong, before anybody else reads or writes."""
-        self._tell(self._memories, topics)
+        self._audience.tell_memories(topics)
         if self._waits(durability) and durability is Durability.TOLD:
             self._untold.add(commit, topics)
 
     def _see_to(self, commit: int, topics: frozenset[str], durability: Durability) -> None:
         """Tell of a commit, and wait for the disk or leave that to the caller."""
         if not self._waits(durability):
-            self._tell(self._listeners, topics)
+            self._audience.tell_listeners(topics)
             return
         if durability is Durability.ANSWERED:
-            self._tell(self._listeners, topics)
+            self._audience.tell_listeners(topics)
         if self._thread.postpones:
             self._thread.owes = commit
         else:
@@ -319,18 +334,6 @@ class Store:
     def _waits(self, durability: Durability) -> bool:
         is_urgent = durability in (Durability.TOLD, Durability.ANSWERED)
         return is_urgent and not self._log.is_durable_by_itself
-
-    def _tell_all(self, topics: frozenset[str]) -> None:
-        self._tell((*self._memories, *self._listeners), topics)
-
-    def _tell(self, listeners: Iterable[Listener], topics: frozenset[str]) -> None:
-        if not topics:
-            return
-        for listener in listeners:
-            try:
-                listener(topics)
-            except Exception:
-                logger.exception("A listener failed", extra={"event": "store.listener-failed"})
 
 
 def open_store(url_or_path: str, *, payload_dir: Path | None = None) -> Store:

@@ -1,6 +1,7 @@
 """What a transaction offers, and what a thread may have of them."""
 
 import threading
+from collections.abc import Callable
 
 from sqlalchemy import Connection
 
@@ -24,6 +25,11 @@ class Tx:
     def __init__(self, connection: Connection, payloads: PayloadChanges) -> None:
         """Give every noun the connection."""
         self.topics: set[str] = set()
+        self.put_off: dict[str, Callable[[Tx], None]] = {}
+        """Writes for whatever is written or read next (``store.put_off``), by their keys: of a
+        transaction that makes none itself, where no other program shares the database."""
+        self.taken_over: Callable[[Tx], None] | None = None
+        """What was put off and is made by this transaction in a way of its own."""
         self.runs = Runs(connection)
         self.nodes = Nodes(connection, self.notify)
         self.objects = Objects(connection, payloads)

@@ -22,6 +22,7 @@ from flwr.store.incoming import IncomingObject
 from flwr.store.message_rows import Instruction
 from flwr.store.outgoing import OpenObject
 from flwr.store.store import Store, Tx
+from flwr.supernode.arrivals import Arrival
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.replies import ACTOR, end_answered_lease, end_lease
 from flwr.supernode.stopwatches import Stopwatches
@@ -126,7 +127,7 @@ class AppSessions:
             node_id=node_id,
             node_config=self._node_config,
             run_config=fuse(self._defaults_of(run.fab_hash, fab), run.override_config),
-            context=tx.contexts.find(run.run_id, node_id),
+            context=self._contexts.get(run.run_id) or tx.contexts.find(run.run_id, node_id),
         )
 
     def find_run(self, run_id: RunId) -> Run | None:
@@ -173,8 +174,18 @@ class AppSessions:
         self.note_reply(kept)
         return reply.envelope.message_id, kept.missing
 
-    def keep_reply(self, tx: Tx, lease: Lease, reply: Delivery, now: datetime) -> KeptReply | None:
+    def keep_reply(
+        self,
+        tx: Tx,
+        lease: Lease,
+        reply: Delivery,
+        now: datetime,
+        *,
+        arrival: Arrival | None = None,
+    ) -> KeptReply | None:
         """Do the same within the caller's transaction; call ``note_reply`` after the commit.
+
+        ``arrival`` is the instruction, if its row was written in this transaction.
 
         Returns:
             What was kept; None when the lease's reply has left already.
@@ -185,7 +196,7 @@ class AppSessions:
         """
         check_tree(reply.tree)
         envelope, tree = reply.envelope, reply.tree
-        instruction = _find_instruction(tx, lease)
+        instruction = arrival or _find_instruction(tx, lease)
         if instruction is None:  # the lease lives, so this repeats a call
             return None
         asked = instruction.envelope
@@ -297,7 +308,14 @@ class AppSessions:
             self._store.settle_objects()
 
     def end(
-        self, tx: Tx, lease: Lease, context: bytes, now: datetime, *, has_replied: bool = False
+        self,
+        tx: Tx,
+        lease: Lease,
+        context: bytes,
+        now: datetime,
+        *,
+        has_replied: bool = False,
+        was_written: bool = True,
     ) -> bool:
         """Do the same within the caller's transaction; call ``note_context`` after the commit.
 
@@ -307,6 +325,7 @@ class AppSessions:
             context: what it keeps.
             now: the present instant.
             has_replied: it is known that the whole reply is here.
+            was_written: the lease is in the store; only one that has replied need not be.
 
         Returns:
             False when the lease had ended before: nothing was kept.
@@ -318,7 +337,9 @@ class AppSessions:
             is_open = asked is not None and asked.replied_at is None
             cause = "ClientApp finished without a reply" if is_open else "ClientApp finished"
             end_lease(tx, lease, cause=cause, now=now)
-        elif not end_answered_lease(tx, lease, cause="ClientApp finished", now=now):
+        elif not end_answered_lease(
+            tx, lease, cause="ClientApp finished", now=now, was_written=was_written
+        ):
             return False
         if self._contexts.get(lease.run_id) != context:
             tx.contexts.save(lease.run_id, self._identity.node_id, context)

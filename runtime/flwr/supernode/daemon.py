@@ -211,7 +211,7 @@ async def _build(
     trust = _Trust(
         load_trusted_entities(config.trusted_entities) if config.trusted_entities else None
     )
-    launches = WholeLaunches(store, clock, leases, apps)
+    launches = WholeLaunches(store, clock, leases, apps, sent)
     at_once = AtOnce(store)
     handover = Handover(launches, wakeups, Executors(wall))
     intake = Intake(

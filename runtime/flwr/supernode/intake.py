@@ -20,7 +20,6 @@ from flwr.core.ids import FabHash, ObjectId, RunId
 from flwr.core.limits import (
     ENCLOSED_MESSAGE_BYTES,
     MAX_MISMATCHES,
-    NODE_REAPS_EVERY,
     TRANSFERS_IN_PARALLEL,
 )
 from flwr.core.message import Delivery, Envelope, ErrorCode
@@ -31,6 +30,7 @@ from flwr.store.durability import Durability
 from flwr.store.fabs import Fab
 from flwr.store.objects import ObjectState
 from flwr.store.store import Store, Tx
+from flwr.supernode.arrivals import Arrival, announce, record_received
 from flwr.supernode.fleet import FleetSession
 from flwr.supernode.handover import Waiter
 from flwr.supernode.identity import NodeIdentity
@@ -38,7 +38,7 @@ from flwr.supernode.launches import WholeLaunch, WholeLaunches
 from flwr.supernode.parallel import all_of
 from flwr.supernode.pieces import FIRST_WAIT, LONGEST_WAIT, InstructionKeeper, PiecesIn
 from flwr.supernode.refusals import IntakeRefusedError
-from flwr.supernode.replies import ACTOR, WAITING, answer_with_error
+from flwr.supernode.replies import answer_with_error
 from flwr.supernode.runs import RunBook
 from flwr.supernode.sent import SentReplies
 
@@ -125,32 +125,40 @@ class Intake:
             FlwrError: one of them cannot be taken in this way.
         """
         launches: dict[Waiter, WholeLaunch] = {}
-        with self._sent.transaction() as tx:
+        can_wait = len(deliveries) == 1 and bool(waiters)  # for its reply: see ``Arrival``
+        later = partial(self._store.transaction, Durability.LATER)
+        with later() if can_wait else self._sent.transaction() as tx:
             for delivery in deliveries:
-                self._keep_at_hand(tx, delivery, waiters, launches)
+                arrival = self._arrange(tx, delivery, waiters, launches)
+                if can_wait and arrival.lease is not None and self._is_new(tx, delivery):
+                    tx.put_off[arrival.lease.token_hash] = arrival
+                else:
+                    arrival(tx)
         for launch in launches.values():
             self._launches.note_taken(launch)
         return launches
 
-    def _keep_at_hand(
+    @staticmethod
+    def _is_new(tx: Tx, delivery: Delivery) -> bool:
+        return tx.messages.find_instruction(delivery.envelope.message_id) is None
+
+    def _arrange(
         self,
         tx: Tx,
         delivery: Delivery,
         waiters: Sequence[Waiter],
         launches: dict[Waiter, WholeLaunch],
-    ) -> None:
-        now, envelope, tree = self._clock.now(), delivery.envelope, delivery.tree
+    ) -> Arrival:
+        """Return what is to be written; an executor that is free and may start it gets it."""
+        now, envelope = self._clock.now(), delivery.envelope
         run, expires_at = self._require_live(envelope.run_id), _expiry(envelope, now)
         free = (w for w in waiters if w not in launches and w.choice.admits(run.fab_id))
         waiter = next(free, None) if expires_at > now else None
         launch = waiter and self._launches.take_arriving(tx, run, delivery, waiter.bundles)
         if waiter and launch:
             launches[waiter] = launch
-        tx.messages.add_instruction(
-            envelope, tree, now=now, expires_at=expires_at, claimed=launch is not None
-        )
-        tx.objects.preregister(envelope.run_id, envelope.message_id, tree, delivery.contents)
-        self._note_executable(tx, envelope, now, waits=launch is None)
+        lease = launch.granted.lease if launch else None
+        return Arrival(delivery, at=now, expires_at=expires_at, lease=lease)
 
     @property
     def state_is_safe(self) -> bool:
@@ -168,7 +176,7 @@ class Intake:
     def is_open(self, delivery: Delivery) -> bool:
         """Tell whether an instruction is here; what was answered is gone."""
         with self._store.reading() as tx:
-            return tx.messages.find_instruction(delivery.envelope.message_id) is not None
+            return not self._is_new(tx, delivery)
 
     async def store(self, delivery: Delivery) -> bool:
         """Make one instruction executable; one that already is stays as it is.
@@ -313,7 +321,9 @@ class Intake:
             missing = tx.objects.missing(envelope.message_id)
             if not missing:
                 tx.messages.set_ready(envelope.message_id)
-                self._note_executable(tx, envelope, arrived_at)
+                now = self._clock.now()
+                record_received(tx, envelope, now)
+                announce(tx, _expiry(envelope, arrived_at) - now, waits=True)
         return missing
 
     def _require_live(self, run_id: RunId) -> Run:
@@ -321,24 +331,6 @@ class Intake:
         if run is None:
             raise RunNotRunningError(RunStatus.COMPLETED)
         return run
-
-    def _note_executable(
-        self, tx: Tx, envelope: Envelope, arrived_at: datetime, *, waits: bool = True
-    ) -> None:
-        now = self._clock.now()
-        tx.events.append(
-            at=now,
-            kind="instruction-received",
-            actor=ACTOR,
-            run_id=envelope.run_id,
-            node_id=envelope.dst_node_id,
-            message_id=envelope.message_id,
-        )
-        if waits:
-            tx.notify(WAITING)
-            tx.notify("apps")
-        if _expiry(envelope, arrived_at) - now < NODE_REAPS_EVERY:  # else it is noticed in time
-            tx.notify("reaper")
 
     @staticmethod
     def _enrol(tx: Tx, delivery: Delivery, arrived_at: datetime) -> None:

@@ -13,12 +13,13 @@ from flwr.core.errors import InvalidError, NotFoundError
 from flwr.core.lease import Lease
 from flwr.core.message import Delivery
 from flwr.core.run import Run
-from flwr.store.durability import Durability
 from flwr.store.remembered import Remembered
 from flwr.store.store import Store, Tx
 from flwr.supernode.apps import AppInputs, AppSessions
+from flwr.supernode.arrivals import Arrival
 from flwr.supernode.leases import AppLeases, Granted
 from flwr.supernode.replies import WAITING
+from flwr.supernode.sent import SentReplies
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,16 @@ class WholeLaunch:
 class WholeLaunches:
     """Operations of our own executors and runners."""
 
-    def __init__(self, store: Store, clock: Clock, leases: AppLeases, apps: AppSessions) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        leases: AppLeases,
+        apps: AppSessions,
+        sent: SentReplies,
+    ) -> None:
         self._store, self._clock, self._leases, self._apps = store, clock, leases, apps
+        self._sent = sent
         self._none_waits = Remembered[None, bool](store, lambda _: WAITING, self._find_none)
 
     def knows_none_waits(self) -> bool:
@@ -94,10 +103,10 @@ class WholeLaunches:
     def take_arriving(
         self, tx: Tx, run: Run, delivery: Delivery, bundles: Collection[str]
     ) -> WholeLaunch | None:
-        """Grant the launch for an instruction that the caller's transaction stores as claimed.
+        """Grant the launch for an instruction that the caller writes, with the lease (``Arrival``).
 
         Args:
-            tx: the transaction; call ``note_taken`` after its commit.
+            tx: a transaction; call ``note_taken`` after its commit.
             run: of the instruction.
             delivery: the instruction.
             bundles: hashes of those that the executor has.
@@ -144,13 +153,23 @@ class WholeLaunches:
             FailedPreconditionError: another reply was accepted before.
         """
         now, kept = self._clock.now(), None
-        with self._store.transaction(Durability.LATER) as tx:
+        arrived = None if reply is None else lease.token_hash
+        with self._sent.transaction(instead_of=arrived) as tx:
+            arrival = tx.taken_over if isinstance(tx.taken_over, Arrival) else None
+            if arrival is not None:
+                arrival.write_row(tx)
             if reply is not None:
-                kept = self._apps.keep_reply(tx, lease, reply, now)
+                kept = self._apps.keep_reply(tx, lease, reply, now, arrival=arrival)
                 if kept is not None and kept.missing:
                     raise InvalidError("message refused: a launch ends with a whole reply")
-            has_replied = kept is not None
-            has_ended = self._apps.end(tx, lease, context, now, has_replied=has_replied)
+            has_ended = self._apps.end(
+                tx,
+                lease,
+                context,
+                now,
+                has_replied=kept is not None,
+                was_written=arrival is None,
+            )
         if has_ended:
             self._apps.note_context(lease.run_id, context)
         if kept is not None:

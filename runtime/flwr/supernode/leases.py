@@ -80,14 +80,13 @@ class AppLeases:
         end_lease(tx, granted.lease, cause=f"ClientApp was not started: {cause}", now=now)
 
     def grant_arriving(self, tx: Tx, delivery: Delivery, now: datetime) -> Granted | None:
-        """Grant the launch of an instruction that the caller's transaction stores as claimed.
+        """Grant the launch of an instruction that the caller writes, with the lease (``Arrival``).
 
         Returns:
             None when it may not start now; else call ``note_granted`` after the commit.
         """
-        return (
-            self._lease(tx, delivery, now) if self._has_room(tx, delivery.envelope.run_id) else None
-        )
+        has_room = self._has_room(tx, delivery.envelope.run_id)
+        return self._new_lease(delivery, now) if has_room else None
 
     def note_granted(self, granted: Granted) -> None:
         """Log a launch, and remember its lease: its app will call soon."""
@@ -143,9 +142,14 @@ class AppLeases:
     def _grant(self, tx: Tx, run_id: RunId, now: datetime) -> Granted | None:
         taken = tx.messages.claim(self._identity.node_id, limit=1, now=now, run_id=run_id)
         instruction = tx.messages.find_instruction(taken[0]) if taken else None
-        return None if instruction is None else self._lease(tx, instruction.delivery, now)
+        if instruction is None:
+            return None
+        granted = self._new_lease(instruction.delivery, now)
+        tx.leases.grant(granted.lease)
+        record_grant(tx, granted.lease)
+        return granted
 
-    def _lease(self, tx: Tx, delivery: Delivery, now: datetime) -> Granted:
+    def _new_lease(self, delivery: Delivery, now: datetime) -> Granted:
         token, envelope = new_token(), delivery.envelope
         lease = Lease(
             token_hash=hash_token(token),
@@ -155,16 +159,7 @@ class AppLeases:
             granted_at=now,
             until=now + LEASE_BEFORE_HEARTBEAT,
         )
-        ticket = self.live.begin(lease.token_hash)
-        tx.leases.grant(lease)
-        tx.events.append(
-            at=now,
-            kind="lease-granted",
-            actor=ACTOR,
-            run_id=lease.run_id,
-            message_id=lease.message_id,
-        )
-        return Granted(token, lease, delivery, ticket)
+        return Granted(token, lease, delivery, self.live.begin(lease.token_hash))
 
     def take_back(self, token: str | None) -> None:
         """Undo a grant whose token never reached anybody; it does not count as an attempt."""
@@ -307,6 +302,17 @@ class AppLeases:
             end_lease(tx, lease, cause="its instruction has expired", now=now)
         for message_id in expired:
             tx.events.append(at=now, kind="instruction-expired", actor=ACTOR, message_id=message_id)
+
+
+def record_grant(tx: Tx, lease: Lease) -> None:
+    """Append the event of a new lease."""
+    tx.events.append(
+        at=lease.granted_at,
+        kind="lease-granted",
+        actor=ACTOR,
+        run_id=lease.run_id,
+        message_id=lease.message_id,
+    )
 
 
 def _app_of(tx: Tx, run_id: RunId) -> str:

@@ -11,6 +11,7 @@ from flwr.core.ids import ObjectId
 from flwr.core.lease import Lease
 from flwr.core.limits import MAX_LAUNCH_ATTEMPTS
 from flwr.core.message import Envelope, ErrorCode, ObjectTree
+from flwr.core.topics import lease_ended
 from flwr.store.message_rows import Instruction
 from flwr.store.store import Tx
 from flwr.wire.object_format import error_reply
@@ -57,9 +58,13 @@ def end_lease(tx: Tx, lease: Lease, *, cause: str, now: datetime) -> None:
     _close(tx, lease, cause, now, rerun_started=False)
 
 
-def end_answered_lease(tx: Tx, lease: Lease, *, cause: str, now: datetime) -> bool:
+def end_answered_lease(
+    tx: Tx, lease: Lease, *, cause: str, now: datetime, was_written: bool = True
+) -> bool:
     """End the lease of an app whose whole reply is stored; False when it had ended already."""
-    if not tx.leases.end(lease.token_hash):
+    if not was_written:
+        tx.notify(lease_ended(lease.token_hash))
+    elif not tx.leases.end(lease.token_hash):
         return False
     tx.notify("apps")
     _note_ended(tx, lease, cause, "answered", now)

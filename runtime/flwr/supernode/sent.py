@@ -48,8 +48,11 @@ class SentReplies:
                 pass
 
     @contextmanager
-    def transaction(self) -> Iterator[Tx]:
+    def transaction(self, *, instead_of: str | None = None) -> Iterator[Tx]:
         """Open a transaction of the store that also forgets what was sent, durable ``LATER``.
+
+        Args:
+            instead_of: as of ``Store.transaction``.
 
         Raises:
             FlwrError: as ``Store.transaction``; what was sent waits for the next one.
@@ -57,7 +60,7 @@ class SentReplies:
         with self._lock:
             done, self._replies = self._replies, {}
         try:
-            with self._store.transaction(Durability.LATER) as tx:
+            with self._store.transaction(Durability.LATER, instead_of=instead_of) as tx:
                 self._delete(tx, done)
                 yield tx
         except BaseException:
@@ -68,7 +71,7 @@ class SentReplies:
 
     def _delete(self, tx: Tx, replies: dict[MessageId, Envelope]) -> None:
         now = self._clock.now()
-        tx.messages.delete([r.reply_to for r in replies.values() if r.reply_to is not None])
+        tx.messages.delete([r.reply_to for r in replies.values() if r.reply_to], replies)
         for reply in replies.values():
             tx.events.append(
                 at=now,

@@ -173,6 +173,7 @@ class Site:
         self.rung: list[str] = []
         self.store.subscribe(self.rung.extend)
         self.stopwatches = Stopwatches(self.clock)
+        self.sent = SentReplies(self.store, self.clock)
         self.leases = AppLeases(self.store, self.clock, self.identity, max_apps=self.max_apps)
         self.apps = AppSessions(
             self.store,
@@ -183,7 +184,7 @@ class Site:
             read_defaults=read_defaults,
             replied=self._offer,
         )
-        self.launches = WholeLaunches(self.store, self.clock, self.leases, self.apps)
+        self.launches = WholeLaunches(self.store, self.clock, self.leases, self.apps, self.sent)
         self.runs = RunBook(self.store, self.clock, self.identity)
         self.membership = Membership(self.store, self.runs, self.clock)
 
@@ -206,7 +207,6 @@ class Site:
             explain=lambda: ConnectionRefusedByPeerError("superlink:9092"),
             patience=patience or Patience(),
         )
-        self.sent = SentReplies(self.store, self.clock)
         self.intake = Intake(
             self.store,
             self.clock,
