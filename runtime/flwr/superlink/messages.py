@@ -65,7 +65,7 @@ class MessageExchange:
     ) -> None:
         self._store, self._clock = store, clock
         self._traffic, self._uploads, self._absences = traffic, uploads, absences
-        self._handouts = Handouts()
+        self._handouts = Handouts(clock.now())
         # What nodes for which nothing waits took, and had not confirmed when it was looked at.
         self._open: Memory[NodeId, frozenset[MessageId]] = Memory(store, topics.node)
 
@@ -151,7 +151,7 @@ class MessageExchange:
                 record(tx, "message.claimed", found.run_id, node_id, waiting[0], at=now)
             else:
                 lost = [one for one in open_ones if one.message_id not in new]
-                again = self._handouts.repeat(lost, now=now)
+                again = self._handouts.repeat(lost, now=now, knows_repeats=whole)
                 found = None if again is None else tx.messages.find_instruction(again)
             delivery = None if found is None else self._hand_out(tx, found, whole=whole)
         if len(waiting) < 2:  # noqa: PLR2004  nothing waits any more

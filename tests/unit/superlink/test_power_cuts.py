@@ -12,6 +12,7 @@ from flwr.core.run import Run
 from flwr.shell.in_thread import AtOnce
 from flwr.store.store import Store
 from flwr.superlink import topics
+from flwr.superlink.handouts import HANDED_OUT_AGAIN_AFTER
 from flwr.superlink.messages import Answered
 from flwr.superlink.rpc import lines
 from flwr.wire.codec.lines import LinkSays, NodeSays, encode_link_frame
@@ -83,6 +84,29 @@ def test_a_reply_that_was_not_answered_for_is_taken_again_and_counts_once(
     known = again.messages.accept_reply(node.node_id, whole(reply), runtime_s=1.0)
     assert known.message_id == seen.envelope.message_id == reply.message_id
     assert again.kinds(run.run_id).count("message.answered") == 1
+
+
+@pytest.mark.row("F1", "F6")
+def test_what_a_superlink_that_was_killed_had_granted_is_handed_out_at_once(
+    files: Disk, link: Link
+) -> None:
+    run, _ = link.running()
+    nodes = [link.online() for _ in range(2)]
+    for node in nodes:
+        sent = link.instruction(run, node.node_id)
+        link.messages.enqueue(run.run_id, [whole(sent)])
+        assert link.messages.deliver(node.node_id, whole=True) == sent.delivery
+    link.pass_time(1)
+
+    again = Link(files.store, link.clock, link.fab)
+
+    assert again.messages.deliver(nodes[0].node_id, whole=True) is not None, (
+        "it may never have left"
+    )
+    assert again.messages.deliver(nodes[0].node_id, whole=True) is None
+    assert again.messages.deliver(nodes[1].node_id) is None, "others may execute it twice"
+    again.pass_time(HANDED_OUT_AGAIN_AFTER.total_seconds())
+    assert again.messages.deliver(nodes[1].node_id) is not None
 
 
 @pytest.mark.row("F6", "F8")
