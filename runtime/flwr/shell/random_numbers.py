@@ -5,8 +5,11 @@ start anew before each fork.  What the import seeds itself is kept: a fresh inte
 it too.
 """
 
+import ctypes
 import gc
+import os
 import random
+import struct
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +17,8 @@ from typing import Any, Final
 
 _BLOCK_BITS: Final = 32 * 624  # one whole state of the Mersenne Twister
 _MOST_BLOCKS: Final = 64  # drawn by an import; beyond that a state counts as seeded
+_KEY_BYTES: Final = _BLOCK_BITS // 8
+_USED_UP: Final = struct.pack("i", _BLOCK_BITS // 32)  # where a Twister stands that has a new key
 
 
 class RandomNumbers:
@@ -28,8 +33,10 @@ class RandomNumbers:
         self._numpy_before = self._global.get_state(legacy=False)
         self._entropies: list[int] = []  # seeds that numpy took from the system meanwhile
         self._unseeded: weakref.WeakSet[random.Random] = weakref.WeakSet()
+        self._pythons: list[random.Random] = []  # of these, those that the import has kept
         self._python_seeded: tuple[Any, ...] | None = None
         self._is_numpy_seeded = False
+        self._memory: Any = None  # of numpy's global generator, if it lies as we know it
         self._states: list[Any] = []  # of numpy: RandomState, BitGenerator
         self._bits: list[Any] = []
 
@@ -79,9 +86,11 @@ class RandomNumbers:
 
         Here and not in the fork, which would copy every page of memory that this touches.
         """
-        for generator in list(self._unseeded):
+        for generator in self._pythons:
             generator.seed()
-        if not self._is_numpy_seeded:
+        if self._memory is not None:  # numpy itself goes through 20 functions for it: 100 pages
+            self._memory.raw = os.urandom(_KEY_BYTES) + _USED_UP
+        elif not self._is_numpy_seeded:
             self._global.seed()
         for state in self._states:
             state.seed()
@@ -97,9 +106,13 @@ class RandomNumbers:
         state = random.getstate()
         if hidden not in self._unseeded and not _is_drawn_python(self._python_before, state):
             self._python_seeded = state
+        self._pythons = list(self._unseeded)
         after = self._global.get_state(legacy=False)
         drawn = self._is_drawn(self._numpy_before, after) or self._is_from_system(after)
         self._is_numpy_seeded = not drawn
+        if drawn:
+            self._global.seed()  # forgets the second of a pair of normal numbers, too
+            self._memory = _memory_of(self._global._bit_generator)  # noqa: SLF001
         if not self._entropies:
             return
         known = {id(self._global._bit_generator)}  # noqa: SLF001
@@ -148,3 +161,11 @@ def _is_drawn_python(before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
             return True
         trial.getrandbits(_BLOCK_BITS)
     return False
+
+
+def _memory_of(twister: Any) -> Any:
+    """Return where numpy keeps the state of a Mersenne Twister; None: it lies otherwise than so."""
+    state = twister.state["state"]
+    expected = state["key"].tobytes() + struct.pack("i", state["pos"])
+    memory = (ctypes.c_char * len(expected)).from_address(twister.ctypes.state_address)
+    return memory if memory.raw == expected else None
