@@ -41,12 +41,15 @@ class ObjectTree:
 
     object_id: ObjectId
     children: tuple["ObjectTree", ...] = ()
+    _walked: tuple[ObjectId, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def walk(self) -> Iterator[ObjectId]:
         """Yield every id once, children before the objects that refer to them."""
-        ids: list[ObjectId] = []
-        _note_postorder(self, ids)
-        return iter(dict.fromkeys(ids))
+        if not self._walked:  # a message's tree is walked ten times on its way
+            ids: list[ObjectId] = []
+            _note_postorder(self, ids)
+            object.__setattr__(self, "_walked", tuple(dict.fromkeys(ids)))
+        return iter(self._walked)
 
 
 def _note_postorder(tree: ObjectTree, ids: list[ObjectId]) -> None:
@@ -88,7 +91,7 @@ class Delivery:
     @property
     def is_whole(self) -> bool:
         """True when every object came along."""
-        return all(object_id in self.contents for object_id in self.tree.walk())
+        return all(map(self.contents.__contains__, self.tree.walk()))
 
 
 def check_tree(tree: ObjectTree) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import cached_property
 
 from sqlalchemy import Connection
 
@@ -30,16 +31,39 @@ class Tx:
         transaction that makes none itself, where no other program shares the database."""
         self.taken_over: Callable[[Tx], None] | None = None
         """What was put off and is made by this transaction in a way of its own."""
-        self.runs = Runs(connection)
-        self.nodes = Nodes(connection, self.notify)
         self.objects = Objects(connection, payloads)
         self.messages = Messages(connection, self.objects)
         self.leases = Leases(connection, self.notify)
         self.contexts = Contexts(connection)
-        self.fabs = Fabs(connection)
-        self.logs = Logs(connection)
         self.events = Events(connection)
-        self.meta = Meta(connection)
+        self._connection = connection
+
+    # What messages have nothing to do with is made for those who ask.
+
+    @cached_property
+    def runs(self) -> Runs:
+        """The runs."""
+        return Runs(self._connection)
+
+    @cached_property
+    def nodes(self) -> Nodes:
+        """The nodes."""
+        return Nodes(self._connection, self.notify)
+
+    @cached_property
+    def fabs(self) -> Fabs:
+        """The bundles."""
+        return Fabs(self._connection)
+
+    @cached_property
+    def logs(self) -> Logs:
+        """The logs of runs."""
+        return Logs(self._connection)
+
+    @cached_property
+    def meta(self) -> Meta:
+        """Facts about the store."""
+        return Meta(self._connection)
 
     def notify(self, topic: str) -> None:
         """Wake those who wait for ``topic``, once this transaction has committed."""

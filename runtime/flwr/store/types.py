@@ -13,6 +13,10 @@ _TWO_63: Final = 1 << 63
 _TWO_64: Final = 1 << 64
 
 
+# Made once: ``json.dumps`` makes one for each call that does not want the usual text.
+_encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+
+
 def to_micros(at: datetime) -> int:
     """Return an aware instant as whole microseconds since 1970, exactly."""
     return (at - _EPOCH) // _MICROSECOND
@@ -25,7 +29,7 @@ def from_micros(micros: int) -> datetime:
 
 def canonical_json(value: object) -> str:
     """Return the one JSON text of ``value``: keys sorted, no blanks, ASCII only."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return "{}" if value == {} else _encode(value)
 
 
 def clean_text(text: str) -> str:
