@@ -111,13 +111,13 @@ class PostgresServer:
                 user=self._user,
                 cwd=self._directory,
             )
-        eventually(self._answers, timeout=30, otherwise=(self._directory / "log").read_text)
+        eventually(self._answers, timeout=60, otherwise=(self._directory / "log").read_text)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop the server: SIGINT ends sessions in order, SIGQUIT is a crash."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(30)
+            self._process.wait(60)
         self._process = None
 
     @property

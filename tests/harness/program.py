@@ -13,6 +13,7 @@ from typing import Final
 from flwr.shell.process_name import STANDS_BY
 
 _STEP_S: Final = 0.05
+_GONE_S: Final = 60  # what is killed has ended; a busy machine takes its time to say so
 
 
 class Program:
@@ -48,21 +49,21 @@ class Program:
     def kill(self) -> None:
         """SIGKILL to this one process: its children find themselves alone."""
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(_GONE_S)
 
-    def stop(self, timeout: float = 30) -> int:
+    def stop(self, timeout: float = _GONE_S) -> int:
         """SIGTERM, then wait; return the exit code."""
         self._process.terminate()
         return self._process.wait(timeout)
 
-    def wait(self, timeout: float) -> int:
+    def wait(self, timeout: float = _GONE_S) -> int:
         return self._process.wait(timeout)
 
     def end(self) -> None:
         """Leave nothing behind: the whole session is killed, and what is made to outlive it."""
         end_all([self])
 
-    def await_port(self, address: str, timeout: float = 30) -> None:
+    def await_port(self, address: str, timeout: float = _GONE_S) -> None:
         """Wait until ``address`` accepts connections; fail with the log when the program ends."""
         host, _, port = address.rpartition(":")
         eventually(
@@ -93,7 +94,7 @@ def end_all(programs: Sequence[Program]) -> None:
     for pid in below:
         _kill(pid)
     for program in programs:
-        program.wait(10)
+        program.wait()
 
 
 def eventually(
@@ -118,8 +119,8 @@ def processes() -> dict[int, tuple[int, str]]:
         if not entry.name.isdigit():
             continue
         try:
-            stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            stat = (entry / "stat").read_text(errors="replace").rsplit(")", 1)[1].split()
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except (OSError, IndexError):
             continue
         if stat[0] != "Z":
@@ -148,7 +149,7 @@ def apps_among(pids: Iterable[int]) -> list[int]:
 def stands_by(pid: int) -> bool:
     """Tell whether a process is of a ServerApp's runner that has no launch yet."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip() == STANDS_BY
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip() == STANDS_BY
     except OSError:
         return False
 

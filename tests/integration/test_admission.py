@@ -44,7 +44,7 @@ def test_sites_of_one_machine_take_turns_and_what_has_expired_meanwhile_is_not_s
         flags += ["--admission-dir", str(Path(folder) / "queue")]
         federation.start_superlink()
         nodes = [federation.start_node(n, OURS, *flags, of=3) for n in (1, 2, 3)]
-        federation.await_nodes(3, timeout=30)
+        federation.await_nodes(3)
 
         answered = run(federation, seconds=0.3, pause=0.0, last_ttl=60.0, patience=40.0)
         assert answered == (3, 0, "['']")
@@ -65,7 +65,7 @@ def test_sites_of_one_machine_take_turns_and_what_has_expired_meanwhile_is_not_s
 def test_a_site_that_could_never_run_an_app_does_not_start(federation: Federation) -> None:
     flags = ["--insecure", "--superlink", "127.0.0.1:1", "--memory-per-app", "900t"]
     node = federation.start("node-1", OURS, "flower-supernode", *flags)
-    assert node.wait(timeout=20) == 2
+    assert node.wait() == 2
     assert "one app needs 1 CPU, " in node.output
     assert "lower --cpus-per-app, --memory-per-app" in node.output
 
@@ -109,6 +109,6 @@ def test_what_a_killed_executor_had_is_there_again() -> None:
                     following.wait(timeout=2)
                 killed.kill()
                 try:
-                    assert following.wait(timeout=20) == 0
+                    assert following.wait(timeout=60) == 0
                 finally:
                     following.kill()

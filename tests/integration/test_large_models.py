@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.harness.federation import Federation
-from tests.harness.program import Program, descendants, eventually
+from tests.harness.program import Program, eventually, processes
 from tests.harness.toolset import ROOT
 
 ECHO = ROOT / "tests" / "bench" / "app"
@@ -18,18 +18,19 @@ def most_resident_mb(pid: int) -> float:
 
 
 def executors_of(program: Program) -> list[int]:
-    return [pid for pid in descendants(program.pid) if is_executor(pid)]
-
-
-def is_executor(pid: int) -> bool:
-    return b"flwr.superexec.main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    """Return its own children alone: what an executor starts has its command line for a moment."""
+    return [
+        pid
+        for pid, (parent, command) in processes().items()
+        if parent == program.pid and "flwr.superexec.main" in command
+    ]
 
 
 def test_daemons_and_executors_hold_a_fraction_of_a_model(federation: Federation) -> None:
     superlink = federation.start_superlink()
     node = federation.start_node(1, of=1)
     federation.await_nodes(1)
-    eventually(lambda: executors_of(node), timeout=30)
+    eventually(lambda: executors_of(node), timeout=60)
     daemons = {"superlink": superlink.pid, "supernode": node.pid}
     before = {name: most_resident_mb(pid) for name, pid in daemons.items()}
 

@@ -74,7 +74,7 @@ def test_a_taken_port_is_a_clear_exit(federation: Federation) -> None:
     federation.start_node(1, OURS, "--clientappio-api-address", address).await_port(address)
 
     second = federation.start_node(2, OURS, "--clientappio-api-address", address)
-    assert second.wait(30) == 3, second.output
+    assert second.wait() == 3, second.output
     assert address in second.output
     assert "--clientappio-api-address" in second.output
     link = federation.start(
@@ -91,7 +91,7 @@ def test_a_taken_port_is_a_clear_exit(federation: Federation) -> None:
         "--serverappio-api-address",
         free_address(),
     )
-    assert link.wait(30) == 3, link.output
+    assert link.wait() == 3, link.output
     assert federation.fleet in link.output
 
 

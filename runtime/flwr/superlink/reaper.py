@@ -53,7 +53,7 @@ class Reaper:
         until = self._clock.now()
         while True:
             try:
-                await self._forgive_if_overslept()
+                await self._forgive_if_overslept(self._clock.now())
                 pause = max(until - self._clock.now(), timedelta())
                 attempt = functools.partial(self._sweep_before, until)
                 await wakeups.until([topics.REAPER], attempt, timeout=pause)
@@ -70,9 +70,13 @@ class Reaper:
                 self._due, self._was_failing, until = None, True, self._clock.now()
                 await asyncio.sleep(_RETRY.total_seconds())
 
-    def sweep(self) -> datetime | None:
-        """Act on everything that is due; return the next deadline, None when there is none."""
-        now = self._clock.now()
+    def sweep(self, now: datetime | None = None) -> datetime | None:
+        """Act on everything that is due; return the next deadline, None when there is none.
+
+        Args:
+            now: when it was seen that nothing had paused us; a pause since then blames nobody.
+        """
+        now = now or self._clock.now()
         with self._store.reading() as tx:
             has_due = bool(
                 tx.nodes.lapsed(now)
@@ -107,12 +111,13 @@ class Reaper:
 
     async def _sweep_before(self, until: datetime) -> bool | None:
         """Sweep; True when the next deadline comes before ``until``, so that we sleep anew."""
-        await self._forgive_if_overslept()
-        self._due = await in_thread(self.sweep)
+        now = self._clock.now()
+        await self._forgive_if_overslept(now)
+        self._due = await in_thread(self.sweep, now)
         return True if self._due is not None and self._due + _MARGIN < until else None
 
-    async def _forgive_if_overslept(self) -> None:
-        overslept = self._due is not None and self._clock.now() - self._due > _OVERSLEPT
+    async def _forgive_if_overslept(self, now: datetime) -> None:
+        overslept = self._due is not None and now - self._due > _OVERSLEPT
         if not overslept and not self._was_failing:
             return
         logger.warning(

@@ -18,6 +18,7 @@ from flwr.wire.channel import client_address, split_address
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
 _FRAME_HEAD: Final = 9  # length (3), type (1), flags (1), stream (4)
 _SETTINGS: Final = 0x04
+_MARGIN_S: Final = 0.5  # for a look that has met its own limit to say so
 _GREETING_WAIT: Final = 1.0  # seconds for a server's first frame; a gRPC server sends it at once
 
 # X509_V_ERR_* of OpenSSL.
@@ -183,7 +184,7 @@ def explain(address: str, tls: ClientTls | None) -> FlwrError:
     # The system's resolver knows no deadline, hence a thread that may be left behind.
     visitor = threading.Thread(target=look, name="diagnose", daemon=True)
     visitor.start()
-    visitor.join(TLS_DIAGNOSIS.total_seconds() + 0.5)
+    visitor.join(TLS_DIAGNOSIS.total_seconds() + _MARGIN_S)
     return found[0] if found else UnresolvableHostError(address, "no answer in time")
 
 

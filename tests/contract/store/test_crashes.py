@@ -96,7 +96,7 @@ def test_several_processes_create_one_store_together(tmp_path: Path) -> None:
         opener.stdin.write("go\n")
         opener.stdin.flush()
     for opener in openers:
-        _, told = opener.communicate(timeout=60)
+        _, told = opener.communicate(timeout=120)
         assert opener.returncode == 0, told
     store = open_store(str(path))
     with store.reading() as tx:

@@ -11,7 +11,7 @@ from flwr.store.store import Store, open_store
 from tests.harness.postgres import PostgresServer, why_no_postgres
 from tests.harness.program import eventually
 
-SOON_S = 5.0
+SOON_S = 30.0
 pytestmark = pytest.mark.postgres
 
 

@@ -60,7 +60,7 @@ def test_the_schema_is_made_once_when_many_programs_open_an_empty_database(
         opener.stdin.write("\n")
         opener.stdin.flush()
     for opener in openers:
-        _, errors = opener.communicate(timeout=60)
+        _, errors = opener.communicate(timeout=120)
         assert opener.returncode == 0, errors
     with psycopg.connect(plain(url)) as connection:
         versions = connection.execute("SELECT count(*) FROM alembic_version").fetchone()

@@ -12,7 +12,7 @@ from tests.contract.store.conftest import OpenStore
 from tests.harness.postgres import PostgresServer, why_no_postgres
 from tests.harness.program import eventually
 
-SOON_S = 5.0
+SOON_S = 30.0
 
 
 class Looks:
@@ -121,7 +121,7 @@ def test_a_program_that_may_miss_commits_remembers_nothing(tmp_path: Path) -> No
         assert looks.memory.recall("a") is None
         deaf = looks.memory.begin("c")
         server.start()
-        eventually(lambda: store.hears_all, timeout=4 * SOON_S)
+        eventually(lambda: store.hears_all, timeout=2 * SOON_S)
         for ticket in (begun, deaf):
             looks.memory.keep(ticket, 9)
         assert [looks.memory.recall(key) for key in "abc"] == [None, None, None]

@@ -91,12 +91,12 @@ def test_a_reader_keeps_its_view_while_others_write(store: Store, place: str) ->
         with store.reading() as tx:
             before = tx.meta.get("a")
             reading.set()
-            assert written.wait(10)
+            assert written.wait(60)
             return before, tx.meta.get("a")
 
     with ThreadPoolExecutor(1) as threads:
         seen = threads.submit(read)
-        assert reading.wait(10)
+        assert reading.wait(60)
         with store.transaction() as tx:  # no writer is held up either
             tx.meta.set("a", "1")
         written.set()

@@ -71,7 +71,7 @@ def names(here: Environment) -> list[str]:
 
 
 def wait_for(path: Path) -> str:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not path.is_file() or not path.read_text().endswith("\n"):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -101,7 +101,7 @@ class AppIoServer:
 
     async def until(self, name: str, count: int = 1) -> None:
         """Wait until a method was called so often."""
-        async with asyncio.timeout(30), self.called:
+        async with asyncio.timeout(60), self.called:
             await self.called.wait_for(lambda: self.methods.count(name) >= count)
 
     @asynccontextmanager

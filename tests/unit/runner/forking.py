@@ -48,7 +48,7 @@ class Work:
 
     async def ended(self) -> int:
         """Wait for the fork's end, and return its exit code."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             code = await self.child.wait()
             await self.serving
         return code
@@ -99,7 +99,7 @@ async def templates_with(
 ) -> AsyncIterator[Templates]:
     templates = Templates(limit=limit, idle=idle)
     try:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             yield templates
     finally:
         await templates.close()

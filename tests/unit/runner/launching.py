@@ -32,7 +32,7 @@ async def start_runner(server: AppIoServer, home: Path) -> asyncio.subprocess.Pr
     return process
 
 
-async def ended(process: asyncio.subprocess.Process, within_s: float = 40) -> Ended:
+async def ended(process: asyncio.subprocess.Process, within_s: float = 90) -> Ended:
     try:
         async with asyncio.timeout(within_s):
             _, stderr = await process.communicate()
@@ -49,7 +49,7 @@ def launch(
     home: Path,
     meanwhile: Callable[[asyncio.subprocess.Process], Awaitable[None]] | None = None,
     *,
-    within_s: float = 40,
+    within_s: float = 90,
 ) -> Ended:
     """Run one launch to its end; ``meanwhile`` interferes."""
 

@@ -2,6 +2,7 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -236,15 +237,20 @@ def test_replies_are_fetched_one_by_one_as_they_are_taken_and_not_kept() -> None
     assert len(list(replies)) == 1
 
 
-def test_replies_that_wait_while_others_are_folded_count_though_time_is_up() -> None:
+def test_replies_that_wait_while_others_are_folded_count_though_time_is_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passed_s = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed_s)
+    monkeypatch.setattr("flwr.runner.grid.time", clock)
     superlink = SuperLink()
     superlink.verbose_nodes = {10, 11}
     superlink.silent_nodes = {11}
-    replies = iter(grid_of(superlink).stream(instructions(2), timeout=0.2))
+    replies = iter(grid_of(superlink).stream(instructions(2), timeout=60))
 
     next(replies)
     superlink.silent_nodes = set()
-    time.sleep(0.25)  # with the first one
+    passed_s = 61.0  # with the first one
     assert len(list(replies)) == 1
 
 
@@ -288,7 +294,7 @@ def test_a_superlink_that_does_not_hold_is_polled_with_growing_pauses() -> None:
 
     assert len(replies) == 1
     assert superlink.calls.count("PullMessages") == 5
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("hold_s", [0.0, 20.0])
@@ -302,7 +308,7 @@ def test_what_is_not_answered_in_time_is_missing(hold_s: float) -> None:
 
     assert len(replies) == 1
     assert superlink.waits[-1] == ("all" if hold_s == 0.0 else "no")
-    assert 0.25 < time.monotonic() - started < 2
+    assert 0.25 < time.monotonic() - started < 20
 
 
 def test_a_reply_whose_content_is_gone_becomes_an_error() -> None:

@@ -51,7 +51,7 @@ def test_an_unreachable_daemon_is_forgiven_until_contact_counts_as_lost() -> Non
             await asyncio.sleep(0)
         assert not task.done()
         clock.advance(CONTACT_LOST + timedelta(seconds=1))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await task
 
     assert asyncio.run(scenario()) is LeaseEnd.CONTACT_LOST
@@ -78,7 +78,7 @@ def test_a_lease_tells_its_end_and_can_be_closed_after_it() -> None:
 
     async def scenario() -> LeaseEnd:
         lease = Lease(Daemon(clock, False), clock)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             ending = await lease.end
         await lease.close()
         return ending

@@ -16,7 +16,7 @@ async def _token(descriptor: int, code: str = WAITS) -> str:
     child = await Child.start([sys.executable, "-S", "-c", code])
     app = AppProcess(child, None)  # type: ignore[arg-type]  # nobody speaks to it
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await launch_token(app, descriptor)
     finally:
         child.signal(9)  # type: ignore[arg-type]

@@ -47,7 +47,7 @@ class Server:
 def relaying(server: Server, body: Callable[[Relay], Awaitable[T]]) -> T:
     async def scenario() -> T:
         async with (
-            asyncio.timeout(20),
+            asyncio.timeout(60),
             serving(byte_service("flwr.proto.ServerAppIo", {"GetNodes": server.get_nodes})) as at,
             open_aio_channel(at.address, None) as channel,
         ):
@@ -70,7 +70,7 @@ def test_a_stream_that_upstream_refuses_like_a_dead_token_is_only_not_offered() 
 
     async def scenario() -> None:
         async with (
-            asyncio.timeout(20),
+            asyncio.timeout(60),
             serving(byte_service(service, stream={name: refuse})) as at,
             open_aio_channel(at.address, None) as channel,
         ):
@@ -96,7 +96,7 @@ def test_a_heartbeat_that_hangs_is_given_up_before_the_lease_lapses(
             return b""
 
         async with (
-            asyncio.timeout(5),
+            asyncio.timeout(60),
             serving(byte_service("flwr.proto.ServerAppIo", {"SendAppHeartbeat": hang})) as at,
             open_aio_channel(at.address, None) as channel,
         ):

@@ -199,7 +199,7 @@ def test_an_app_dies_with_its_runner(tmp_path: Path) -> None:
         await superlink.until("PushLogs")
         process.kill()
         pid = int(superlink.logs.split()[1])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while _is_running(pid):  # noqa: ASYNC110  # nobody but the kernel could tell us
                 await asyncio.sleep(0.05)
 

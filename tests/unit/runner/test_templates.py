@@ -222,7 +222,7 @@ def is_running(pid: int) -> bool:
 
 
 async def until_gone(pid: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while is_running(pid):  # noqa: ASYNC110  # nobody but the kernel could tell us
             await asyncio.sleep(0.01)
 

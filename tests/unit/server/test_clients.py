@@ -2,7 +2,6 @@
 
 import random
 import threading
-import time
 from collections.abc import Iterable
 
 import pytest
@@ -21,6 +20,7 @@ from flwr.common.typing import (
 )
 from flwr.server.client_manager import SimpleClientManager
 from flwr.server.client_proxy import ClientProxy
+from flwr.server.compat import registration
 from flwr.server.compat.grid_client_proxy import GridClientProxy
 from flwr.server.compat.registration import registered
 from flwr.server.criterion import Criterion
@@ -121,15 +121,15 @@ def test_nodes_are_looked_for_before_every_question() -> None:
     assert "all" not in vars(known)
 
 
-def test_nodes_that_come_while_somebody_waits_are_registered() -> None:
+def test_nodes_that_come_while_somebody_waits_are_registered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registration, "_IDLE_S", 1e6)  # were it not seen that somebody waits
     grid, known = AppGrid(0, adding()), SimpleClientManager()
 
     with registered(grid, known):
         threading.Timer(0.05, lambda: grid.nodes.extend([101, 102])).start()
-        started = time.monotonic()
         assert len(known.sample(2)) == 2
-
-    assert time.monotonic() - started < 4
 
 
 def test_a_look_that_fails_is_repeated_and_the_end_of_the_run_is_not() -> None:
@@ -147,7 +147,7 @@ def test_a_look_that_fails_is_repeated_and_the_end_of_the_run_is_not() -> None:
     with registered(grid, known):
         grid.on_look = look
         threading.Thread(target=lambda: known.sample(2, min_num_clients=2), daemon=True).start()
-        assert ended.wait(10)
+        assert ended.wait(60)
         known.register(KnownClient("7"))
 
 

@@ -14,14 +14,14 @@ from flwr.wire.health import Health
 
 def scenario(body: Callable[[Health], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await body(Health())
 
     asyncio.run(bounded())
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(1000):
+    for _ in range(10_000):
         if holds():
             return
         await asyncio.sleep(0.005)

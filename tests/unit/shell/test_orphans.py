@@ -15,22 +15,26 @@ from flwr.shell.orphans import orphans_reaped
 
 ctypes.CDLL(None).prctl({PR_SET_CHILD_SUBREAPER}, 1, 0, 0, 0)
 
-def zombies():
+def children():
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent = stat.read_text().rsplit(")", 1)[1].split()[:2]
         except OSError:
             continue
-        if state == "Z" and int(parent) == os.getpid():
-            yield stat.parent.name
+        if int(parent) == os.getpid():
+            yield state
 
 async def main():
     with orphans_reaped(pid=int(sys.argv[1])):
         orphaner = ["sh", "-c", "(sleep 0.1 & sleep 0.2 & ) ; exit 7"]
         codes = await asyncio.gather(*[(await Child.start(orphaner)).wait() for _ in range(5)])
         assert codes == [7] * 5, codes
-        await asyncio.sleep(0.8)
-        print(len(list(zombies())))
+        wanted = ["Z"] * int(sys.argv[2])
+        for _ in range(600):
+            if (left := list(children())) == wanted:
+                break
+            await asyncio.sleep(0.1)
+        print(len(left))
 
 asyncio.run(main())
 """
@@ -41,10 +45,10 @@ def test_process_1_waits_for_orphans_and_leaves_its_own_children_to_their_owner(
     pid: int, left: str
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", REAPER, str(pid)],
+        [sys.executable, "-c", REAPER, str(pid), left],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

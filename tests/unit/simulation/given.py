@@ -45,6 +45,18 @@ class NotingBackend:
         self._deliver(job, answer)
 
 
+class AnsweringOne(NotingBackend):
+    """Answers one job of those it is given, at once."""
+
+    def __init__(self, which: int) -> None:
+        super().__init__()
+        self._which = which
+
+    def submit(self, jobs: Iterable[Job]) -> None:
+        super().submit(jobs)
+        self.answer(self.jobs[self._which])
+
+
 class Simulated:
     """A grid whose clock stands where real time stood, and moves when told."""
 

@@ -148,7 +148,7 @@ def test_a_worker_that_dies_idle_costs_nothing(pools: Pools, inbox: Inbox) -> No
     inbox.await_answers(1)
     (pid,) = pool.pids
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: is_reapable(pid), timeout=10)
+    eventually(lambda: is_reapable(pid), timeout=60)
     pool.submit(jobs("work", "work"))
     assert all(isinstance(answer.reply, Message) for answer in inbox.await_answers(2).values())
 
@@ -195,7 +195,7 @@ def test_a_worker_busy_beyond_its_message_s_life_is_replaced(pools: Pools, inbox
     pool = pools.open()
     pool.submit(jobs("work"))
     inbox.await_answers(1)
-    pool.submit(jobs("sleep", ttl=0.5))
+    pool.submit(jobs("sleep", ttl=2.0))
     assert isinstance(inbox.await_answers(1)["0"].reply, Lost)
     pool.submit(jobs("work"))
     assert isinstance(inbox.await_answers(1)["0"].reply, Message)
@@ -213,13 +213,13 @@ def test_closing_ends_busy_and_idle_workers(pools: Pools, inbox: Inbox) -> None:
     pool = pools.open(workers=2)
     pool.submit(jobs("work"))
     inbox.await_answers(1)
-    eventually(lambda: len(pool.pids) == 2, timeout=10)
+    eventually(lambda: len(pool.pids) == 2, timeout=60)
     pids = set(pool.pids)
     pool.submit(jobs("sleep"))
     time.sleep(0.2)
     started = time.monotonic()
     pool.close()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30, "it would sleep for 60"
     assert not pids & processes().keys()
     assert pool.pids == []
 
@@ -232,7 +232,7 @@ def test_a_content_is_freed_when_all_its_jobs_are_done(pools: Pools, inbox: Inbo
     del content
     answers = inbox.await_answers(40)
     assert all(reply_of(a).content["arrays"] == arrays for a in answers.values())
-    eventually(lambda: pool.shared_bytes == 0, timeout=5)
+    eventually(lambda: pool.shared_bytes == 0, timeout=60)
 
 
 FRESH_APP = """
@@ -322,7 +322,7 @@ def test_a_worker_sees_its_share_of_the_gpus_only(
     pool = PoolBackend(Order(setup=setup, nodes=10, needs=needs), SystemClock())
     pool.start(inbox.deliver)
     try:
-        eventually(lambda: len(pool.pids) == 2, timeout=10)
+        eventually(lambda: len(pool.pids) == 2, timeout=60)
         seen = {gpus_of(pid) for pid in pool.pids}
     finally:
         pool.close()

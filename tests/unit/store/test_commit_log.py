@@ -124,19 +124,19 @@ def test_commits_that_come_together_wait_for_the_disk_together(
 
     def hold(descriptor: int) -> None:
         is_syncing.set()
-        assert may_sync.wait(5)
+        assert may_sync.wait(60)
         sync(descriptor)
 
     monkeypatch.setattr(os, "fdatasync", hold)
     with counted(files.store) as asked, ThreadPoolExecutor(9) as threads:
         first = threads.submit(write, files.store, "first")
-        assert is_syncing.wait(5)
+        assert is_syncing.wait(60)
         others = [threads.submit(write, files.store, str(number)) for number in range(8)]
         while asked.commits < 9:  # they write while the disk is waited for
             threading.Event().wait(0.001)
         may_sync.set()
         for one in (first, *others):
-            one.result(timeout=5)
+            one.result(timeout=60)
     assert asked.syncs == 2
     after = files.cut_power()
     assert all(has(after, str(number)) for number in range(8))
@@ -196,7 +196,7 @@ def test_the_log_is_moved_to_the_database_beside_those_who_write(files: Disk) ->
     for number in range(8 * folding.COMMITS):
         write(files.store, f"key {number}", Durability.LATER)
         if (under_way := kept._folding._under_way) is not None:
-            under_way.result(timeout=5)
+            under_way.result(timeout=60)
     size = files.path.with_name("some.db-wal").stat().st_size
     assert size < 4 * folding.COMMITS * 4096, "it is written from its begin again"
     with sqlite3.connect(f"file:{files.path}?immutable=1", uri=True) as alone:  # without its log

@@ -132,5 +132,5 @@ class FakeLauncher:
         return process
 
     async def until_started(self, count: int) -> None:
-        async with asyncio.timeout(5), self._started:
+        async with asyncio.timeout(60), self._started:
             await self._started.wait_for(lambda: len(self.launches) >= count)

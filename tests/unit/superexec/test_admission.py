@@ -56,7 +56,7 @@ async def shared(room: Room, folder: Path) -> AsyncIterator[Admission]:
 
 def scenario(body: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await body()
 
     asyncio.run(bounded())

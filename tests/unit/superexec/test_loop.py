@@ -53,7 +53,7 @@ async def running(loop: LaunchLoop) -> AsyncIterator[asyncio.Task[None]]:
 
 def scenario(body: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await body()
 
     asyncio.run(bounded())

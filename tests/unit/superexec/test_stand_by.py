@@ -35,7 +35,7 @@ class Starter:
         return child
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(self.started) < count:  # noqa: ASYNC110  # nobody could tell us
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0)  # the keeper takes it

@@ -37,7 +37,7 @@ class Watched:
         return self._renew(beats)
 
     async def written(self, batches: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(self.batches) < batches or self.presence._writer:  # noqa: ASYNC110 - a thread
                 await asyncio.sleep(0.005)
 
@@ -59,7 +59,7 @@ def watched(link: Link, monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 def play(body: Callable[[], Awaitable[None]]) -> None:
     async def whole() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await body()
 
     asyncio.run(whole())

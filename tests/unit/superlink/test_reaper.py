@@ -57,10 +57,34 @@ def test_a_reaper_that_was_paused_blames_nobody(link: Link) -> None:
             await asyncio.sleep(0.01)
         link.pass_time(3600)  # everything was frozen for an hour
         wakeups.ring(["reaper"])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while link.reaper._due is None or link.reaper._due < link.clock.now():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         reaping.cancel()
+        assert link.run(run.run_id).status is RunStatus.RUNNING
+        assert link.nodes.online(run.run_id) == [node.node_id]
+
+    asyncio.run(body())
+
+
+@pytest.mark.row("F9")
+def test_a_reaper_that_is_paused_before_it_sweeps_blames_nobody(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body() -> None:
+        run, _ = link.running()
+        node = link.online()
+
+        def pausing(now: datetime) -> datetime | None:
+            link.pass_time(3600)
+            return sweep(now)
+
+        sweep = link.reaper.sweep
+        monkeypatch.setattr(link.reaper, "sweep", pausing)
+        await link.reaper._sweep_before(link.clock.now())
+        assert link.run(run.run_id).status is RunStatus.RUNNING
+        monkeypatch.setattr(link.reaper, "sweep", sweep)
+        await link.reaper._sweep_before(link.clock.now())
         assert link.run(run.run_id).status is RunStatus.RUNNING
         assert link.nodes.online(run.run_id) == [node.node_id]
 
@@ -88,7 +112,7 @@ def test_nobody_is_blamed_for_a_time_in_which_we_could_not_write(
         monkeypatch.setattr(link.reaper, "_reap", full_at_first)
         monkeypatch.setattr("flwr.superlink.reaper._RETRY", timedelta(milliseconds=10))
         reaping = asyncio.ensure_future(link.reaper.run(wakeups))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not tries:  # noqa: ASYNC110 - the reaper's own state, no event
                 await asyncio.sleep(0.005)
             monkeypatch.setattr(link.reaper, "_reap", reap)  # somebody freed space
@@ -110,9 +134,9 @@ def test_a_lease_that_becomes_due_is_noticed_without_polling(
         link = Link(store, SystemClock(), fab)  # type: ignore[arg-type]
         sweep, sweeping = link.reaper.sweep, threading.Lock()
 
-        def one_by_one() -> object:
+        def one_by_one(now: datetime) -> datetime | None:
             with sweeping:
-                return sweep()
+                return sweep(now)
 
         monkeypatch.setattr(link.reaper, "sweep", one_by_one)
         store.subscribe(wakeups.ring)
@@ -124,7 +148,7 @@ def test_a_lease_that_becomes_due_is_noticed_without_polling(
         async def is_over() -> bool | None:
             return link.run(run.run_id).is_final or None
 
-        over = await wakeups.until([f"ended:{run.run_id}"], is_over, timeout=timedelta(seconds=5))
+        over = await wakeups.until([f"ended:{run.run_id}"], is_over, timeout=timedelta(seconds=60))
         reaping.cancel()
         await asyncio.gather(reaping, return_exceptions=True)
         with sweeping:  # the run ended in the middle of a sweep, which goes on
@@ -142,18 +166,20 @@ def test_a_deadline_ahead_is_slept_until_not_watched(
         link = Link(store, SystemClock(), fab)  # type: ignore[arg-type]
         await in_thread(link.online)
         sweeps: list[None] = []
-        sweep = link.reaper.sweep
+        sweep, sweeping = link.reaper.sweep, threading.Lock()
 
-        def counted() -> datetime | None:
-            sweeps.append(None)
-            return sweep()
+        def counted(now: datetime) -> datetime | None:
+            with sweeping:
+                sweeps.append(None)
+                return sweep(now)
 
         monkeypatch.setattr(link.reaper, "sweep", counted)
         reaping = asyncio.ensure_future(link.reaper.run(Wakeups()))
         await asyncio.sleep(0.5)
         reaping.cancel()
         await asyncio.gather(reaping, return_exceptions=True)
-        store.close()
+        with sweeping:  # as above
+            store.close()
         assert len(sweeps) <= 4
 
     asyncio.run(body())

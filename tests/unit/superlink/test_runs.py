@@ -126,7 +126,7 @@ def test_concurrent_calls_never_make_a_run_jump(link: Link, attempt: int) -> Non
     together = threading.Barrier(len(moves))
 
     def at_once(move: Callable[[], object]) -> None:
-        together.wait(10)
+        together.wait(60)
         with contextlib.suppress(FlwrError):  # refused: somebody else was first
             move()
 

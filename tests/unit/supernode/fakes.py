@@ -64,7 +64,7 @@ class FakeFleet:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something observable became true after a call."""
-        async with self.changed, asyncio.timeout(5):
+        async with self.changed, asyncio.timeout(60):
             await self.changed.wait_for(holds)
 
     async def _note(self) -> None:

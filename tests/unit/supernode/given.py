@@ -275,7 +275,7 @@ def scenario(body: Callable[[], Awaitable[None]]) -> None:
     """Run one asynchronous test, bounded."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await body()
 
     asyncio.run(bounded())

@@ -255,15 +255,15 @@ def test_a_wait_ends_with_its_daemon_even_while_it_is_looked_for_it() -> None:
             choice: AppChoice = EVERY_APP, bundles: Collection[str] = ()
         ) -> WholeLaunch | None:
             begun.set()
-            may_end.wait(10)
+            may_end.wait(60)
             return take(choice, bundles)
 
         site.launches.take = take_slowly  # type: ignore[method-assign]
         call = asyncio.create_task(site.handover.wait(EVERY_APP, ()))
-        await asyncio.to_thread(begun.wait, 10)
+        await asyncio.to_thread(begun.wait, 60)
         site.wakeups.close()
         may_end.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await call is None
 
     scenario(body)

@@ -389,11 +389,11 @@ def test_a_node_without_tubes_is_called(tmp_path: Path, calls: list[tuple[str, o
 def test_a_call_is_held_no_longer_than_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handover, "LONG_POLL", timedelta(seconds=0.05))
-
     async def body() -> None:
         async with machine(tmp_path) as here:
-            assert await here.executor.take() is None
+            with monkeypatch.context() as patch:
+                patch.setattr(handover, "LONG_POLL", timedelta(seconds=0.05))
+                assert await here.executor.take() is None
             assert here.tubes.current is not None
             taking = await here.taking()
             here.site.wakeups.close()  # the SuperNode stops

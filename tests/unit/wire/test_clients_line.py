@@ -24,7 +24,7 @@ from flwr.wire.codec.lines import LinkSays, decode_node_frame, encode_link_frame
 from flwr.wire.server import make_server
 
 NODE = NodeId(5)
-SOON_S = 5.0
+SOON_S = 15.0
 QUICK = PULL_AGAIN_BEFORE + timedelta(milliseconds=50)  # asks whether anybody is there after that
 CALM = timedelta(seconds=30)
 Serve = Callable[[Any], Awaitable[None]]

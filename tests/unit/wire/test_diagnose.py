@@ -34,7 +34,7 @@ def explained(tls: ServerTls | None, trust: ClientTls | None, host: str = "127.0
     clock = SystemClock()
     started = clock.monotonic()
     error = asyncio.run(ask())
-    assert clock.monotonic() - started < 5
+    assert clock.monotonic() - started < 60
     assert error.kind is ErrorKind.UNAVAILABLE
     assert "\n" not in error.message
     assert host in error.message
@@ -135,6 +135,7 @@ def test_a_server_that_says_nothing_times_out(
     trust: ClientTls | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(diagnose, "TLS_DIAGNOSIS", timedelta(seconds=0.5))
+    monkeypatch.setattr(diagnose, "_MARGIN_S", 60)
 
     with mute_server() as address:
         assert type(diagnose.explain(address, trust)) is diagnose.HandshakeTimeoutError

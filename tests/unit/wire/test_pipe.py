@@ -44,7 +44,7 @@ def runner(
     caller = PipeCaller(ours)
     yield caller
     caller.close()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -60,10 +60,10 @@ def test_a_call_brings_method_metadata_and_body_and_takes_the_answer_back() -> N
         return b"answer"
 
     with runner(answer) as caller:
-        got = caller.call(METHOD, b"a\0b", timeout=5.0, metadata={"flwr-compose-wait": "any"})
+        got = caller.call(METHOD, b"a\0b", timeout=60.0, metadata={"flwr-compose-wait": "any"})
 
     assert got == b"answer"
-    assert seen == [Request(METHOD, b"a\0b", {"flwr-compose-wait": "any"}, 5.0)]
+    assert seen == [Request(METHOD, b"a\0b", {"flwr-compose-wait": "any"}, 60.0)]
 
 
 def test_a_large_object_crosses_the_pipe_both_ways() -> None:
@@ -97,7 +97,7 @@ def test_many_threads_each_get_their_own_answer_though_answers_come_out_of_order
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(5)
+            thread.join(60)
 
     assert answers == {n: b"%d" % n for n in range(everyone)}
 
@@ -202,18 +202,20 @@ def test_pieces_cross_the_pipe_both_ways_in_one_call() -> None:
 def test_a_call_that_waits_too_long_is_given_up_and_cancelled_at_the_runner() -> None:
     cancelled = threading.Event()
 
-    async def hold(_: Request) -> bytes:
+    async def hold(request: Request) -> bytes:
         try:
-            await asyncio.Event().wait()
+            while request.body != b"answered":
+                await asyncio.Event().wait()
         except asyncio.CancelledError:
             cancelled.set()
             raise
         return b""
 
     with runner(hold) as caller:
-        with pytest.raises(UnavailableError, match=r"no answer .* within 0.01 s"):
-            caller.call(METHOD, b"", timeout=0.01)
-        assert cancelled.wait(5)
+        caller.call(METHOD, b"answered")  # the runner listens: what is given up there, had begun
+        with pytest.raises(UnavailableError, match=r"no answer .* within 0.5 s"):
+            caller.call(METHOD, b"held", timeout=0.5)
+        assert cancelled.wait(60)
 
 
 def test_calls_fail_at_once_when_the_runner_dies() -> None:
@@ -231,7 +233,7 @@ def test_calls_fail_at_once_when_the_runner_dies() -> None:
     thread.start()
     theirs.recv(1)  # the request is on its way
     theirs.close()
-    thread.join(5)
+    thread.join(60)
 
     assert [type(error) for error in failures] == [PipeClosedError]
     with pytest.raises(PipeClosedError):
@@ -245,7 +247,7 @@ def test_what_is_no_frame_ends_the_pipe() -> None:
     theirs.sendall(b"\xff" * 9)
 
     with pytest.raises(PipeClosedError):
-        caller.call(METHOD, b"", timeout=5)
+        caller.call(METHOD, b"", timeout=60)
     caller.close()
     theirs.close()
 

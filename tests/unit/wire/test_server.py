@@ -104,7 +104,7 @@ def test_replaced_files_are_shown_to_new_connections_without_a_restart(tmp_path:
     async def reaches(address: str, authority: Authority) -> bool:
         async with open_aio_channel(address, authority.client_tls) as channel:
             try:
-                await unary(channel, "/test.Test/Echo")(b"hello", timeout=5)
+                await unary(channel, "/test.Test/Echo")(b"hello", timeout=60)
             except grpc.aio.AioRpcError:
                 return False
             return True

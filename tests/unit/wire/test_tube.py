@@ -51,7 +51,7 @@ class Node:
         return self.server.invite(self.desk)
 
     async def next_call(self) -> TubeCall:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self._came.get()
 
 
@@ -61,7 +61,7 @@ def scenario(body: Callable[[Node], Awaitable[None]]) -> None:
         serving = asyncio.create_task(node.server.serve())
         await asyncio.sleep(0)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await body(node)
         finally:
             serving.cancel()
@@ -106,7 +106,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def is_hung_up(sock: socket.socket) -> bool:
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return not await asyncio.get_running_loop().sock_recv(sock, 100)
     except ConnectionError:
         return True

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +21,8 @@ def train(message: Message, context: Context) -> Message:
     partition = int(context.node_config.get("partition-id", 0))
     round_number = int(message.content["config"]["server-round"])
     _misbehave(str(context.run_config["fail"]), partition, round_number)
-    time.sleep(float(context.run_config["pause"]))
+    if int(context.run_config["pause-round"]) in {0, round_number}:
+        _pause(float(context.run_config["pause"]), str(context.run_config["until"]))
     (model,) = message.content["arrays"].to_numpy_ndarrays()
     noise = np.random.default_rng([int(context.run_config["seed"]), partition, round_number])
     update = (model + noise.normal(size=model.shape)).astype(model.dtype)
@@ -50,6 +52,14 @@ def evaluate(message: Message, context: Context) -> Message:
 def whoami(message: Message, context: Context) -> Message:
     answer = ConfigRecord({"partition": int(context.node_config.get("partition-id", -1))})
     return Message(content=RecordDict({"answer": answer}), reply_to=message)
+
+
+def _pause(seconds: float, until: str) -> None:
+    """Wait for some seconds, then for a file that the test makes, though not for ever."""
+    time.sleep(seconds)
+    deadline = time.monotonic() + 120
+    while until and not Path(until).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _misbehave(how: str, partition: int, round_number: int) -> None:
