@@ -10,6 +10,7 @@ from tests.harness.program import Program, descendants
 from tests.harness.sockets import Socket, sockets
 from tests.harness.toolset import OURS
 
+NO_REQUEST = b"\xff"  # of no method: whoever knows it refuses at once, and holds nothing
 ONE_CALL = {
     "ServerAppIo": "/flwr.proto.ServerAppIo/ListAppsToLaunch",
     "ClientAppIo": "/flwr.proto.ClientAppIo/ListAppsToLaunch",
@@ -26,7 +27,7 @@ def answers(address: str) -> set[str]:
 
 def is_known(channel: grpc.Channel, method: str) -> bool:
     call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-    code: grpc.StatusCode = call.future(b"", timeout=0.5).code()
+    code: grpc.StatusCode = call.future(NO_REQUEST, timeout=60).code()
     return code is not grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.bench import accounting
 from tests.bench.accounting import GroupMeter, Hierarchy, ProcMeter, hierarchies
 
-BUSY = "import time\nuntil = time.process_time() + 0.05\nwhile time.process_time() < until: pass"
+BUSY = "import time\nuntil = time.process_time() + 0.2\nwhile time.process_time() < until: pass"
 V1 = "30 25 0:26 / /sys/fs/cgroup/cpuacct rw,relatime - cgroup cgroup rw,cpuacct\n"
 V2 = "36 25 0:32 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n"
 OTHER = "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw,errors=remount-ro\n"
@@ -64,6 +64,7 @@ def test_time_of_children_that_have_ended_counts(kind: str) -> None:
             meter.follow("some", process.pid)
             assert process.stdout
             process.stdout.readline()
-            assert accounting.total(meter.read()) > 0.045
+            used = accounting.total(meter.read())
+            assert used > 0.15  # each kind of time of each process loses part of a tick, 0.01 s
     finally:
         meter.close()

@@ -231,7 +231,7 @@ def test_stopping_the_loop_stops_its_runners_and_reports_nothing() -> None:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(1000):
+    for _ in range(12_000):
         if holds():
             return
         await asyncio.sleep(0.005)

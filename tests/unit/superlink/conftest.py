@@ -7,6 +7,7 @@ import pytest
 from flwr.fab.build import build_fab
 from flwr.store.store import open_store
 from tests.fakes.clock import FakeClock
+from tests.fakes.operations import await_operations
 from tests.harness.apps import TINY
 from tests.unit.superlink.federation import Link
 
@@ -20,4 +21,5 @@ def fab() -> bytes:
 def link(clock: FakeClock, fab: bytes) -> Iterator[Link]:
     store = open_store(":memory:")
     yield Link(store, clock, fab)
+    await_operations()
     store.close()

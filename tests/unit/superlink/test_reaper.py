@@ -1,5 +1,4 @@
 import asyncio
-import threading
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,6 +9,7 @@ from flwr.core.run import RunStatus
 from flwr.shell.in_thread import in_thread
 from flwr.shell.wakeups import Wakeups
 from flwr.store.store import open_store
+from tests.fakes.operations import await_operations
 from tests.unit.superlink.federation import INTERVAL_S, Link
 
 
@@ -125,20 +125,11 @@ def test_nobody_is_blamed_for_a_time_in_which_we_could_not_write(
     asyncio.run(body())
 
 
-def test_a_lease_that_becomes_due_is_noticed_without_polling(
-    fab: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lease_that_becomes_due_is_noticed_without_polling(fab: bytes) -> None:
     async def body() -> None:
         wakeups = Wakeups()
         store = open_store(":memory:")
         link = Link(store, SystemClock(), fab)  # type: ignore[arg-type]
-        sweep, sweeping = link.reaper.sweep, threading.Lock()
-
-        def one_by_one(now: datetime) -> datetime | None:
-            with sweeping:
-                return sweep(now)
-
-        monkeypatch.setattr(link.reaper, "sweep", one_by_one)
         store.subscribe(wakeups.ring)
         reaping = asyncio.ensure_future(link.reaper.run(wakeups))
         run, token = await in_thread(link.running)
@@ -151,8 +142,8 @@ def test_a_lease_that_becomes_due_is_noticed_without_polling(
         over = await wakeups.until([f"ended:{run.run_id}"], is_over, timeout=timedelta(seconds=60))
         reaping.cancel()
         await asyncio.gather(reaping, return_exceptions=True)
-        with sweeping:  # the run ended in the middle of a sweep, which goes on
-            store.close()
+        await_operations()  # the run ended in the middle of a sweep, which goes on
+        store.close()
         assert over
 
     asyncio.run(body())
@@ -166,20 +157,19 @@ def test_a_deadline_ahead_is_slept_until_not_watched(
         link = Link(store, SystemClock(), fab)  # type: ignore[arg-type]
         await in_thread(link.online)
         sweeps: list[None] = []
-        sweep, sweeping = link.reaper.sweep, threading.Lock()
+        sweep = link.reaper.sweep
 
         def counted(now: datetime) -> datetime | None:
-            with sweeping:
-                sweeps.append(None)
-                return sweep(now)
+            sweeps.append(None)
+            return sweep(now)
 
         monkeypatch.setattr(link.reaper, "sweep", counted)
         reaping = asyncio.ensure_future(link.reaper.run(Wakeups()))
         await asyncio.sleep(0.5)
         reaping.cancel()
         await asyncio.gather(reaping, return_exceptions=True)
-        with sweeping:  # as above
-            store.close()
+        await_operations()
+        store.close()
         assert len(sweeps) <= 4
 
     asyncio.run(body())

@@ -63,7 +63,7 @@ async def waiting(
 
 
 async def until_free(site: Site) -> None:
-    for _ in range(500):
+    for _ in range(6000):
         if site.handover._free and site.handover._looking is None:
             return
         await asyncio.sleep(0.01)
@@ -71,7 +71,7 @@ async def until_free(site: Site) -> None:
 
 
 async def until_launchable(site: Site, run_id: RunId) -> None:
-    for _ in range(500):
+    for _ in range(6000):
         if site.leases.runs_to_launch() == [run_id]:
             return
         await asyncio.sleep(0.01)

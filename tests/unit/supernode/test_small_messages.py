@@ -70,7 +70,7 @@ def kept(site: Site) -> list[MessageId]:
 
 
 async def until_kept(site: Site, *message_ids: MessageId) -> None:
-    for _ in range(500):
+    for _ in range(6000):
         if kept(site) == list(message_ids):
             return
         await asyncio.sleep(0.01)
@@ -355,7 +355,7 @@ def test_more_replies_than_are_sent_at_once_all_leave() -> None:
             for one in asked:
                 answered(site, one)
             await site.fleet.until(lambda: len(site.fleet.replies) == len(asked))
-            assert await site.outbox.drain(timedelta(seconds=5))
+            assert await site.outbox.drain(timedelta(seconds=60))
         assert kept(site) == []
         assert site.fleet.calls["push_reply"] == len(asked)
 

@@ -64,7 +64,7 @@ class Machine:
         return sent
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        for _ in range(500):
+        for _ in range(6000):
             if holds():
                 return
             await asyncio.sleep(0.01)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import grpc
@@ -314,13 +314,24 @@ def test_a_captured_call_of_our_own_node_is_useless_to_the_thief() -> None:
     assert run(scenario).callers == [OUR_ID]
 
 
+class WatchedClock(FakeClock):
+    """Counts how often the server looked at it."""
+
+    looks = 0
+
+    def now(self) -> datetime:
+        self.looks += 1
+        return super().now()
+
+
 async def _slow_call(
-    channel: grpc.aio.Channel, clock: FakeClock, headers: Headers, takes: timedelta
+    channel: grpc.aio.Channel, clock: WatchedClock, headers: Headers, takes: timedelta, looks: int
 ) -> None:
-    """Send the headers at once and the body ``takes`` later, by the server's clock."""
+    """Send the headers at once and the body, after so many looks, ``takes`` later."""
 
     async def body() -> AsyncIterator[bytes]:
-        await asyncio.sleep(0.3)
+        while clock.looks < looks:  # noqa: ASYNC110 - the server's own state, no event
+            await asyncio.sleep(0.01)
         clock.advance(takes)
         yield pull(OUR_ID).SerializeToString()
 
@@ -330,19 +341,20 @@ async def _slow_call(
 
 @pytest.mark.row("F15")
 def test_a_request_that_takes_longer_than_the_window_to_arrive_is_accepted_once() -> None:
-    clock, servicer, slow = FakeClock(), Servicer(), timedelta(minutes=20)
+    clock, servicer, slow = WatchedClock(), Servicer(), timedelta(minutes=20)
 
     async def play() -> None:
         guard = NodeInterceptor(Registry().find, clock=clock)
         async with connected(*servicer.services(), interceptors=chain(guard)) as channel:
             body = pull(OUR_ID).SerializeToString()
             headers = sign_bound_call(OURS, PULL, body, at=clock.now())
-            first = _slow_call(channel, clock, headers, slow)
-            again = _slow_call(channel, clock, headers, timedelta(seconds=1))
+            both = clock.looks + 2  # each has sent its headers
+            first = _slow_call(channel, clock, headers, slow, both)
+            again = _slow_call(channel, clock, headers, timedelta(seconds=1), both)
             ended = await asyncio.gather(first, again, return_exceptions=True)
             assert [type(end) for end in ended].count(type(None)) == 1
             with pytest.raises(grpc.aio.AioRpcError, match="Invalid timestamp"):
-                await _slow_call(channel, clock, headers, timedelta(0))
+                await _slow_call(channel, clock, headers, timedelta(0), clock.looks + 1)
 
     asyncio.run(play())
     assert servicer.callers == [OUR_ID]

@@ -97,7 +97,7 @@ async def admitted(node: Node, sock: socket.socket) -> None:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(500):
+    for _ in range(6000):
         if holds():
             return
         await asyncio.sleep(0.01)
