@@ -57,7 +57,8 @@ LINE_ANSWER: Final = timedelta(seconds=20)  # to a node that asks; a busy SuperL
 LINE_LIFE: Final = timedelta(hours=1)  # then the node proves anew who it is
 ONLINE_NODES: Final = 256  # told with replies; a ServerApp with more asks for them
 ONLINE_FOR: Final = timedelta(milliseconds=250)  # nodes told with replies are taken for online
-LINE_COMPANY: Final = timedelta(milliseconds=50)  # what nobody waits for shares a frame if it can
+LINE_COMPANY: Final = timedelta(milliseconds=400)  # an answer nobody waits for shares a frame
+LINE_OWED: Final = 4  # answers; more are not kept waiting: a node sends 8 replies at once
 LINE_CONFIRMS: Final = timedelta(seconds=1)  # what a node has is said if it is not answered so soon
 LINE_STEADY: Final = timedelta(minutes=1)  # a line that breaks sooner is not opened again at once
 LINE_PAUSE: Final = timedelta(milliseconds=500)  # then, doubled each time, up to LINE_STEADY

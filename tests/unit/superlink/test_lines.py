@@ -15,7 +15,7 @@ from flwr.auth.node_keys import new_node_key
 from flwr.core.clock import SystemClock
 from flwr.core.errors import UnauthenticatedError
 from flwr.core.ids import NodeId, RunId
-from flwr.core.limits import LINE_FRAME_BYTES, LINE_REPLIES, LINE_WINDOW
+from flwr.core.limits import LINE_FRAME_BYTES, LINE_OWED, LINE_REPLIES, LINE_WINDOW
 from flwr.core.message import Delivery
 from flwr.proto.compose.v1 import line_pb2
 from flwr.shell.in_thread import in_thread
@@ -418,6 +418,23 @@ def test_who_waits_on_a_line_takes_an_instruction_with_the_transaction_that_stor
     on_a_raw_line(link, body)
     kinds = [kind for kind in link.kinds() if kind.startswith("message.")]
     assert kinds == ["message.enqueued", "message.claimed", "message.answered"] * 3
+
+
+def test_answers_that_are_many_wait_for_nothing(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "_COMPANY_S", 60.0)
+
+    async def body(_served: Served, line: RawLine, node_id: NodeId) -> None:
+        run, _ = link.running()
+        sent = [link.send(run, node_id, group_id=str(n)) for n in range(LINE_OWED)]
+        for one in sent:
+            await line.say(NodeSays(replies=[(whole(link.reply_to(one)), 0.5)]))
+        answers = 0
+        while answers < LINE_OWED:
+            answers += len((await line.hear()).answers)
+
+    on_a_raw_line(link, body)
 
 
 def test_what_does_not_fit_a_line_waits_its_turn(link: Link) -> None:

@@ -86,7 +86,7 @@ def test_a_reply_that_was_not_answered_for_is_taken_again_and_counts_once(
     assert again.kinds(run.run_id).count("message.answered") == 1
 
 
-@pytest.mark.row("F1", "F6")
+@pytest.mark.row("F6")
 def test_what_a_superlink_that_was_killed_had_granted_is_handed_out_at_once(
     files: Disk, link: Link
 ) -> None:

@@ -24,6 +24,7 @@ from flwr.core.limits import (
     LINE_COMPANY,
     LINE_FRAME_BYTES,
     LINE_LIFE,
+    LINE_OWED,
     LINE_REPLIES,
     LINE_WINDOW,
     NODE_PATIENCE,
@@ -314,7 +315,8 @@ class _Line:
         elif said.replies:  # where the store is slow, side by side
             accepting = (self._accept(*reply) for reply in said.replies)
             self._owed += await asyncio.gather(*accepting)
-        if len(said.replies) > 1:
+        is_awaited = any(answer.missing for answer, _ in self._owed)
+        if is_awaited or len(said.replies) > 1 or len(self._owed) >= LINE_OWED:
             await self._settle()
         elif said.replies and self._settles is None:
             # Nobody waits for it: often an instruction follows soon, and has waited for the disk.
