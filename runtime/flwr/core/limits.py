@@ -51,7 +51,8 @@ PULL_AGAIN_BEFORE: Final = timedelta(seconds=5)  # a pull that is a heartbeat is
 # Lines of nodes (docs/adr/0021).
 LINE_WINDOW: Final = 8  # instructions on their way to a node that has not taken them in hand
 LINE_REPLIES: Final = 32  # small ones on their way to a SuperLink that has not answered them
-LINE_FRAME_BYTES: Final = 8_388_608  # of a node; all these replies are 2 MiB, and their trees
+LINE_FRAME_BYTES: Final = 8_388_608  # of a node; ENCLOSED_CALL_BYTES, and the trees of replies
+LINES_BYTES: Final = 67_108_864  # of instructions in frames on their way to all nodes; others pull
 LINE_OPENING: Final = timedelta(seconds=10)  # until the SuperLink answers
 LINE_ANSWER: Final = timedelta(seconds=20)  # to a node that asks; a busy SuperLink is not gone
 LINE_LIFE: Final = timedelta(hours=1)  # then the node proves anew who it is
@@ -97,8 +98,10 @@ OLDEST_CREATED_AT: Final = datetime(2025, 2, 28, tzinfo=UTC).timestamp()  # 1740
 # Objects (§8).
 ARRAY_CHUNK_BYTES: Final = 5_242_880
 INLINE_OBJECT_BYTES: Final = 65_536  # larger payloads are files beside the database
-ENCLOSED_MESSAGE_BYTES: Final = INLINE_OBJECT_BYTES  # a message of at most this travels whole
+SMALL_MESSAGE_BYTES: Final = INLINE_OBJECT_BYTES  # brings its objects along to whoever reads them
+ENCLOSED_MESSAGE_BYTES: Final = 2_097_152  # travels whole to who is known to read so much at once
 ENCLOSED_CALL_BYTES: Final = 4_194_304  # all enclosed messages of one call
+AT_ONCE_BYTES: Final = 131_072  # of content; more is not written by the thread of an event loop
 MAX_OBJECT_BYTES: Final = 268_435_456  # one object in one RPC; upstream chunks arrays at 5 MiB
 PIECE_BYTES: Final = 1_048_576  # of an object in one message of a stream
 PIECES_AHEAD: Final = 2  # that wait while another is written

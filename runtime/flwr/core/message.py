@@ -7,7 +7,13 @@ from typing import Final
 
 from flwr.core.errors import InvalidError
 from flwr.core.ids import SUPERLINK_NODE, MessageId, NodeId, ObjectId, RunId, is_object_id
-from flwr.core.limits import MAX_TREE_DEPTH, MAX_TREE_OBJECTS, OLDEST_CREATED_AT, TTL_TOLERANCE_S
+from flwr.core.limits import (
+    ENCLOSED_MESSAGE_BYTES,
+    MAX_TREE_DEPTH,
+    MAX_TREE_OBJECTS,
+    OLDEST_CREATED_AT,
+    TTL_TOLERANCE_S,
+)
 
 
 class ErrorCode(IntEnum):
@@ -92,6 +98,11 @@ class Delivery:
     def is_whole(self) -> bool:
         """True when every object came along."""
         return all(map(self.contents.__contains__, self.tree.walk()))
+
+    @property
+    def may_go_whole(self) -> bool:
+        """True when it can travel whole between our own parts."""
+        return self.size_bytes <= ENCLOSED_MESSAGE_BYTES and self.is_whole
 
 
 def check_tree(tree: ObjectTree) -> None:

@@ -7,7 +7,7 @@ Small messages travel whole (ADR-0013): they cost one call per batch and one per
 import copy
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,7 +16,12 @@ from flwr.app.message import restore
 from flwr.app.metadata import Metadata, stamp
 from flwr.core.errors import FlwrError, NotFoundError, UnavailableError
 from flwr.core.ids import SUPERLINK_NODE, MessageId, NodeId, ObjectId, RunId
-from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES, ONLINE_FOR
+from flwr.core.limits import (
+    ENCLOSED_CALL_BYTES,
+    ENCLOSED_MESSAGE_BYTES,
+    ONLINE_FOR,
+    SMALL_MESSAGE_BYTES,
+)
 from flwr.core.message import Delivery, Envelope, ErrorCode
 from flwr.runner.app_caller import AppCaller
 from flwr.runner.large import LargeMessages
@@ -67,6 +72,7 @@ class AppIoGrid(Grid):
         self._caller, self._run = caller, run
         self._appio = ServerAppIoClient(caller)
         self._large = LargeMessages(caller, self._appio)
+        self._whole_bytes = ENCLOSED_MESSAGE_BYTES  # of a message that brings its objects along
         self._received: dict[MessageId, None] = {}
         """Replies that came whole, to be confirmed with the next pull."""
         self._online: tuple[float, list[NodeId]] = _UNKNOWN
@@ -182,7 +188,7 @@ class AppIoGrid(Grid):
 
     def _push(self, messages: Sequence[Message]) -> _Pushed:
         pushed = _Pushed()
-        for batch in _batches(self._prepare(message) for message in messages):
+        for batch in _batches(self._prepared(messages)):
             pushed.message_ids += self._push_batch(batch)
             pushed.all_small &= all(one.delivery.is_whole for one in batch)
         refused = pushed.message_ids.count(None)
@@ -195,16 +201,22 @@ class AppIoGrid(Grid):
         run_id = self._run_id
         pushed = self._appio.push_messages(run_id, [one.delivery for one in batch])
         if pushed.wanted:
+            if any(key in one.delivery.contents for one in batch for key in pushed.wanted):
+                self._whole_bytes = SMALL_MESSAGE_BYTES  # it does not read what comes along
             objects = {key: one for part in batch for key, one in part.parts.objects.items()}
             self._large.push(run_id, pushed.wanted, objects)
         for one, message_id in zip(batch, pushed.message_ids, strict=True):
             self._stamp(one.message, message_id or "")
         return pushed.message_ids
 
-    def _prepare(self, message: Message) -> _Outgoing:
-        self._stamp(message, "")
-        parts = deflate(message)
-        return _Outgoing(message, parts, parts.delivery())
+    def _prepared(self, messages: Iterable[Message]) -> Iterator[_Outgoing]:
+        made: Mapping[ObjectId, bytes] = {}  # by the message before: often the same model
+        for message in messages:
+            self._stamp(message, "")
+            parts = deflate(message)
+            delivery = parts.delivery(self._whole_bytes, made)
+            made = delivery.contents
+            yield _Outgoing(message, parts, delivery)
 
     def _stamp(self, message: Message, message_id: str) -> None:
         stamp(
@@ -247,7 +259,8 @@ class AppIoGrid(Grid):
 
     def _receive(self, delivery: Delivery) -> Message:
         if delivery.is_whole:
-            message = inflate(delivery.envelope, delivery.tree, delivery.contents.__getitem__)
+            get = delivery.contents.__getitem__  # by their true ids
+            message = inflate(delivery.envelope, delivery.tree, get, is_verified=True)
             self._received[delivery.envelope.message_id] = None  # confirmed with the next pull
             return message
         try:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select,
 
 from flwr.core.errors import InvalidError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
-from flwr.core.limits import ENCLOSED_MESSAGE_BYTES, INLINE_OBJECT_BYTES
+from flwr.core.limits import ENCLOSED_MESSAGE_BYTES, INLINE_OBJECT_BYTES, SMALL_MESSAGE_BYTES
 from flwr.core.message import ObjectTree
 from flwr.store.dialect import MAX_IDS, insert_missing, insert_or_fill
 from flwr.store.errors import ObjectDamagedError
@@ -47,18 +47,16 @@ _MISSING: Final = Prepared(
     .where(_OF_THESE, object_.c.size_bytes.is_(None))
     .order_by(message_object.c.message_id, message_object.c.position)
 )
+_MOST: Final = bindparam("most", type_=object_.c.size_bytes.type)
 _SMALL: Final = (  # an awaited object counts more than any small message has
     select(message_object.c.message_id)
     .join(object_, object_.c.object_id == message_object.c.object_id)
     .where(_OF_THESE)
     .group_by(message_object.c.message_id)
-    .having(
-        func.sum(func.coalesce(object_.c.size_bytes, ENCLOSED_MESSAGE_BYTES + 1))
-        <= ENCLOSED_MESSAGE_BYTES
-    )
+    .having(func.sum(func.coalesce(object_.c.size_bytes, ENCLOSED_MESSAGE_BYTES + 1)) <= _MOST)
 )
 _CONTENTS: Final = Prepared(
-    select(message_object.c.message_id, object_.c.object_id, object_.c.content)
+    select(message_object.c.message_id, object_.c.object_id, object_.c.content, object_.c.file)
     .join(object_, object_.c.object_id == message_object.c.object_id)
     .where(message_object.c.message_id.in_(_SMALL))
 )
@@ -123,6 +121,8 @@ class Objects:
         owner: MessageId,
         tree: ObjectTree,
         contents: Mapping[ObjectId, bytes] = _NOTHING,
+        *,
+        durable: bool = False,
     ) -> list[ObjectId]:
         """Announce the objects of a message and make it their owner; safe to repeat.
 
@@ -130,20 +130,23 @@ class Objects:
             run_id: of the message.
             owner: the message.
             tree: its objects.
-            contents: of some of them, by their true ids; each at most INLINE_OBJECT_BYTES.
+            contents: of some of them, by their true ids.
+            durable: large ones survive a power cut with their rows, else when they are settled.
 
         Returns:
             The ids whose content is still missing, children before parents.
         """
-        return self.preregister_all(run_id, [(owner, tree, contents)])[owner]
+        return self.preregister_all(run_id, [(owner, tree, contents)], durable=durable)[owner]
 
     def preregister_all(
-        self, run_id: RunId, announced: Sequence[Announced]
+        self, run_id: RunId, announced: Sequence[Announced], *, durable: bool = False
     ) -> dict[MessageId, list[ObjectId]]:
         """Announce the objects of many messages of a run, as ``preregister`` does of one."""
         ids = {owner: list(tree.walk()) for owner, tree, _ in announced}
         brought = {i: c for owner, _, contents in announced for i, c in contents.items()}
-        self._add({part: brought.get(part) for parts in ids.values() for part in parts})
+        self._add(
+            {part: brought.get(part) for parts in ids.values() for part in parts}, durable=durable
+        )
         owned = [
             {"message_id": owner, "object_id": part, "position": n, "run_id": run_id}
             for owner, parts in ids.items()
@@ -153,21 +156,45 @@ class Objects:
         not_whole = [o for o, parts in ids.items() if not all(part in brought for part in parts)]
         return {**{owner: [] for owner in ids}, **self.missing_all(not_whole)}
 
-    def contents(self, owner: MessageId) -> dict[ObjectId, bytes]:
+    def contents(
+        self, owner: MessageId, *, at_most: int = SMALL_MESSAGE_BYTES
+    ) -> dict[ObjectId, bytes]:
         """Return all objects of a small message; none if it is large or not all of it is here.
 
-        Small means at most ENCLOSED_MESSAGE_BYTES.  The bytes are not checked against their ids.
+        Args:
+            owner: the message.
+            at_most: how many bytes are small.  Those in rows are not checked against their ids.
         """
-        return self.contents_of([owner]).get(owner, {})
+        return self.contents_of([owner], at_most=at_most).get(owner, {})
 
-    def contents_of(self, owners: Sequence[MessageId]) -> dict[MessageId, dict[ObjectId, bytes]]:
+    def contents_of(
+        self, owners: Sequence[MessageId], *, at_most: int = SMALL_MESSAGE_BYTES
+    ) -> dict[MessageId, dict[ObjectId, bytes]]:
         """Return ``contents`` of those of many messages that are small and here."""
+        if not at_most:
+            return {}
         found: dict[MessageId, dict[ObjectId, bytes]] = {}
+        read: dict[str, bytes | None] = {}  # what many messages share, once
+        lacking: set[MessageId] = set()
         for start in range(0, len(owners), MAX_IDS):
-            these = {"owners": owners[start : start + MAX_IDS]}
-            for owner, part, content in _CONTENTS.rows(self._connection, these):
-                found.setdefault(MessageId(owner), {})[ObjectId(part)] = content
-        return found
+            these = {"owners": owners[start : start + MAX_IDS], "most": at_most}
+            for owner, part, content, file in _CONTENTS.rows(self._connection, these):
+                if file is not None and file not in read:
+                    read[file] = self._read_file(ObjectId(part), file)
+                whole = content if file is None else read[file]
+                if whole is None:
+                    lacking.add(MessageId(owner))
+                else:
+                    found.setdefault(MessageId(owner), {})[ObjectId(part)] = whole
+        return {owner: parts for owner, parts in found.items() if owner not in lacking}
+
+    def _read_file(self, object_id: ObjectId, file: str) -> bytes | None:
+        """Return what a file holds, None if that is not the object: who opens it finds out why."""
+        reader = self._payloads.open(file)
+        if reader is None:
+            return None
+        with closing(reader):
+            return reader.read(0, reader.size) if reader.has_hash(object_id) else None
 
     def missing(self, owner: MessageId) -> list[ObjectId]:
         """Return the ids this message still lacks content for, children before parents."""
@@ -202,6 +229,11 @@ class Objects:
         else:
             self._fill(object_id, {"size_bytes": len(content), "content": content})
         return True
+
+    @property
+    def unsettled(self) -> Sequence[str]:
+        """Files of large content that this transaction has stored and not made durable."""
+        return self._payloads.unsynced
 
     def adopt(self, files: Sequence[str]) -> None:
         """Answer for files that are durable already: those not taken go with this transaction."""
@@ -301,12 +333,28 @@ class Objects:
             files = [row.file for row in _DELETE_UNOWNED.rows(self._connection, these)]
             self._payloads.remove([file for file in files if file is not None])
 
-    def _add(self, contents: Mapping[ObjectId, bytes | None]) -> None:
+    def _add(self, contents: Mapping[ObjectId, bytes | None], *, durable: bool) -> None:
         """Add objects; those that were announced before get the content that came only now."""
         bare = [_new_row(i, None) for i, content in contents.items() if content is None]
-        full = [_new_row(i, content) for i, content in contents.items() if content is not None]
+        large = {i: c for i, c in contents.items() if c and len(c) > INLINE_OBJECT_BYTES}
+        full = [_new_row(i, c) for i, c in contents.items() if c is not None and i not in large]
         insert_missing(self._connection, object_, bare)
         insert_or_fill(self._connection, object_, full, empty="size_bytes")
+        if large:
+            self._add_large(large, durable=durable)
+
+    def _add_large(self, contents: Mapping[ObjectId, bytes], *, durable: bool) -> None:
+        new = {i: c for i, c in contents.items() if self.state(i) is not ObjectState.PRESENT}
+        rows = [
+            {
+                "object_id": object_id,
+                "size_bytes": len(content),
+                "content": None,
+                "file": self._payloads.write(object_id, content, durable=durable),
+            }
+            for object_id, content in new.items()
+        ]
+        insert_or_fill(self._connection, object_, rows, empty="size_bytes")
 
     def _fill(self, object_id: ObjectId, values: dict[str, Any]) -> bool:
         awaited = (object_.c.object_id == object_id, object_.c.size_bytes.is_(None))

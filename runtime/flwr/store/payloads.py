@@ -71,9 +71,9 @@ class Payloads:
                 self._make(folder)
             return PayloadWriter(self, name, durable=durable)
 
-    def write(self, object_id: ObjectId, content: bytes) -> str:
-        """Write a file and make its content durable; ``seal`` makes its name durable."""
-        writer = self.begin(object_id)
+    def write(self, object_id: ObjectId, content: bytes, *, durable: bool = True) -> str:
+        """Write a file; if it shall be durable, ``seal`` makes its name so."""
+        writer = self.begin(object_id, durable=durable)
         try:
             writer.write(content)
             return writer.finish()
@@ -84,6 +84,10 @@ class Payloads:
     def note_unsynced(self, name: str) -> None:
         """Remember that a finished file is not durable."""
         self._unsynced[name] = False
+
+    def is_unsynced(self, name: str) -> bool:
+        """Tell whether a file is not durable, so that nobody was promised what it holds."""
+        return name in self._unsynced
 
     def sync(self, names: Iterable[str] | None = None) -> None:
         """Make finished files durable that are not, with their names; None: all there are.
@@ -285,14 +289,22 @@ class PayloadChanges:
         """Collect changes of ``payloads``."""
         self._payloads = payloads
         self._written: list[str] = []
+        self._unsealed: list[str] = []
         self._adopted: set[str] = set()
         self._doomed: list[str] = []
 
-    def write(self, object_id: ObjectId, content: bytes) -> str:
-        """Write a file now; return its name for the row."""
-        name = self._payloads.write(object_id, content)
+    def write(self, object_id: ObjectId, content: bytes, *, durable: bool = True) -> str:
+        """Write a file now; return its name for the row.  ``durable``: before the commit."""
+        name = self._payloads.write(object_id, content, durable=durable)
         self._written.append(name)
+        if durable:
+            self._unsealed.append(name)
         return name
+
+    @property
+    def unsynced(self) -> Sequence[str]:
+        """What was written and need not be durable before the commit."""
+        return [name for name in self._written if name not in self._unsealed]
 
     def adopt(self, names: Sequence[str]) -> None:
         """Take over files that are durable already, with their names; they go unless kept."""
@@ -312,13 +324,13 @@ class PayloadChanges:
         self._doomed += names
 
     def seal(self) -> None:
-        """Make everything written durable; call before the commit."""
-        self._payloads.seal(self._written)
+        """Make durable what was written to be; call before the commit."""
+        self._payloads.seal(self._unsealed)
 
     @property
     def gives_up_files(self) -> bool:
-        """True when ``committed`` removes files."""
-        return bool(self._doomed)
+        """True when ``committed`` removes files that a power cut would have left."""
+        return not all(map(self._payloads.is_unsynced, self._doomed))
 
     def committed(self) -> None:
         """Remove what the committed transaction gave up."""

@@ -265,15 +265,17 @@ class Store:
         """
         return IncomingObject(self._payloads, object_id, size, durable=durable)
 
-    def settle_objects(self, arrived: Iterable[ArrivedObject] | None = None) -> None:
+    def settle_objects(self, files: Iterable[str] | None = None) -> None:
         """Wait until objects, or all there are, survive a power cut with the rows that name them.
+
+        Args:
+            files: of objects; those that are gone by now are left out.
 
         Raises:
             StoreUnavailableError: the disk failed.
         """
-        if arrived is None:
+        if files is None:
             self._make_what_was_put_off()
-        files = None if arrived is None else [one.file for one in arrived if one.file is not None]
         self._payloads.sync(files)
         self.settle()
 

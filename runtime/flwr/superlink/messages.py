@@ -41,6 +41,8 @@ class Enqueued:
     missing: list[ObjectId]
     granted: Sequence[Delivery] = ()
     """What is taken by its node already, which has to be handed it now."""
+    unsettled: Sequence[str] = ()
+    """What came along and is large: ``settle`` it before this is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Answered:
 
     message_id: MessageId | None
     missing: list[ObjectId]
+    unsettled: Sequence[str] = ()
+    """As of what is enqueued."""
 
 
 class MessageExchange:
@@ -98,14 +102,15 @@ class MessageExchange:
             missing = queue(tx, run_id, new, granted=granted, now=now)
             missing |= tx.objects.missing_all(list(known))
             self._traffic.flush(tx, run_id)
+            unsettled = tx.objects.unsettled
         for one in granted:
             taken = frozenset((one.envelope.message_id,))
             self._open.amend(one.envelope.dst_node_id, taken.union)
             self._handouts.note_whole(one.envelope.message_id)
             self._traffic.sent(run_id, one.size_bytes)
-        ids = [message.envelope.message_id for message in messages]
         lacking = dict.fromkeys(part for i in accepted for part in missing[i])
-        return Enqueued([i if i in accepted else None for i in ids], list(lacking), granted)
+        ids = [i if (i := one.envelope.message_id) in accepted else None for one in messages]
+        return Enqueued(ids, list(lacking), granted, unsettled)
 
     def knows_none(self, node_id: NodeId, received: Collection[MessageId] = ()) -> bool:
         """Tell, without a look into the store, that ``deliver`` has nothing for a node.
@@ -122,7 +127,7 @@ class MessageExchange:
         return self._open.recall(node_id) is not None
 
     def deliver(
-        self, node_id: NodeId, *, received: Sequence[MessageId] = (), whole: bool = False
+        self, node_id: NodeId, *, received: Sequence[MessageId] = (), whole_bytes: int = 0
     ) -> Delivery | None:
         """Hand the oldest waiting instruction to ``node_id``; None when nothing waits.
 
@@ -131,7 +136,7 @@ class MessageExchange:
         Args:
             node_id: who asks.
             received: what it has by now; confirmed only if this call writes anyway.
-            whole: a small instruction brings its objects along.
+            whole_bytes: an instruction of at most so many brings its objects along.
 
         Raises:
             NodeIdError: the node is not registered (any more).
@@ -153,7 +158,7 @@ class MessageExchange:
                 lost = [one for one in open_ones if one.message_id not in new]
                 again = self._handouts.repeat(lost, now=now, knows_repeats=whole)
                 found = None if again is None else tx.messages.find_instruction(again)
-            delivery = None if found is None else self._hand_out(tx, found, whole=whole)
+            delivery = None if found is None else self._hand_out(tx, found, whole_bytes)
         if len(waiting) < 2:  # noqa: PLR2004  nothing waits any more
             self._open.keep(look, frozenset(one.message_id for one in open_ones))
         return delivery
@@ -210,10 +215,15 @@ class MessageExchange:
                     note_refused(reply, "the instruction was answered before")
                     return Answered(None, [])
                 missing = tx.objects.missing(envelope.message_id)
+            unsettled = tx.objects.unsettled
         answered = frozenset((instruction.message_id,))
         self._open.amend(node_id, lambda taken: taken - answered)
         self._uploads.expect(envelope.run_id, instruction.message_id, missing)
-        return Answered(envelope.message_id, missing)
+        return Answered(envelope.message_id, missing, unsettled)
+
+    def settle(self, unsettled: Sequence[str]) -> None:
+        """Make durable what came along and is large, unless it has gone again."""
+        self._store.settle_objects(unsettled)
 
     def still_to_ask(
         self, run_id: RunId, asked: Sequence[MessageId], *, any_will_do: bool = False
@@ -316,8 +326,8 @@ class MessageExchange:
         tx.objects.release_all(mine)
         self._traffic.flush(tx, run_id)
 
-    def _hand_out(self, tx: Tx, instruction: Instruction, *, whole: bool) -> Delivery:
-        contents = tx.objects.contents(instruction.message_id) if whole else {}
+    def _hand_out(self, tx: Tx, instruction: Instruction, whole_bytes: int) -> Delivery:
+        contents = tx.objects.contents(instruction.message_id, at_most=whole_bytes)
         if contents:
             self._handouts.note_whole(instruction.message_id)
             self._traffic.sent(instruction.run_id, sum(map(len, contents.values())))
@@ -380,7 +390,8 @@ def _read_answers(tx: Tx, answered: Sequence[Asked], *, whole: bool) -> list[Del
             room -= one.reply_bytes
             enclosed.append(one.reply_id)
         chosen.append(one.reply_id)
-    replies, contents = tx.messages.find_replies(chosen), tx.objects.contents_of(enclosed)
+    replies = tx.messages.find_replies(chosen)
+    contents = tx.objects.contents_of(enclosed, at_most=ENCLOSED_MESSAGE_BYTES)
     return [replace(replies[i].delivery, contents=contents.get(i, {})) for i in chosen]
 
 

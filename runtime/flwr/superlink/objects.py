@@ -203,7 +203,8 @@ class Objects:
 
     def settle(self, kept: Sequence[IncomingObject]) -> None:
         """Make objects durable that were kept, unless they have gone again."""
-        self._store.settle_objects([one.arrived for one in kept if one.arrived is not None])
+        arrived = [one.arrived for one in kept if one.arrived is not None]
+        self._store.settle_objects([one.file for one in arrived if one.file is not None])
 
     def _read(self, object_id: ObjectId) -> bytes | None:
         """Return the content; what is damaged is dropped and awaited again."""

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 from flwr.core.ids import NodeId
-from flwr.core.limits import ENCLOSED_MESSAGE_BYTES
 from flwr.core.message import Delivery
 
 PutBack = Callable[[Delivery], Awaitable[None]]
@@ -64,7 +63,7 @@ class Takers:
             for node_id, theirs in of_nodes.items()
             if len(theirs) <= self.room(node_id)
             and is_idle(node_id)
-            and all(map(_is_small, theirs))
+            and all(one.may_go_whole for one in theirs)
             for one in theirs
         ]
 
@@ -77,7 +76,3 @@ class Takers:
                 left.append(delivery)
         for delivery in left:
             await put_back(delivery)
-
-
-def _is_small(delivery: Delivery) -> bool:
-    return delivery.size_bytes <= ENCLOSED_MESSAGE_BYTES and delivery.is_whole

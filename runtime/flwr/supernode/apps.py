@@ -168,7 +168,7 @@ class AppSessions:
             FailedPreconditionError: another reply was accepted before.
         """
         with self._store.transaction() as tx:
-            kept = self.keep_reply(tx, lease, reply, self._clock.now())
+            kept = self.keep_reply(tx, lease, reply, self._clock.now(), durable=True)
         if kept is None:
             return reply.envelope.message_id, []
         self.note_reply(kept)
@@ -181,10 +181,12 @@ class AppSessions:
         reply: Delivery,
         now: datetime,
         *,
+        durable: bool,
         arrival: Arrival | None = None,
     ) -> KeptReply | None:
         """Do the same within the caller's transaction; call ``note_reply`` after the commit.
 
+        ``durable``: what came along survives a power cut with this transaction.
         ``arrival`` is the instruction, if its row was written in this transaction.
 
         Returns:
@@ -203,8 +205,10 @@ class AppSessions:
         check_reply(envelope, asked, expires_at=instruction.expires_at.timestamp())
         if str(tree.object_id) != envelope.message_id:
             raise InvalidError("message refused: the object tree belongs to another message")
-        contents = {i: c for i, c in reply.contents.items() if len(c) <= INLINE_OBJECT_BYTES}
-        missing = tx.objects.preregister(lease.run_id, envelope.message_id, tree, contents)
+        contents = reply.contents
+        missing = tx.objects.preregister(
+            lease.run_id, envelope.message_id, tree, contents, durable=durable
+        )
         if tx.messages.add_reply(envelope, tree, now=now):
             tx.events.append(
                 at=now,
@@ -304,8 +308,12 @@ class AppSessions:
 
         Who keeps nothing is executed again without harm.
         """
-        if self._contexts.get(lease.run_id) != context:
+        if self.is_new_context(lease.run_id, context):
             self._store.settle_objects()
+
+    def is_new_context(self, run_id: RunId, context: bytes) -> bool:
+        """Tell whether a context is to be stored: another one is, as far as is known."""
+        return self._contexts.get(run_id) != context
 
     def end(
         self,
@@ -341,7 +349,7 @@ class AppSessions:
             tx, lease, cause="ClientApp finished", now=now, was_written=was_written
         ):
             return False
-        if self._contexts.get(lease.run_id) != context:
+        if self.is_new_context(lease.run_id, context):
             tx.contexts.save(lease.run_id, self._identity.node_id, context)
         return True
 

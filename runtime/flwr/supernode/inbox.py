@@ -16,7 +16,7 @@ from typing import Final
 from flwr.core.clock import Clock
 from flwr.core.errors import FlwrError, UnavailableError
 from flwr.core.ids import MessageId, RunId
-from flwr.core.limits import POLL_FALLBACK
+from flwr.core.limits import AT_ONCE_BYTES, POLL_FALLBACK
 from flwr.core.message import Delivery, Envelope, ErrorCode
 from flwr.shell.in_thread import NEVER_AT_ONCE, AtOnce, in_thread
 from flwr.supernode.fleet import FATAL, FleetSession
@@ -121,7 +121,9 @@ class Inbox:
         waiters = self._handover.lend()
         launches: Mapping[Waiter, WholeLaunch] = {}
         try:
-            launches = await self._at_once(self._intake.store_at_hand, at_hand, waiters)
+            is_large = sum(delivery.size_bytes for delivery in at_hand) > AT_ONCE_BYTES
+            at_once = NEVER_AT_ONCE if is_large else self._at_once
+            launches = await at_once(self._intake.store_at_hand, at_hand, waiters)
         except Exception as error:  # noqa: BLE001 - the long way meets the cause again, and acts
             logger.debug("Taking the long way", extra={"event": "intake", "cause": str(error)})
             return ()

@@ -18,7 +18,6 @@ from flwr.core.clock import Clock
 from flwr.core.errors import InvalidError, TooLargeError, UnimplementedError
 from flwr.core.ids import FabHash, ObjectId, RunId
 from flwr.core.limits import (
-    ENCLOSED_MESSAGE_BYTES,
     MAX_MISMATCHES,
     TRANSFERS_IN_PARALLEL,
 )
@@ -100,11 +99,7 @@ class Intake:
 
     def is_at_hand(self, delivery: Delivery) -> bool:
         """Tell whether an instruction can be taken in as it is: whole, small, of a cleared run."""
-        return (
-            delivery.envelope.run_id in self._cleared
-            and delivery.is_whole
-            and sum(map(len, delivery.contents.values())) <= ENCLOSED_MESSAGE_BYTES
-        )
+        return delivery.envelope.run_id in self._cleared and delivery.may_go_whole
 
     def store_at_hand(
         self, deliveries: Sequence[Delivery], waiters: Sequence[Waiter] = ()

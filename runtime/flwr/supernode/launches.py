@@ -11,6 +11,7 @@ from flwr.core.app_choice import EVERY_APP, AppChoice
 from flwr.core.clock import Clock
 from flwr.core.errors import InvalidError, NotFoundError
 from flwr.core.lease import Lease
+from flwr.core.limits import ENCLOSED_MESSAGE_BYTES
 from flwr.core.message import Delivery
 from flwr.core.run import Run
 from flwr.store.remembered import Remembered
@@ -97,7 +98,8 @@ class WholeLaunches:
             except NotFoundError as error:
                 self._leases.give_up(tx, granted, cause=error.message, now=now)
                 return None
-            contents = tx.objects.contents(asked.envelope.message_id)
+            message_id = asked.envelope.message_id
+            contents = tx.objects.contents(message_id, at_most=ENCLOSED_MESSAGE_BYTES)
         return WholeLaunch(granted, inputs, replace(asked, contents=contents))
 
     def take_arriving(
@@ -159,7 +161,10 @@ class WholeLaunches:
             if arrival is not None:
                 arrival.write_row(tx)
             if reply is not None:
-                kept = self._apps.keep_reply(tx, lease, reply, now, arrival=arrival)
+                durable = self._apps.is_new_context(lease.run_id, context)  # which counts the reply
+                kept = self._apps.keep_reply(
+                    tx, lease, reply, now, durable=durable, arrival=arrival
+                )
                 if kept is not None and kept.missing:
                     raise InvalidError("message refused: a launch ends with a whole reply")
             has_ended = self._apps.end(

@@ -14,7 +14,7 @@ from typing import Final
 from flwr.core.clock import Clock
 from flwr.core.errors import FlwrError, UnavailableError, UnimplementedError
 from flwr.core.ids import MessageId, ObjectId
-from flwr.core.limits import TRANSFERS_IN_PARALLEL
+from flwr.core.limits import ENCLOSED_MESSAGE_BYTES, TRANSFERS_IN_PARALLEL
 from flwr.core.message import Delivery, ErrorCode
 from flwr.shell.in_thread import call_soon, in_thread
 from flwr.shell.wakeups import Wakeups
@@ -29,7 +29,9 @@ from flwr.supernode.stopwatches import Stopwatches
 
 logger = logging.getLogger(__name__)
 
-SENDS_AT_ONCE: Final = 8  # a large one is answered OBJECT_SETTLE after it was sent
+SENDS_AT_ONCE: Final = 32  # one with files is answered OBJECT_SETTLE after it was sent
+SENT_BYTES: Final = 33_554_432  # of those that came whole, which are kept until they are answered
+STREAMS_AT_ONCE: Final = 8  # of replies that do not go whole
 FORGET_AFTER: Final = timedelta(milliseconds=500)  # unless something else is written before
 _STORAGE_PAUSE: Final = timedelta(seconds=5)  # until a full disk is looked at again
 _LOOK_AGAIN: Final = timedelta(minutes=1)  # a ring tells; this is the safety net
@@ -53,7 +55,8 @@ class Outbox:
         self._sent = sent
         self._loop = asyncio.get_running_loop()
         self._tasks: asyncio.TaskGroup | None = None  # while it runs
-        self._sending: set[MessageId] = set()
+        self._sending: dict[MessageId, int] = {}  # and the bytes that are kept for it
+        self._streams = asyncio.Semaphore(STREAMS_AT_ONCE)
         self._finished_one = asyncio.Event()
         self._is_forgetting = False
 
@@ -102,10 +105,11 @@ class Outbox:
         reply_id = reply.envelope.message_id
         if reply_id in self._sending or reply_id in self._sent:
             return True
-        if len(self._sending) >= SENDS_AT_ONCE:
+        kept_bytes = sum(self._sending.values()) + reply.size_bytes
+        if len(self._sending) >= SENDS_AT_ONCE or (self._sending and kept_bytes > SENT_BYTES):
             return False
         assert self._tasks is not None, "only while running"
-        self._sending.add(reply_id)
+        self._sending[reply_id] = reply.size_bytes
         self._tasks.create_task(self._send(reply), name=f"reply-{reply_id[:8]}")
         return True
 
@@ -140,7 +144,7 @@ class Outbox:
             await asyncio.sleep(_STORAGE_PAUSE.total_seconds())
             self._wakeups.ring({"outbox"})
         finally:
-            self._sending.discard(reply.envelope.message_id)
+            del self._sending[reply.envelope.message_id]
             self._finished_one.set()
 
     async def _deliver_or_give_up(self, reply: Delivery) -> None:
@@ -159,7 +163,8 @@ class Outbox:
             reply = replace(reply, contents=contents)
         wanted = await attempt(fleet.push_reply, reply, runtime_s)
         if wanted:
-            await self._push_objects(reply, deque(wanted))
+            async with self._streams:
+                await self._push_objects(reply, deque(wanted))
         self._stopwatches.forget(_answered(reply))
         await self._note_sent(reply)
         logger.info("Sent a reply", extra={"event": "reply-sent", **_facts(reply)})
@@ -234,7 +239,7 @@ class Outbox:
 
     def _read_small(self, reply_id: MessageId) -> Mapping[ObjectId, bytes]:
         with self._store.reading() as tx:
-            return tx.objects.contents(reply_id)
+            return tx.objects.contents(reply_id, at_most=ENCLOSED_MESSAGE_BYTES)
 
     def _drop(self, reply: Delivery, cause: str) -> None:
         """The instruction is done with, although nobody has its reply."""

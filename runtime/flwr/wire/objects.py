@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -78,11 +79,20 @@ class DeflatedMessage:
     tree: ObjectTree
     objects: Mapping[ObjectId, Source]
 
-    def delivery(self) -> Delivery:
-        """Return it as it is announced: a small message brings its objects along."""
-        if sum(source.size for source in self.objects.values()) > ENCLOSED_MESSAGE_BYTES:
+    def delivery(
+        self,
+        at_most: int = ENCLOSED_MESSAGE_BYTES,
+        known: Mapping[ObjectId, bytes] = MappingProxyType({}),
+    ) -> Delivery:
+        """Return it as it is announced: a small message brings its objects along.
+
+        Args:
+            at_most: how many bytes are small.
+            known: objects that another message has made already.
+        """
+        if sum(source.size for source in self.objects.values()) > at_most:
             return Delivery(self.envelope, self.tree)
-        contents = {object_id: source.make() for object_id, source in self.objects.items()}
+        contents = {i: known.get(i) or source.make() for i, source in self.objects.items()}
         return Delivery(self.envelope, self.tree, contents)
 
 

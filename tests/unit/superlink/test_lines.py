@@ -20,7 +20,7 @@ from flwr.core.message import Delivery
 from flwr.proto.compose.v1 import line_pb2
 from flwr.shell.in_thread import in_thread
 from flwr.superlink import topics
-from flwr.superlink.rpc import lines
+from flwr.superlink.rpc import lines, taking
 from flwr.wire.clients import line as client_line
 from flwr.wire.clients.fleet import FleetClient, Pulled
 from flwr.wire.codec.lines import (
@@ -369,7 +369,7 @@ def test_a_message_costs_one_frame_each_way(link: Link, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(client_line, "decode_link_frame", note)
     # A loud machine must not send what waits for company.
-    monkeypatch.setattr(lines, "_COMPANY_S", SOON_S)
+    monkeypatch.setattr(taking, "_COMPANY_S", SOON_S)
 
     async def body(served: Served) -> None:
         node, node_id = await joined(served)

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from flwr.core.ids import MessageId, NodeId
+from flwr.core.limits import SMALL_MESSAGE_BYTES
 from flwr.core.run import Run
 from flwr.shell.in_thread import AtOnce
 from flwr.store.store import Store
 from flwr.superlink import topics
 from flwr.superlink.handouts import HANDED_OUT_AGAIN_AFTER
 from flwr.superlink.messages import Answered
-from flwr.superlink.rpc import lines
+from flwr.superlink.rpc import lines, taking
 from flwr.wire.codec.lines import LinkSays, NodeSays, encode_link_frame
 from tests.fakes.clock import FakeClock
 from tests.fakes.power import Disk, disk
@@ -48,11 +49,13 @@ def test_what_was_answered_for_survives_and_the_rest_is_handed_out_again(
     node = link.online()
     sent = link.instruction(run, node.node_id)
     assert link.messages.enqueue(run.run_id, [whole(sent)]).message_ids == [sent.message_id]
-    assert link.messages.deliver(node.node_id, whole=True) == sent.delivery
+    assert link.messages.deliver(node.node_id, whole_bytes=SMALL_MESSAGE_BYTES) == sent.delivery
 
     again = cut_power(files, link)
 
-    assert again.messages.deliver(node.node_id, whole=True) == sent.delivery, "its claim was lost"
+    assert again.messages.deliver(node.node_id, whole_bytes=SMALL_MESSAGE_BYTES) == sent.delivery, (
+        "its claim was lost"
+    )
     reply = again.reply_to(sent)
     answered = again.messages.accept_reply(node.node_id, whole(reply), runtime_s=1.0)
     assert answered.message_id == reply.message_id
@@ -128,7 +131,7 @@ def test_a_message_is_two_waits_for_the_disk(files: Disk, link: Link) -> None:
         sent = link.instruction(run, node.node_id)
         with counted(files.store) as asked:
             link.messages.enqueue(run.run_id, [whole(sent)])
-            link.messages.deliver(node.node_id, whole=True)
+            link.messages.deliver(node.node_id, whole_bytes=SMALL_MESSAGE_BYTES)
             link.messages.confirm_received(node.node_id, [sent.message_id])
             reply = link.reply_to(sent)
             link.messages.accept_reply(node.node_id, whole(reply), runtime_s=1.0)
@@ -165,8 +168,8 @@ def owed(link: Link, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_reply_on_a_line_shares_the_wait_of_the_next_instruction(
     link: Link, owed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "_COMPANY_S", INTERVAL_S)
-    monkeypatch.setattr(lines._Line, "_settle_now", None)  # it need not wait by itself
+    monkeypatch.setattr(taking, "_COMPANY_S", INTERVAL_S)
+    monkeypatch.setattr(taking.ReplyTaking, "_settle_now", None)  # it need not wait by itself
 
     async def body(served: Served, line: RawLine, node_id: NodeId) -> None:
         run, token = link.running()
@@ -191,7 +194,7 @@ def test_a_reply_on_a_line_shares_the_wait_of_the_next_instruction(
 def test_a_line_answers_for_nothing_that_a_power_cut_may_take(
     link: Link, owed: list[int], monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr(lines, "_COMPANY_S", 0.01)
+    monkeypatch.setattr(taking, "_COMPANY_S", 0.01)
 
     async def body(served: Served, line: RawLine, node_id: NodeId) -> None:
         run, token = link.running()

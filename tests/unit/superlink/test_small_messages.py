@@ -8,7 +8,7 @@ import pytest
 
 from flwr.auth.accounts import NO_LOGIN
 from flwr.core.ids import MessageId, NodeId, ObjectId
-from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES
+from flwr.core.limits import ENCLOSED_CALL_BYTES, ENCLOSED_MESSAGE_BYTES, SMALL_MESSAGE_BYTES
 from flwr.core.message import Delivery
 from flwr.core.run import Run
 from flwr.proto import appio_pb2, fleet_pb2
@@ -80,7 +80,7 @@ def test_a_whole_instruction_is_queued_with_its_objects_and_comes_out_whole(link
     enqueue(link, run, [sent])
     assert link.rung == [topics.node(node_id)]
 
-    got = link.messages.deliver(node_id, whole=True)
+    got = link.messages.deliver(node_id, whole_bytes=SMALL_MESSAGE_BYTES)
 
     assert got == sent.delivery
     assert got.contents == sent.objects
@@ -122,7 +122,7 @@ def test_what_comes_along_is_counted_as_traffic(link: Link) -> None:
     run, _ = link.running()
     (sent,) = instructions(link, run, 1)
     enqueue(link, run, [sent])
-    link.messages.deliver(sent.delivery.envelope.dst_node_id, whole=True)
+    link.messages.deliver(sent.delivery.envelope.dst_node_id, whole_bytes=SMALL_MESSAGE_BYTES)
     reply = answer(link, sent)
     link.messages.confirm_replies(run.run_id, [reply.message_id])
     counted_on = link.run(run.run_id)
@@ -172,7 +172,7 @@ def test_an_answer_needs_no_confirmation_of_its_instruction(link: Link) -> None:
     sent = instructions(link, run, 2)
     enqueue(link, run, sent)
     for one in sent:
-        link.messages.deliver(one.delivery.envelope.dst_node_id, whole=True)
+        link.messages.deliver(one.delivery.envelope.dst_node_id, whole_bytes=SMALL_MESSAGE_BYTES)
     answer(link, sent[0])
 
     for one in sent:
@@ -186,10 +186,13 @@ def test_what_a_node_says_it_has_is_not_handed_out_again(link: Link) -> None:
     (sent,) = instructions(link, run, 1)
     node_id = sent.delivery.envelope.dst_node_id
     enqueue(link, run, [sent])
-    link.messages.deliver(node_id, whole=True)
+    link.messages.deliver(node_id, whole_bytes=SMALL_MESSAGE_BYTES)
     link.pass_time(HANDED_OUT_AGAIN_AFTER.total_seconds())
-    assert link.messages.deliver(node_id, received=ids([sent]), whole=True) is None
-    lost = link.messages.deliver(node_id, whole=True)
+    assert (
+        link.messages.deliver(node_id, received=ids([sent]), whole_bytes=SMALL_MESSAGE_BYTES)
+        is None
+    )
+    lost = link.messages.deliver(node_id, whole_bytes=SMALL_MESSAGE_BYTES)
     assert lost is not None
     assert lost.is_whole
 
@@ -213,7 +216,7 @@ def test_handing_out_and_taking_back_are_one_commit_each(link: Link) -> None:
     (sent,) = instructions(link, run, 1)
     enqueue(link, run, [sent])
     with counted(link.store) as asked:
-        link.messages.deliver(sent.delivery.envelope.dst_node_id, whole=True)
+        link.messages.deliver(sent.delivery.envelope.dst_node_id, whole_bytes=SMALL_MESSAGE_BYTES)
     assert (len(asked.statements), asked.commits) == (6, 1), kinds(asked)
     with counted(link.store) as asked:
         answer(link, sent)
@@ -225,7 +228,7 @@ def test_what_a_small_instruction_brought_goes_with_its_reply(link: Link) -> Non
     sent = instructions(link, run, 3)
     enqueue(link, run, sent)
     for one in sent:
-        link.messages.deliver(one.delivery.envelope.dst_node_id, whole=True)
+        link.messages.deliver(one.delivery.envelope.dst_node_id, whole_bytes=SMALL_MESSAGE_BYTES)
     replies = [answer(link, one) for one in sent]
     assert states(link, sent, replies) == {ObjectState.PRESENT}
     link.messages.confirm_replies(run.run_id, ids(replies))
@@ -438,6 +441,6 @@ def test_a_message_that_lacks_an_object_is_completed_by_the_contract(link: Link)
     half = replace(sent.delivery, contents={i: sent.objects[ObjectId(i)] for i in rest})
     assert link.messages.enqueue(run.run_id, [half]).missing == [part]
     assert link.objects.put(run.run_id, part, sent.objects[part])
-    got = link.messages.deliver(sent.delivery.envelope.dst_node_id, whole=True)
+    got = link.messages.deliver(sent.delivery.envelope.dst_node_id, whole_bytes=SMALL_MESSAGE_BYTES)
     assert got is not None
     assert got.is_whole

@@ -11,9 +11,9 @@ from flwr.clientapp.typing import ClientAppCallable
 
 def message_size_mod(msg: Message, ctxt: Context, call_next: ClientAppCallable) -> Message:
     """Log the bytes of all records, incoming then outgoing."""
-    logger.info("Incoming message size: %i bytes", _content_bytes(msg))
+    logger.info("Incoming message size: %i bytes", _size_bytes(msg))
     reply = call_next(msg, ctxt)
-    logger.info("Outgoing message size: %i bytes", _content_bytes(reply))
+    logger.info("Outgoing message size: %i bytes", _size_bytes(reply))
     return reply
 
 
@@ -25,7 +25,7 @@ def arrays_size_mod(msg: Message, ctxt: Context, call_next: ClientAppCallable) -
     return reply
 
 
-def _content_bytes(message: Message) -> int:
+def _size_bytes(message: Message) -> int:
     if not message.has_content():
         return 0
     return sum(record.count_bytes() for record in message.content.values())

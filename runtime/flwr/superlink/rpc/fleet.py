@@ -7,7 +7,7 @@ from typing import Final
 import grpc
 
 from flwr.core.ids import FabHash, MessageId, ObjectId, RunId
-from flwr.core.limits import LONG_POLL, PULL_AGAIN_BEFORE
+from flwr.core.limits import LONG_POLL, PULL_AGAIN_BEFORE, SMALL_MESSAGE_BYTES
 from flwr.proto import fab_pb2, fleet_pb2, fleet_pb2_grpc, heartbeat_pb2, message_pb2, run_pb2
 from flwr.proto.compose.v1 import logs_pb2, logs_pb2_grpc
 from flwr.shell.in_thread import AtOnce, in_thread
@@ -107,7 +107,8 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
             self._presence.note(node_id, interval.total_seconds())
         hold = LONG_POLL if interval is None else interval - PULL_AGAIN_BEFORE
         received = read_received(request)
-        pull = Asking(node_id, active, received, whole=header(rpc, metadata.ENCLOSE) == "1")
+        whole_bytes = SMALL_MESSAGE_BYTES if header(rpc, metadata.ENCLOSE) == "1" else 0
+        pull = Asking(node_id, active, received, whole_bytes)
         found = await self._wait_for(pull, _ANSWERED_WITHIN if received else hold)
         if received and found is None:
             await self._at_once(self._messages.confirm_received, node_id, received)
@@ -132,6 +133,8 @@ class FleetServicer(fleet_pb2_grpc.FleetServicer):
             answered = await self._at_once(
                 self._messages.accept_reply, calling_node(), replies[0], runtime_s=runtime_s
             )
+            if answered.unsettled:
+                await in_thread(self._messages.settle, answered.unsettled)
             response.results[answered.message_id or _REFUSED] = 0
             response.objects_to_push.extend(answered.missing)
         return response

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from flwr.core.ids import MessageId, NodeId, RunId
+from flwr.core.limits import SMALL_MESSAGE_BYTES
 from flwr.core.message import Delivery
 from flwr.shell.in_thread import AtOnce, in_thread
 from flwr.shell.returning import Returning
@@ -22,7 +23,7 @@ class Asking:
     node_id: NodeId
     active: Sequence[RunId] = ()  # runs it holds something of
     received: Sequence[MessageId] = ()  # instructions that it has by now
-    whole: bool = True  # it reads objects that come along
+    whole_bytes: int = SMALL_MESSAGE_BYTES  # of an instruction whose objects come along
 
     @property
     def bells(self) -> list[str]:
@@ -61,7 +62,7 @@ class Handing:
 
     def _look(self, asking: Asking) -> Found | None:
         delivery = self._messages.deliver(
-            asking.node_id, received=asking.received, whole=asking.whole
+            asking.node_id, received=asking.received, whole_bytes=asking.whole_bytes
         )
         active = asking.active
         ended = self._runs.ended_among(active) if active and delivery is None else ()

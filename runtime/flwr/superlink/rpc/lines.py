@@ -9,8 +9,9 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -18,17 +19,18 @@ import grpc
 
 from flwr.auth.line_seal import LineKey
 from flwr.auth.node_keys import NodeIdError
-from flwr.core.errors import FlwrError, InvalidError, UnauthenticatedError, UnavailableError
-from flwr.core.ids import MessageId, NodeId
+from flwr.core.errors import FlwrError, InvalidError, UnavailableError
+from flwr.core.ids import MessageId, NodeId, RunId
 from flwr.core.limits import (
-    LINE_COMPANY,
+    ENCLOSED_MESSAGE_BYTES,
     LINE_FRAME_BYTES,
     LINE_LIFE,
-    LINE_OWED,
     LINE_REPLIES,
     LINE_WINDOW,
+    LINES_BYTES,
     NODE_PATIENCE,
     PULL_AGAIN_BEFORE,
+    SMALL_MESSAGE_BYTES,
 )
 from flwr.core.message import Delivery
 from flwr.core.node import require_interval
@@ -39,6 +41,7 @@ from flwr.superlink.messages import MessageExchange
 from flwr.superlink.nodes import Nodes
 from flwr.superlink.presence import Presence
 from flwr.superlink.rpc.handing import Asking, Found, Handing
+from flwr.superlink.rpc.taking import ReplyTaking
 from flwr.superlink.takers import Takers
 from flwr.wire.codec.lines import (
     NODE_LINE,
@@ -47,10 +50,10 @@ from flwr.wire.codec.lines import (
     NodeSays,
     decode_node_frame,
     encode_link_frame,
+    fitting,
     read_node_frame,
 )
 from flwr.wire.interceptors.access_log import add_fact
-from flwr.wire.interceptors.errors import InternalFailureError
 from flwr.wire.interceptors.guarding import Opened, Rpc
 from flwr.wire.interceptors.node import calling_key, calling_node
 from flwr.wire.line import LineWriter
@@ -60,7 +63,6 @@ logger = logging.getLogger(__name__)
 FindNode = Callable[[bytes], Awaitable[NodeId | None]]
 """Finds the registered node of a public key, as the proof of the opening did."""
 
-_COMPANY_S: Final = LINE_COMPANY.total_seconds()
 _MOST_IN_HAND: Final = 1024  # kept of what a node took and never spoke of again
 _NOTED_EVERY: Final = PULL_AGAIN_BEFORE  # presence, while frames follow each other
 
@@ -96,8 +98,15 @@ class LineServicer:
         self.find_node, self.nodes, self.messages = find_node, nodes, messages
         self.handing, self.presence = handing, presence
         self.wakeups, self.takers, self.at_once, self.life = wakeups, takers, at_once, life
+        self.leaving_bytes = 0
+        """Of instructions in frames that are on their way to their nodes, all of them together."""
         self._lines: dict[NodeId, _Line] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_full(self) -> bool:
+        """True while so much is on its way to all nodes that large instructions do not go whole."""
+        return self.leaving_bytes > LINES_BYTES
 
     async def open(self, opened: Opened, rpc: Rpc) -> None:
         """Serve a line until either end has enough of it."""
@@ -142,17 +151,16 @@ class _Line:
         self._hello = line_pb2.LinkFrame(key=key.public).SerializeToString()
         self._writer = LineWriter(self._next_frame, self._write)
         self._says = LinkSays()
-        self._owed: list[tuple[Answer, int]] = []  # not said before their commits are durable
-        self._settles: asyncio.TimerHandle | None = None
-        self._settling: asyncio.Task[None] | None = None
         self._window: list[Delivery] = []  # handed out, and not taken by the node yet
         self._taken = 0
         self._in_hand: dict[MessageId, None] = {}  # neither confirmed nor answered
-        self._asking = Asking(self.node_id)
+        self._asking = self._ask_for(())
+        self._gathered_bytes = self._leaving_bytes = 0  # of instructions: for frames, in one
+        self._taking = ReplyTaking(self.node_id, home.messages, home.at_once, self._tell)
         self._is_ending = False
         self._has_changed = False
         self._heard_at = self._noted_at = -1.0
-        self._handed, self._replies = 0, 0
+        self._handed = 0
         said = read_node_frame(opening)
         if said.replies or said.received or said.taken:
             raise InvalidError("the opening of a line says nothing of messages")
@@ -179,7 +187,7 @@ class _Line:
             # Left alone if it still waits: gRPC ends it with the call, and cancelling it leaks.
             reading.add_done_callback(_seen)
             add_fact("handed", self._handed)
-            add_fact("replies", self._replies)
+            add_fact("replies", self._taking.count)
 
     def end(self) -> None:
         """End it; what is on its way is left to the node's next line."""
@@ -189,8 +197,9 @@ class _Line:
     async def leave(self) -> None:
         """Let wait again what did not reach the node, as far as is known."""
         self._writer.close()
-        if self._settles is not None:
-            self._settles.cancel()
+        self._taking.close()
+        self._home.leaving_bytes -= self._gathered_bytes
+        self._gathered_bytes = self._leaving_bytes = 0
         for delivery in self._window:
             if delivery.envelope.message_id not in self._in_hand:
                 continue
@@ -212,6 +221,8 @@ class _Line:
     def take(self, delivery: Delivery) -> bool:
         """Send an instruction that was taken for the node; False when it cannot be any more."""
         if not self.room or self._home.wakeups.is_closed:
+            return False
+        if self._home.is_full and delivery.size_bytes > SMALL_MESSAGE_BYTES:
             return False
         self._say((delivery, ()))
         self._writer.flush_soon()
@@ -248,7 +259,13 @@ class _Line:
     async def _look(self, in_hand: dict[MessageId, None] | tuple[()]) -> Found | None:
         if not self.room:
             return None
-        return await self._home.handing.look(self._asking, in_hand)
+        asking = self._asking
+        if self._home.is_full:  # what is larger, the node pulls as it can
+            asking = replace(asking, whole_bytes=SMALL_MESSAGE_BYTES)
+        return await self._home.handing.look(asking, in_hand)
+
+    def _ask_for(self, active: Sequence[RunId]) -> Asking:
+        return Asking(self.node_id, active, whole_bytes=ENCLOSED_MESSAGE_BYTES)
 
     def _say(self, found: Found) -> bool:
         """Say with the next frame what was found; False when nothing was."""
@@ -256,7 +273,9 @@ class _Line:
         if delivery is not None:
             message_id = delivery.envelope.message_id
             self._says.deliveries.append(delivery)
-            self._window.append(delivery)
+            self._window.append(replace(delivery, contents={}))
+            self._gathered_bytes += delivery.size_bytes
+            self._home.leaving_bytes += delivery.size_bytes
             self._in_hand[message_id] = None
             if len(self._in_hand) > _MOST_IN_HAND:
                 del self._in_hand[next(iter(self._in_hand))]
@@ -264,15 +283,17 @@ class _Line:
         if ended:
             self._says.ended_runs.extend(ended)
             left = [run_id for run_id in self._asking.active if run_id not in ended]
-            self._asking = Asking(self.node_id, left)
+            self._asking = self._ask_for(left)
         return delivery is not None
 
     def _next_frame(self) -> bytes | None:
-        while self._owed and self._home.at_once.is_settled(self._owed[0][1]):
-            self._says.answers.append(self._owed.pop(0)[0])
+        self._says.answers += self._taking.settled()
         if not self._says:
             return None
-        said, self._says = self._says, LinkSays()
+        count = fitting(self._says.deliveries)
+        said, self._says = self._says, LinkSays(self._says.deliveries[count:])
+        del said.deliveries[count:]
+        self._leaving_bytes = sum(delivery.size_bytes for delivery in said.deliveries)
         return encode_link_frame(said)
 
     async def _write(self, frame: bytes) -> None:
@@ -280,6 +301,9 @@ class _Line:
             await self._rpc.write(frame)
         except grpc.aio.BaseError as cause:
             raise UnavailableError("the line broke") from cause
+        self._gathered_bytes -= self._leaving_bytes
+        self._home.leaving_bytes -= self._leaving_bytes
+        self._leaving_bytes = 0
 
     # What the node says.
 
@@ -310,34 +334,15 @@ class _Line:
             await self._home.at_once(
                 self._home.messages.confirm_received, self.node_id, said.received
             )
-        if len(said.replies) == 1:
-            self._owed.append(await self._accept(*said.replies[0]))
-        elif said.replies:  # where the store is slow, side by side
-            accepting = (self._accept(*reply) for reply in said.replies)
-            self._owed += await asyncio.gather(*accepting)
-        is_awaited = any(answer.missing for answer, _ in self._owed)
-        if is_awaited or len(said.replies) > 1 or len(self._owed) >= LINE_OWED:
-            await self._settle()
-        elif said.replies and self._settles is None:
-            # Nobody waits for it: often an instruction follows soon, and has waited for the disk.
-            self._settles = self._loop.call_later(_COMPANY_S, self._settle_now)
+        if said.replies:
+            for message_id in await self._taking.take(said.replies):
+                self._in_hand.pop(message_id, None)
         if said.asks:
             self._says.heard = True
             await self._writer.flush()
 
-    def _settle_now(self) -> None:
-        self._settles = None
-        if self._owed:
-            self._settling = self._loop.create_task(self._settle(), name="line-settle")
-
-    async def _settle(self) -> None:
-        """Answer every reply that was taken, as soon as it is durable."""
-        owed, self._owed = self._owed, []
-        try:
-            await self._home.at_once.settle(max(commit for _, commit in owed))
-        except FlwrError as error:
-            owed = [(Answer(answer.reply_id, refusal=error), 0) for answer, _ in owed]
-        self._says.answers.extend(answer for answer, _ in owed)
+    async def _tell(self, answers: Sequence[Answer]) -> None:
+        self._says.answers.extend(answers)
         with suppress(FlwrError):  # whoever reads meets the cause
             await self._writer.flush()
 
@@ -351,28 +356,10 @@ class _Line:
         del self._window[: said.taken - self._taken]
         self._taken = said.taken
         if said.active is not None:
-            self._asking = Asking(self.node_id, said.active)
+            self._asking = self._ask_for(said.active)
         if said.active is not None or (was_full and len(self._window) < LINE_WINDOW):
             self._has_changed = True
             self._home.wakeups.ring({self._bell})
-
-    async def _accept(self, reply: Delivery, runtime_s: float) -> tuple[Answer, int]:
-        """Take a reply; return the answer, and the commit that has to be durable before it."""
-        reply_id, asked = reply.envelope.message_id, reply.envelope.reply_to
-        self._replies += 1
-        accept, owing = self._home.messages.accept_reply, self._home.at_once.owing
-        try:
-            answered, commit = await owing(accept, self.node_id, reply, runtime_s=runtime_s)
-        except UnauthenticatedError:
-            raise
-        except FlwrError as error:
-            return Answer(reply_id, refusal=error), 0
-        except Exception:
-            logger.exception("A reply failed by a bug", extra={"event": "bug"})
-            return Answer(reply_id, refusal=InternalFailureError()), 0
-        if asked is not None:
-            self._in_hand.pop(asked, None)
-        return Answer(reply_id, answered.missing), commit
 
     def _note_heard(self) -> None:
         self._heard_at = now = self._loop.time()

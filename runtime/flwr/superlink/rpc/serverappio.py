@@ -9,7 +9,7 @@ import grpc
 from flwr.auth.app_tokens import WrongRunError
 from flwr.core.errors import FailedPreconditionError, UnimplementedError
 from flwr.core.ids import SUPERLINK_NODE, MessageId, NodeId, ObjectId, RunId
-from flwr.core.limits import LONG_POLL, ONLINE_NODES
+from flwr.core.limits import AT_ONCE_BYTES, LONG_POLL, ONLINE_NODES
 from flwr.proto import (
     appio_pb2,
     fab_pb2,
@@ -149,9 +149,12 @@ class ServerAppIoServicer(serverappio_pb2_grpc.ServerAppIoServicer):
         """Accept instructions; a refused one has an empty id in its place."""
         run_id, given = _own_run(request.run_id), read_deliveries(request)
         enqueue = partial(self._messages.enqueue, takers=self._takers)
-        enqueuing = self._bridge(given)(enqueue, run_id, given)
-        enqueued = await self._returning.take(enqueuing, self._hand)
+        is_large = sum(one.size_bytes for one in given) > AT_ONCE_BYTES
+        bridge = NEVER_AT_ONCE if is_large else self._bridge(given)
+        enqueued = await self._returning.take(bridge(enqueue, run_id, given), self._hand)
         await self._hand(enqueued)
+        if enqueued.unsettled:
+            await in_thread(self._messages.settle, enqueued.unsettled)
         return appio_pb2.PushAppMessagesResponse(
             message_ids=[message_id or "" for message_id in enqueued.message_ids],
             objects_to_push=enqueued.missing,

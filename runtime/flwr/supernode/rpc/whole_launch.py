@@ -4,10 +4,11 @@ from google.protobuf.message import DecodeError
 
 from flwr.core.errors import InvalidError
 from flwr.core.lease import Lease
+from flwr.core.limits import AT_ONCE_BYTES
 from flwr.core.message import Delivery
 from flwr.proto import appio_pb2
 from flwr.proto.compose.v1 import launches_pb2
-from flwr.shell.in_thread import AtOnce, in_thread
+from flwr.shell.in_thread import NEVER_AT_ONCE, AtOnce, in_thread
 from flwr.supernode.app_logs import AppLogs
 from flwr.supernode.launches import WholeLaunch, WholeLaunches
 from flwr.supernode.leases import AppLeases
@@ -46,7 +47,9 @@ class LaunchEnds:
         Raises:
             FlwrError: it is refused.
         """
-        if request.logs or not request.reply or not self._at_once.is_quick:
+        if request.logs or not 0 < len(request.reply) <= AT_ONCE_BYTES:
+            return False
+        if not self._at_once.is_quick:
             return False
         self._launches.finish(lease, *_read_outcome(request))
         return True
@@ -57,12 +60,16 @@ class LaunchEnds:
         Raises:
             FlwrError: it is refused.
         """
-        reply, context = _read_outcome(request)
+        is_large = len(request.reply) > AT_ONCE_BYTES
+        reply, context = (
+            await in_thread(_read_outcome, request) if is_large else _read_outcome(request)
+        )
         if request.logs:
             await self._logs.take(lease.run_id, list(request.logs))
         if reply is None:
             await in_thread(self._launches.secure_reply, lease, context)
-        await self._at_once(self._launches.finish, lease, reply, context)
+        at_once = NEVER_AT_ONCE if is_large else self._at_once
+        await at_once(self._launches.finish, lease, reply, context)
 
     async def report_exit(self, request: launches_pb2.ReportExitRequest) -> None:
         """Take note that a runner has ended without finishing."""

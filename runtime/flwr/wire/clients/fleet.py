@@ -5,7 +5,7 @@ Failures come out as errors of ``core.errors``; whoever wants to try again does 
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final, TypeVar
 
@@ -18,7 +18,10 @@ from flwr.auth.node_keys import NodeKey
 from flwr.core.clock import Clock
 from flwr.core.errors import FailedPreconditionError, FlwrError
 from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
-from flwr.core.limits import ENCLOSED_MESSAGE_BYTES, NODE_HEARTBEAT_DEADLINE
+from flwr.core.limits import (
+    NODE_HEARTBEAT_DEADLINE,
+    SMALL_MESSAGE_BYTES,
+)
 from flwr.core.message import Delivery
 from flwr.core.run import Run
 from flwr.proto import fab_pb2, fleet_pb2, heartbeat_pb2, message_pb2, node_pb2, run_pb2
@@ -196,10 +199,11 @@ class FleetClient:
         """Announce a reply; the answer names the objects whose content is wanted.
 
         Args:
-            reply: with its objects if it is small: they go along.
+            reply: with its objects if it is small: they go along.  By a call that may not be read
+                less is small than on a line.
             runtime_s: seconds the ClientApp took; 0 when unknown.
         """
-        if (line := self._line.now) is not None and line.has_room and _is_small(reply):
+        if (line := self._line.now) is not None and line.has_room and reply.may_go_whole:
             try:
                 return await line.push(reply, runtime_s)
             except LineEndedError:
@@ -207,6 +211,8 @@ class FleetClient:
         request = fleet_pb2.PushMessagesRequest(
             node=self._node(), clientapp_runtime_list=[runtime_s]
         )
+        if reply.size_bytes > SMALL_MESSAGE_BYTES:
+            reply = replace(reply, contents={})
         write_deliveries(request, [reply])
         response = await self._call(
             "PushMessages", request, fleet_pb2.PushMessagesResponse.FromString
@@ -385,11 +391,6 @@ async def _answer(call: Awaitable[Response], method: str) -> Response:
         return await call
     except grpc.RpcError as cause:
         raise from_rpc_error(cause, method=method) from cause
-
-
-def _is_small(reply: Delivery) -> bool:
-    size = sum(map(len, reply.contents.values()))
-    return size <= ENCLOSED_MESSAGE_BYTES and reply.is_whole
 
 
 def _ended_runs(trailers: grpc.aio.Metadata) -> tuple[RunId, ...] | None:

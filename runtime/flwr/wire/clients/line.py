@@ -33,6 +33,7 @@ from flwr.wire.codec.lines import (
     NodeSays,
     decode_link_frame,
     encode_node_frame,
+    fitting,
 )
 from flwr.wire.line import LineWriter
 
@@ -202,7 +203,9 @@ class NodeLine:
         has_news = said.replies or said.received or said.active is not None or said.asks
         if self._failure is not None or not (has_news or said.taken - self._told >= _UNTOLD):
             return None
-        self._says, self._told = NodeSays(said.taken), said.taken
+        count = fitting(reply for reply, _ in said.replies)
+        self._says, self._told = NodeSays(said.taken, replies=said.replies[count:]), said.taken
+        del said.replies[count:]
         self._said_at = self._loop.time()
         return self._seal.seal(encode_node_frame(said))
 

@@ -5,11 +5,13 @@ must be answered for.  Needs no numpy: runners stay small.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from flwr.core.ids import ObjectId, RunId
 from flwr.core.lease import AppKind
+from flwr.core.limits import SMALL_MESSAGE_BYTES
 from flwr.core.message import Delivery, ErrorCode, ObjectTree
 from flwr.core.run import RunStatus
 from flwr.proto import appio_pb2, heartbeat_pb2, log_pb2, message_pb2, node_pb2, run_pb2
@@ -131,10 +133,15 @@ class RunnerClient:
         await self._caller.call(method_of(self._kind, "PushAppOutputs"), finish.outputs)
 
     async def _reply_in_pieces(self, reply: bytes) -> None:
+        request = appio_pb2.PushAppMessagesRequest.FromString(reply)
+        deliveries = read_deliveries(request)
+        if sum(one.size_bytes for one in deliveries) > SMALL_MESSAGE_BYTES:
+            bare = appio_pb2.PushAppMessagesRequest(run_id=request.run_id)
+            write_deliveries(bare, [replace(one, contents={}) for one in deliveries])
+            reply = bare.SerializeToString()  # who does not read them shall not get them twice
         response = await self._caller.call(method_of(self._kind, "PushMessage"), reply)
         wanted = appio_pb2.PushAppMessagesResponse.FromString(response).objects_to_push
-        request = appio_pb2.PushAppMessagesRequest.FromString(reply)
-        for delivery in read_deliveries(request):
+        for delivery in deliveries:
             for object_id in filter(delivery.contents.__contains__, map(ObjectId, wanted)):
                 upload = message_pb2.PushObjectRequest(
                     node=node_pb2.Node(node_id=delivery.envelope.src_node_id),

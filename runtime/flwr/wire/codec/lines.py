@@ -1,6 +1,6 @@
 """Frames of a node's line <-> bytes (``flwr.compose.v1.NodeLine``): what both ends have to say."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -56,6 +56,17 @@ class LinkSays:
     def __bool__(self) -> bool:
         """Tell whether there is anything."""
         return bool(self.deliveries or self.answers or self.ended_runs or self.heard)
+
+
+def fitting(deliveries: Iterable[Delivery]) -> int:
+    """Return how many of the first of these one frame has room for; one, if there is any."""
+    count, room = 0, ENCLOSED_CALL_BYTES
+    for delivery in deliveries:
+        room -= delivery.size_bytes
+        if count and room < 0:
+            break
+        count += 1
+    return count
 
 
 def encode_node_frame(said: NodeSays) -> bytes:
