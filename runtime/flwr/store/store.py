@@ -266,10 +266,7 @@ class Store:
         return IncomingObject(self._payloads, object_id, size, durable=durable)
 
     def settle_objects(self, files: Iterable[str] | None = None) -> None:
-        """Wait until objects, or all there are, survive a power cut with the rows that name them.
-
-        Args:
-            files: of objects; those that are gone by now are left out.
+        """Wait until those of objects, or all, that are left survive a power cut with their rows.
 
         Raises:
             StoreUnavailableError: the disk failed.

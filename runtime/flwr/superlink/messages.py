@@ -156,7 +156,7 @@ class MessageExchange:
                 record(tx, "message.claimed", found.run_id, node_id, waiting[0], at=now)
             else:
                 lost = [one for one in open_ones if one.message_id not in new]
-                again = self._handouts.repeat(lost, now=now, knows_repeats=whole)
+                again = self._handouts.repeat(lost, now=now, knows_repeats=bool(whole_bytes))
                 found = None if again is None else tx.messages.find_instruction(again)
             delivery = None if found is None else self._hand_out(tx, found, whole_bytes)
         if len(waiting) < 2:  # noqa: PLR2004  nothing waits any more

@@ -153,9 +153,8 @@ class AppSessions:
     def get_object(self, lease: Lease, object_id: ObjectId) -> FetchedObject:
         """Return an object of the lease's run."""
         with self._store.reading() as tx:
-            if not tx.objects.belongs(object_id, run_id=lease.run_id):
-                return FetchedObject(is_known=False, content=None)
-            return FetchedObject(is_known=True, content=tx.objects.get(object_id))
+            is_known = tx.objects.belongs(object_id, run_id=lease.run_id)
+            return FetchedObject(is_known, tx.objects.get(object_id) if is_known else None)
 
     def accept_reply(self, lease: Lease, reply: Delivery) -> tuple[MessageId, list[ObjectId]]:
         """Store the reply to the lease's instruction; the same reply again changes nothing.
@@ -169,10 +168,9 @@ class AppSessions:
         """
         with self._store.transaction() as tx:
             kept = self.keep_reply(tx, lease, reply, self._clock.now(), durable=True)
-        if kept is None:
-            return reply.envelope.message_id, []
-        self.note_reply(kept)
-        return reply.envelope.message_id, kept.missing
+        if kept is not None:
+            self.note_reply(kept)
+        return reply.envelope.message_id, kept.missing if kept else []
 
     def keep_reply(
         self,
@@ -186,8 +184,7 @@ class AppSessions:
     ) -> KeptReply | None:
         """Do the same within the caller's transaction; call ``note_reply`` after the commit.
 
-        ``durable``: what came along survives a power cut with this transaction.
-        ``arrival`` is the instruction, if its row was written in this transaction.
+        ``durable``: so is what came along.  ``arrival``: the instruction, if written in there, too.
 
         Returns:
             What was kept; None when the lease's reply has left already.
@@ -205,10 +202,8 @@ class AppSessions:
         check_reply(envelope, asked, expires_at=instruction.expires_at.timestamp())
         if str(tree.object_id) != envelope.message_id:
             raise InvalidError("message refused: the object tree belongs to another message")
-        contents = reply.contents
-        missing = tx.objects.preregister(
-            lease.run_id, envelope.message_id, tree, contents, durable=durable
-        )
+        own = (lease.run_id, envelope.message_id, tree, reply.contents)
+        missing = tx.objects.preregister(*own, durable=durable)
         if tx.messages.add_reply(envelope, tree, now=now):
             tx.events.append(
                 at=now,
@@ -220,7 +215,7 @@ class AppSessions:
             )
         else:
             _require_same(tx, asked.message_id, envelope)
-        kept = KeptReply(Delivery(envelope, tree, contents), missing)
+        kept = KeptReply(reply, missing)
         if not missing and not kept.delivery.is_whole:
             tx.notify("outbox")
         return kept
@@ -338,16 +333,15 @@ class AppSessions:
         Returns:
             False when the lease had ended before: nothing was kept.
         """
+        cause = "ClientApp finished"
         if not has_replied:
             if tx.leases.find_by_hash(lease.token_hash) is None:
                 return False
             asked = _find_instruction(tx, lease)  # None: its reply has left already
-            is_open = asked is not None and asked.replied_at is None
-            cause = "ClientApp finished without a reply" if is_open else "ClientApp finished"
+            if asked is not None and asked.replied_at is None:
+                cause += " without a reply"
             end_lease(tx, lease, cause=cause, now=now)
-        elif not end_answered_lease(
-            tx, lease, cause="ClientApp finished", now=now, was_written=was_written
-        ):
+        elif not end_answered_lease(tx, lease, cause=cause, now=now, was_written=was_written):
             return False
         if self.is_new_context(lease.run_id, context):
             tx.contexts.save(lease.run_id, self._identity.node_id, context)

@@ -98,15 +98,15 @@ def test_what_a_superlink_that_was_killed_had_granted_is_handed_out_at_once(
     for node in nodes:
         sent = link.instruction(run, node.node_id)
         link.messages.enqueue(run.run_id, [whole(sent)])
-        assert link.messages.deliver(node.node_id, whole=True) == sent.delivery
+        assert link.messages.deliver(node.node_id, whole_bytes=SMALL_MESSAGE_BYTES) == sent.delivery
     link.pass_time(1)
 
     again = Link(files.store, link.clock, link.fab)
 
-    assert again.messages.deliver(nodes[0].node_id, whole=True) is not None, (
+    assert again.messages.deliver(nodes[0].node_id, whole_bytes=SMALL_MESSAGE_BYTES) is not None, (
         "it may never have left"
     )
-    assert again.messages.deliver(nodes[0].node_id, whole=True) is None
+    assert again.messages.deliver(nodes[0].node_id, whole_bytes=SMALL_MESSAGE_BYTES) is None
     assert again.messages.deliver(nodes[1].node_id) is None, "others may execute it twice"
     again.pass_time(HANDED_OUT_AGAIN_AFTER.total_seconds())
     assert again.messages.deliver(nodes[1].node_id) is not None
