@@ -423,7 +423,7 @@ def test_who_waits_on_a_line_takes_an_instruction_with_the_transaction_that_stor
 def test_answers_that_are_many_wait_for_nothing(
     link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "_COMPANY_S", 60.0)
+    monkeypatch.setattr(taking, "_COMPANY_S", 60.0)
 
     async def body(_served: Served, line: RawLine, node_id: NodeId) -> None:
         run, _ = link.running()
