@@ -5,7 +5,7 @@ An id outside the caller's own messages looks exactly like one that does not exi
 
 import logging
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from flwr.core.errors import InvalidError
@@ -144,11 +144,14 @@ class Objects:
         """
         with self._store.reading() as tx:
             require_running_for_node(tx, run_id)
-            state = _state_for(tx, run_id, object_id, node_id)
-            if state is not ObjectState.PRESENT:
-                return Absence.UNKNOWN if state is ObjectState.UNKNOWN else Absence.AWAITED
-            opened = self._open(tx, object_id, suspected=suspected)
-        if opened is None:
+            if not _is_theirs(tx, run_id, object_id, node_id):
+                return Absence.UNKNOWN
+            try:
+                opened = tx.objects.open(object_id, suspected=suspected)
+                is_damaged = False
+            except ObjectDamagedError:
+                opened, is_damaged = None, True
+        if is_damaged:
             opened = self._open_or_forget(object_id, suspected=suspected)
         if opened is None:
             return Absence.AWAITED
@@ -167,7 +170,7 @@ class Objects:
         """
         with self._store.reading() as tx:
             require_running_for_node(tx, run_id)
-            if _state_for(tx, run_id, object_id, node_id) is ObjectState.UNKNOWN:
+            if not _is_theirs(tx, run_id, object_id, node_id):
                 return None
         return self._store.begin_object(object_id, size, durable=False)
 
@@ -208,19 +211,14 @@ class Objects:
 
     def _read(self, object_id: ObjectId) -> bytes | None:
         """Return the content; what is damaged is dropped and awaited again."""
-        with self._store.reading() as tx:
-            opened = self._open(tx, object_id)
+        opened: OpenObject | None = None
+        with suppress(ObjectDamagedError), self._store.reading() as tx:
+            opened = tx.objects.open(object_id)
         opened = opened or self._open_or_forget(object_id)
         if opened is None:
             return None
         with closing(opened):
             return opened.read(0, opened.size)
-
-    def _open(self, tx: Tx, object_id: ObjectId, *, suspected: bool = False) -> OpenObject | None:
-        try:
-            return tx.objects.open(object_id, suspected=suspected)
-        except ObjectDamagedError:
-            return None
 
     def _open_or_forget(self, object_id: ObjectId, *, suspected: bool = False) -> OpenObject | None:
         """Look again while nobody writes: its owner may have released or renewed it meanwhile."""
@@ -234,8 +232,11 @@ class Objects:
 
 
 def _state_for(tx: Tx, run_id: RunId, object_id: ObjectId, node_id: NodeId | None) -> ObjectState:
-    if node_id is None:
-        is_theirs = tx.objects.belongs(object_id, run_id=run_id)
-    else:
-        is_theirs = tx.objects.belongs_to_node(object_id, run_id=run_id, node_id=node_id)
+    is_theirs = _is_theirs(tx, run_id, object_id, node_id)
     return tx.objects.state(object_id) if is_theirs else ObjectState.UNKNOWN
+
+
+def _is_theirs(tx: Tx, run_id: RunId, object_id: ObjectId, node_id: NodeId | None) -> bool:
+    if node_id is None:
+        return tx.objects.belongs(object_id, run_id=run_id)
+    return tx.objects.belongs_to_node(object_id, run_id=run_id, node_id=node_id)

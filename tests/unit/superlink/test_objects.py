@@ -6,7 +6,9 @@ from flwr.core.ids import ObjectId
 from flwr.core.limits import INLINE_OBJECT_BYTES
 from flwr.core.run import RunNotRunningError
 from flwr.superlink import topics
+from flwr.wire.codec.pieces import Absence
 from flwr.wire.object_format import MalformedObjectError, ObjectType, build_object, object_id_of
+from tests.fakes.statements import counted
 from tests.unit.superlink.federation import Link, message
 
 OTHER = build_object(ObjectType.ARRAY_CHUNK, (), b"other")
@@ -171,3 +173,24 @@ def test_content_that_was_renewed_while_it_was_read_is_kept(
 
     monkeypatch.setattr(Objects, "get", gone_at_first)
     assert link.objects.get(run.run_id, object_id).content == sent.objects[object_id]
+
+
+def test_an_object_in_pieces_costs_few_statements_each_way(link: Link) -> None:
+    run, _ = link.running()
+    node = link.online()
+    sent = link.send(run, node.node_id)
+    object_id = sent.delivery.tree.object_id
+    with counted(link.store) as asked:
+        opened = link.objects.open(run.run_id, object_id, node_id=node.node_id)
+    assert not isinstance(opened, Absence)
+    opened.close()
+    assert (len(asked.statements), asked.commits) == (3, 0)  # its run, whose it is, itself
+
+    reply = link.reply_to(sent, group_id="r")
+    link.messages.accept_reply(node.node_id, reply.delivery, runtime_s=0)
+    theirs = reply.delivery.tree.object_id
+    with counted(link.store) as asked:
+        begun = link.objects.begin(run.run_id, theirs, 10, node_id=node.node_id)
+        assert link.objects.open(run.run_id, theirs, node_id=node.node_id) is Absence.AWAITED
+    assert begun is not None
+    assert (len(asked.statements), asked.commits) == (2 + 3, 0)
