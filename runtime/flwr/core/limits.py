@@ -16,6 +16,7 @@ LOCAL_CONTROL_PORT: Final = 39093
 # Transport (§2.2).
 MAX_RPC_BYTES: Final = 2_147_483_647  # contract
 FRAME_BYTES: Final = 4_194_304  # of HTTP/2, that peers may send us; gRPC's 16 KiB cost CPU
+WINDOW_BYTES: Final = 4_194_304  # under way to us on a connection: 40 MB/s at 100 ms
 MAX_CONCURRENT_STREAMS: Final = 1000
 SERVER_KEEPALIVE: Final = timedelta(seconds=210)  # contract; below common proxies' 240 s idle limit
 CLIENT_KEEPALIVE: Final = timedelta(seconds=300)  # shorter is a ping flood to upstream's servers

@@ -8,7 +8,7 @@ import grpc
 
 from flwr.auth.tls import ClientTls
 from flwr.core.errors import InvalidError
-from flwr.core.limits import CLIENT_KEEPALIVE, FRAME_BYTES, MAX_RPC_BYTES, RETRY_FIRST
+from flwr.core.limits import CLIENT_KEEPALIVE, FRAME_BYTES, MAX_RPC_BYTES, RETRY_FIRST, WINDOW_BYTES
 
 # Between attempts to connect; gRPC's own 120 s would keep a node away long after its link is back.
 RECONNECT_CAP: Final = timedelta(seconds=5)
@@ -98,6 +98,8 @@ def _options(address: str) -> tuple[tuple[str, int], ...]:
         ("grpc.max_send_message_length", MAX_RPC_BYTES),
         ("grpc.max_receive_message_length", MAX_RPC_BYTES),
         ("grpc.http2.max_frame_size", FRAME_BYTES),
+        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
+        ("grpc.http2.bdp_probe", 0),  # else the window grows to 16 MiB and more
         ("grpc.keepalive_time_ms", milliseconds(CLIENT_KEEPALIVE)),
         ("grpc.keepalive_timeout_ms", milliseconds(KEEPALIVE_ANSWER)),
         ("grpc.http2.max_pings_without_data", 0),

@@ -21,6 +21,7 @@ from flwr.core.limits import (
     MAX_RPC_BYTES,
     SERVER_GRACE,
     SERVER_KEEPALIVE,
+    WINDOW_BYTES,
 )
 from flwr.wire.channel import join_address, milliseconds, split_address
 from flwr.wire.interceptors.access_log import AccessLog
@@ -162,6 +163,8 @@ def _options(max_concurrent_streams: int) -> tuple[tuple[str, int], ...]:
         ("grpc.max_send_message_length", MAX_RPC_BYTES),
         ("grpc.max_receive_message_length", MAX_RPC_BYTES),
         ("grpc.http2.max_frame_size", FRAME_BYTES),
+        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
+        ("grpc.http2.bdp_probe", 0),  # else the window grows to 16 MiB and more
         ("grpc.keepalive_time_ms", milliseconds(SERVER_KEEPALIVE)),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.keepalive_permit_without_calls", 0),

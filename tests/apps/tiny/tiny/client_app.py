@@ -1,9 +1,11 @@
 """Adds noise that depends on the partition and the round; counts its rounds in the Context."""
 
 import os
+import socket
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,3 +73,20 @@ def _misbehave(how: str, partition: int, round_number: int) -> None:
         sys.exit(3)
     if how == "client-killed":
         os.kill(os.getpid(), 9)
+    if how == "client-killed-sending":
+        _die_after_sending(1_000_000)
+
+
+def _die_after_sending(limit: int) -> None:
+    """Have this process killed once it has sent so many bytes of its reply past the pipe."""
+    sendmsg, sent = socket.socket.sendmsg, 0
+
+    def send(*args: Any) -> int:
+        nonlocal sent
+        now = sendmsg(*args)
+        sent += now
+        if sent > limit:
+            os.kill(os.getpid(), 9)
+        return now
+
+    socket.socket.sendmsg = send  # type: ignore[method-assign]
