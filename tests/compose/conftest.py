@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     forget_environment()
     reason = _missing_engine() or _missing_images()
     if reason is None:
-        remove_leftovers(DockerClient())
+        remove_leftovers()
     elif REQUIRED:
         raise pytest.UsageError(reason)
     else:

@@ -114,7 +114,7 @@ class Project:
 
     def services(self) -> list[str]:
         """Return the services that have a container now, running or not."""
-        return sorted(_label(c, _SERVICE) for c in self._containers())
+        return sorted(labels_of(_SERVICE, f"{_PROJECT}={self.project}"))
 
     def container(self, name: str) -> Container:
         """Return the service's container, running or not."""
@@ -296,14 +296,17 @@ class Project:
         return self.docker.container.list(all=True, filters=[("label", w) for w in wanted])
 
 
-def _label(container: Container, label: str) -> str:
-    return (container.config.labels or {}).get(label, "")
+def labels_of(label: str, *labelled: str) -> list[str]:
+    """Return a label of every container, in one call: any of them may go meanwhile."""
+    wanted = [part for one in labelled for part in ("--filter", f"label={one}")]
+    listing = ["docker", "ps", "--all", *wanted, "--format", f'{{{{.Label "{label}"}}}}']
+    said = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
+    return [line for line in said.splitlines() if line]
 
 
-def remove_leftovers(docker: DockerClient) -> None:
+def remove_leftovers() -> None:
     """Remove the projects of test processes that were killed."""
-    labels = [_label(c, _PROJECT) for c in docker.container.list(all=True)]
-    for project in {p for p in labels if p.startswith(f"{PREFIX}-")}:
+    for project in {p for p in labels_of(_PROJECT) if p.startswith(f"{PREFIX}-")}:
         owner = project.removeprefix(f"{PREFIX}-").split("-")[0]
         if owner.isdigit() and not Path("/proc", owner).exists():
             DockerClient(compose_project_name=project).compose.down(

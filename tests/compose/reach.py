@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 PATIENCE_S = 2.0
+HANDSHAKE_S = 15.0  # somebody is there, with half a processor and others to answer
 OPEN, REFUSED, SILENT = "open", "refused", "silent"
 NO_ROUTE, NO_NAME = "no route", "no name"
 NO_CERTIFICATE = "no certificate"
@@ -55,6 +56,7 @@ def _certificate(plain: socket.socket, host: str) -> str:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
+    plain.settimeout(HANDSHAKE_S)
     try:
         with context.wrap_socket(plain, server_hostname=host) as encrypted:
             shown = encrypted.getpeercert(binary_form=True)

@@ -46,7 +46,7 @@ def test_sites_of_one_machine_take_turns_and_what_has_expired_meanwhile_is_not_s
         nodes = [federation.start_node(n, OURS, *flags, of=3) for n in (1, 2, 3)]
         federation.await_nodes(3)
 
-        answered = run(federation, seconds=0.3, pause=0.0, last_ttl=60.0, patience=40.0)
+        answered = run(federation, seconds=1.0, pause=0.0, last_ttl=120.0, patience=100.0, begun="")
         assert answered == (3, 0, "['']")
         causes = [str(event["cause"]) for node in nodes for event in events(node, "waiting")]
         taken = f"{available_cpus()} of {available_cpus()} taken"
@@ -54,7 +54,11 @@ def test_sites_of_one_machine_take_turns_and_what_has_expired_meanwhile_is_not_s
         assert all(taken in cause or "asked before" in cause for cause in causes)
 
         begun = sum(len(events(node, "launched")) for node in nodes)
-        answered = run(federation, seconds=2.5, pause=1.5, last_ttl=1.5, patience=40.0)
+        # The last one is asked 1.5 s after the first began, and has expired before that ends.
+        first = str(Path(folder) / "begun")
+        answered = run(
+            federation, seconds=4.0, pause=1.5, last_ttl=1.5, patience=100.0, begun=first
+        )
         assert answered[:2] == (2, 0)
         assert sum(len(events(node, "launched")) for node in nodes) - begun == 2, (
             "expired: not begun"

@@ -42,7 +42,7 @@ def play(
         [tools.program("python"), "-W", "ignore", str(PROGRAM), str(result), json.dumps(specs)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

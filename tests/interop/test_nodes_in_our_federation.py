@@ -63,7 +63,7 @@ def test_an_upstream_node_with_an_unknown_key_is_refused(tmp_path: Path, peer: T
         stranger = federation.start_node(3, peer, keyed=True)
         federation.await_nodes(1)
 
-        stranger.wait(30)
+        stranger.wait(90)
 
         statuses = [n["status"] for n in federation.flwr_json("supernode", "list", "test")["nodes"]]
         assert sorted(statuses) == ["online", "registered"]

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,10 +106,10 @@ class Watched:
     tcp: set[Socket] = field(default_factory=set)
 
 
-def watch(program: Program) -> Watched:
-    """Look at the processes of ``program`` again and again until it ends."""
+def watch(program: Program, enough: Callable[[Watched], bool] = lambda _: False) -> Watched:
+    """Look at the processes of ``program`` again and again until it ends, or that is ``enough``."""
     seen = Watched()
-    while program.is_alive:
+    while program.is_alive and not enough(seen):
         tree = [program.pid, *descendants(program.pid)]
         opened = [target for pid in tree for target in _descriptors(pid)]
         seen.looks += 1

@@ -25,7 +25,7 @@ def simulate(root: Path, *args: str) -> tuple[str, dict[str, Any]]:
     argv = [sys.executable, "-P", "-m", "flwr.simulation.main", "--format", "json", *args]
     with result.open("wb") as file:
         done = subprocess.run(
-            argv, stdout=file, stderr=subprocess.PIPE, text=True, timeout=60, check=False, cwd=root
+            argv, stdout=file, stderr=subprocess.PIPE, text=True, timeout=150, check=False, cwd=root
         )
     document = json.loads(result.read_text())
     assert document["success"] == (done.returncode == 0)

@@ -22,19 +22,18 @@ TWO_WORKERS = ("--workers", "2")
 
 
 def watched(root: Path, nodes: int) -> tuple[Watched, str]:
-    args = (*TWO_WORKERS, *config({"nodes": nodes, "num-rounds": 2}))
+    pause = 1.0 / nodes  # long enough, on few nodes too, for several looks
+    args = (*TWO_WORKERS, *config({"nodes": nodes, "num-rounds": 2, "pause": pause}))
     with simulating(root, TINY, nodes, *args) as program:
         seen = watch(program)
-        assert program.wait(10) == 0, program.output[-3000:]
+        assert program.wait() == 0, program.output[-3000:]
         return seen, program.output
 
 
 @pytest.mark.row("S22", "S76")
 def test_500_nodes_take_no_more_sockets_than_10_and_nobody_listens(tmp_path: Path) -> None:
     few, _ = watched(tmp_path / "few", 10)
-    started = time.monotonic()
     many, output = watched(tmp_path / "many", 500)
-    assert time.monotonic() - started < 60
     assert few.looks > 5
     assert many.looks > 5
     assert (few.processes, many.processes) == (3, 3)  # the run and its two workers
@@ -50,11 +49,11 @@ def test_500_nodes_take_no_more_sockets_than_10_and_nobody_listens(tmp_path: Pat
 
 
 def test_a_socket_would_have_been_seen(tmp_path: Path) -> None:
-    code = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); time.sleep(1)"
+    code = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); time.sleep(60)"
     argv = [sys.executable, "-c", code]
     program = Program("listener", argv, log=tmp_path / "log", env=os.environ, cwd=tmp_path)
     try:
-        seen = watch(program)
+        seen = watch(program, lambda seen: bool(seen.tcp))
     finally:
         program.end()
     assert seen.sockets == 1
@@ -123,12 +122,15 @@ def test_a_clientapp_that_fails_costs_its_message_alone(
 def test_a_worker_killed_from_outside_is_replaced_and_its_message_tried_again(
     tmp_path: Path,
 ) -> None:
-    nodes = {"nodes": 4, "num-rounds": 1, "pause": 2.0, "evaluate": False}
+    gate = tmp_path / "gate"
+    nodes = {"nodes": 4, "num-rounds": 1, "until": str(gate), "evaluate": False}
     with simulating(tmp_path, TINY, 4, *TWO_WORKERS, *config(nodes)) as program:
-        eventually(lambda: "Sampled 4 nodes" in program.output, timeout=30)
+        eventually(lambda: "Sampled 4 nodes" in program.output, timeout=90)
         time.sleep(0.5)
         os.kill(descendants(program.pid)[0], signal.SIGKILL)
-        assert program.wait(60) == 0
+        eventually(lambda: "another takes its place" in program.output, timeout=60)
+        gate.touch()
+        assert program.wait() == 0
         assert "Received 4 results and 0 failures" in program.output
         assert "another takes its place" in program.output
 
@@ -137,13 +139,13 @@ def test_a_worker_killed_from_outside_is_replaced_and_its_message_tried_again(
 def test_a_stopped_simulation_leaves_no_process_behind(tmp_path: Path, number: int) -> None:
     nodes = {"nodes": 4, "pause": 60.0}
     with simulating(tmp_path, TINY, 4, *TWO_WORKERS, *config(nodes)) as program:
-        eventually(lambda: "Sampled 4 nodes" in program.output, timeout=30)
+        eventually(lambda: "Sampled 4 nodes" in program.output, timeout=90)
         workers = descendants(program.pid)
         assert len(workers) == 2
         mapped = Path(f"/proc/{program.pid}/maps").read_text()
         assert "/dev/shm/" not in mapped  # noqa: S108  # nothing with a name that could stay
         os.kill(program.pid, number)
-        assert program.wait(10) == 128 + number
+        assert program.wait() == 128 + number
         assert not set(workers) & processes().keys()
         assert document_in(program.output)["status"] == "stopped"
 
@@ -151,10 +153,10 @@ def test_a_stopped_simulation_leaves_no_process_behind(tmp_path: Path, number: i
 def test_workers_of_a_killed_simulation_end_too(tmp_path: Path) -> None:
     nodes = {"nodes": 4, "pause": 60.0}
     with simulating(tmp_path, TINY, 4, *TWO_WORKERS, *config(nodes)) as program:
-        eventually(lambda: "Sampled 4 nodes" in program.output, timeout=30)
+        eventually(lambda: "Sampled 4 nodes" in program.output, timeout=90)
         workers = set(descendants(program.pid))
         program.kill()
-        eventually(lambda: not workers & processes().keys(), timeout=10)
+        eventually(lambda: not workers & processes().keys(), timeout=60)
 
 
 def on_a_terminal(root: Path, *args: str) -> str:

@@ -30,8 +30,16 @@ def group() -> Iterator[Group]:
     except OSError as error:
         pytest.skip(f"no control group can be made here: {error}")
     yield made
-    eventually(lambda: not made.processes(), timeout=20)
-    made.remove()
+    eventually(lambda: not made.processes(), timeout=60)
+    eventually(lambda: is_removed(made), timeout=60)
+
+
+def is_removed(group: Group) -> bool:
+    try:
+        group.remove()
+    except OSError:  # the kernel has not done with the last process
+        return False
+    return True
 
 
 @pytest.mark.row("S75", "F5")

@@ -248,7 +248,7 @@ def test_a_worker_busy_beyond_its_message_s_life_is_replaced(
     backend = backends.open()
     backend.submit(jobs("work"))
     inbox.await_answers(1)
-    backend.submit(jobs("sleep", ttl=0.5))
+    backend.submit(jobs("sleep", ttl=3.0))
     assert isinstance(inbox.await_answers(1)["0"].reply, Lost)
     backend.submit(jobs("work"))
     assert isinstance(inbox.await_answers(1)["0"].reply, Message)
@@ -319,7 +319,7 @@ def test_closing_ends_busy_and_idle_workers(
     backend.submit(jobs("sleep"))
     time.sleep(0.2)
     backend.close()
-    eventually(lambda: not pids & processes().keys(), timeout=10)
+    eventually(lambda: not pids & processes().keys(), timeout=60)
 
 
 def test_a_reply_that_cannot_be_read_is_an_error(

@@ -75,7 +75,7 @@ def test_a_stopped_run_of_a_superlink_leaves_nothing_of_ray_behind(tmp_path: Pat
         rays = {p for p in descendants(link.pid) if "ray" in processes().get(p, (0, ""))[1]}
         federation.flwr("stop", run_id, "test")
         federation.await_status(run_id, RunStatus.STOPPED)
-        eventually(lambda: not rays & processes().keys(), timeout=30)
+        eventually(lambda: not rays & processes().keys(), timeout=60)
 
 
 @pytest.mark.long
@@ -86,8 +86,8 @@ def test_a_stopped_simulation_leaves_nothing_behind(tmp_path: Path, number: int)
         pids = tree(program)
         folder = folder_of(pids)
         os.kill(program.pid, number)
-        assert program.wait(30) == 128 + number
-        eventually(lambda: not pids & processes().keys(), timeout=10)
+        assert program.wait(60) == 128 + number
+        eventually(lambda: not pids & processes().keys(), timeout=60)
         assert not folder.exists()
         assert document_in(program.output)["status"] == "stopped"
 
@@ -178,6 +178,6 @@ def test_a_cluster_at_an_address_loses_a_machine_and_the_run_goes_on(
 def test_an_address_where_nothing_answers_is_said_at_once(tmp_path: Path) -> None:
     started = time.monotonic()
     with simulating(tmp_path, TINY, 2, *ON_RAY, "--init-args", f'address="{free_address()}"') as it:
-        assert it.wait(60) == 3
-    assert time.monotonic() - started < 30
+        assert it.wait(120) == 3
+    assert time.monotonic() - started < 60
     assert "no Ray cluster answers at" in document_in(it.output)["error-message"]

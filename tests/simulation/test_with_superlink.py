@@ -33,11 +33,14 @@ def await_workers(federation: Federation) -> set[int]:
     assert federation.superlink is not None
     top = federation.superlink.pid
 
-    def found() -> set[int]:
-        return {pid for pid in descendants(top) if pid in workers()}
+    found: set[int] = set()
 
-    eventually(found, timeout=30)
-    return found()
+    def look() -> bool:
+        found.update({pid for pid in descendants(top) if pid in workers()})
+        return bool(found)
+
+    eventually(look, timeout=90)
+    return found
 
 
 def workers() -> set[int]:
@@ -71,7 +74,7 @@ def test_stopping_it_leaves_no_worker(simulating: Federation) -> None:
     assert not sockets(started)
     simulating.flwr("stop", run_id, "test")
     simulating.await_status(run_id, RunStatus.STOPPED)
-    eventually(lambda: not started & workers(), timeout=20, otherwise=lambda: f"{started} live")
+    eventually(lambda: not started & workers(), timeout=60, otherwise=lambda: f"{started} live")
 
 
 @pytest.mark.row("S72")
@@ -82,11 +85,12 @@ def test_a_serverapp_that_is_killed_takes_its_workers_along(simulating: Federati
         *config(nodes=4, fail="server-waits"),
     )
     started = await_workers(simulating)
-    (serverapp,) = {processes()[pid][0] for pid in started}
+    alive = processes()
+    (serverapp,) = {alive[pid][0] for pid in started}
     os.kill(serverapp, signal.SIGKILL)
     run = simulating.await_end(run_id)
     assert run["status"] == "finished:failed"
-    eventually(lambda: not started & workers(), timeout=20)
+    eventually(lambda: not started & workers(), timeout=60)
 
 
 def test_an_impossible_request_is_refused_with_the_numbers(

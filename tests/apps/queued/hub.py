@@ -1,6 +1,7 @@
 """Asks each node for some seconds of work, of which the last comes later and may expire."""
 
 import time
+from pathlib import Path
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
@@ -11,10 +12,12 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     ids = sorted(grid.get_node_ids())
-    ttls = [60.0] * (len(ids) - 1) + [float(context.run_config["last-ttl"])]
+    ttls = [120.0] * (len(ids) - 1) + [float(context.run_config["last-ttl"])]
     asked = [_message(node, context, ttl) for node, ttl in zip(ids, ttls, strict=True)]
     replies: list[Message] = []
     open_ids = set(grid.push_messages(asked[:-1]))
+    while (begun := str(context.run_config["begun"])) and not Path(begun).exists():
+        time.sleep(0.02)
     time.sleep(float(context.run_config["pause"]))
     open_ids |= set(grid.push_messages(asked[-1:]))
     until = time.monotonic() + float(context.run_config["patience"])

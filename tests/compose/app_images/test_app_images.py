@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(420)  # the first test fetches packages and bui
 
 def inventories(federation: Deployment, run_id: str) -> dict[str, dict[str, str]]:
     """Return what each side of a completed run found installed."""
-    run = federation.await_end(run_id, timeout=60)
+    run = federation.await_end(run_id)
     log = federation.log_of(run_id)
     assert run["status"] == "finished:completed", f"{run}\n{log}"
     found = re.findall(r"^(serverapp|clientapp): (\{.*\})$", log, re.MULTILINE)
@@ -35,7 +35,7 @@ def await_app(container: Container) -> None:
     def lives() -> bool:
         return bool(apps_among(descendants(container.state.pid or 0)))
 
-    eventually(lives, timeout=30, otherwise=lambda: str(container.logs()))
+    eventually(lives, timeout=60, otherwise=lambda: str(container.logs()))
 
 
 @pytest.mark.row("S27", "S50", "S51", "S55")
@@ -43,7 +43,7 @@ def test_apps_with_conflicting_packages_run_at_the_same_time(
     federation: Deployment, older: Path, images: dict[str, str]
 ) -> None:
     """The older app waits until executors that have its packages join the live federation."""
-    waiting = federation.submit(older, *config(pause=2.0))
+    waiting = federation.submit(older, *config(pause=8.0))
     time.sleep(2)
     federation.await_status(waiting, RunStatus.PENDING, timeout=1)
 

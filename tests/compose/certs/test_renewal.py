@@ -45,7 +45,7 @@ def test_renewed_certificates_reach_running_containers_in_mid_run(empty: Deploym
 
     eventually(
         lambda: all(shown_at(a, empty.ca) != old for a, old in before.items()),
-        timeout=15,
+        timeout=60,
         step=0.3,
     )
     assert empty.await_end(run_id)["status"] == "finished:completed"

@@ -103,7 +103,9 @@ def watched(deployment: Deployment) -> Watched:
 def shown_by(what: str, pid: int) -> str:
     """Return the argument list or environment of a process as this host's root sees it."""
     try:
-        return Path(f"/proc/{pid}/{what}").read_bytes().replace(b"\0", b"\n").decode()
+        return (
+            Path(f"/proc/{pid}/{what}").read_bytes().replace(b"\0", b"\n").decode(errors="replace")
+        )
     except PermissionError:
         pytest.skip("reading other users' processes needs root")
     except (FileNotFoundError, ProcessLookupError):

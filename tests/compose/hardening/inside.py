@@ -22,7 +22,7 @@ def processes() -> list[dict[str, str]]:
     """
     for _ in range(_LOOKS):
         found = [said for entry in Path("/proc").iterdir() if (said := _process(entry))]
-        if not any(said["command"].startswith("runc init") for said in found):
+        if not any("runc" in said["name"] + said["command"] for said in found):
             break
         time.sleep(0.02)
     return found
@@ -34,7 +34,7 @@ def _process(entry: Path) -> dict[str, str] | None:
         return None
     try:
         lines = (entry / "status").read_text().splitlines()
-        command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)

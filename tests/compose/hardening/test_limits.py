@@ -90,7 +90,7 @@ def test_apps_that_hit_a_limit_leave_their_nodes_and_neighbours_alone(
     assert sorted(strained) == ["0", "2", "error"], "the third node just answered"
     for name in deployment.project.services():
         if name != "cli":
-            deployment.project.await_health(name, timeout=20)
+            deployment.project.await_health(name)
     run = deployment.submit(TINY, *config(nodes=3, num_rounds=1, evaluate=False))
     assert deployment.await_end(run)["status"] == "finished:completed"
 

@@ -84,5 +84,5 @@ def test_an_upstream_node_with_a_strangers_key_is_refused(
 
     stranger = federation.start_node(3, peer, keyed=True)
 
-    assert stranger.wait(60) != 0, stranger.output
+    assert stranger.wait(120) != 0, stranger.output
     assert online_nodes(federation) == before

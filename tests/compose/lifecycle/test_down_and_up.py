@@ -36,7 +36,7 @@ def exit_codes(federation: Deployment, since: datetime) -> dict[str, int]:
 def test_down_in_mid_round_and_up_again(federation: Deployment) -> None:
     """Apps end with their containers: the run says so, and everything else is as it was."""
     nodes, services = online_nodes(federation), federation.project.services()
-    run_id = submit(federation, pause=1.0)
+    run_id = submit(federation, pause=1.0, num_rounds=100)
     await_round(federation, run_id, 2)
     before = datetime.now(UTC)
 
@@ -45,7 +45,7 @@ def test_down_in_mid_round_and_up_again(federation: Deployment) -> None:
     assert exit_codes(federation, before) == dict.fromkeys(services, 0)
     assert federation.project.services() == []
     federation.up()
-    run = federation.await_end(run_id, timeout=30)
+    run = federation.await_end(run_id)
     assert (run["status"], run["details"]) == (
         "finished:failed",
         "ServerApp was stopped: its runner was told to end",
@@ -70,7 +70,9 @@ def test_a_site_without_power_rejoins_as_itself_and_sends_what_it_had(
         for name in ("supernode-1", "clientapp-1"):
             federation.project.kill(name)
 
-    assert federation.project.container("supernode-1").state.status == "exited"
+    eventually(
+        lambda: federation.project.container("supernode-1").state.status == "exited", timeout=30
+    )
     federation.up()
     assert_undisturbed(federation, run_id)
     assert online_nodes(federation) == nodes
@@ -82,4 +84,4 @@ def await_app(federation: Deployment, name: str, *, lives: bool) -> None:
     def found() -> bool:
         return bool(apps_among(federation.project.pids(name)))
 
-    eventually(lambda: found() == lives, timeout=30, otherwise=lambda: f"lives: {not lives}")
+    eventually(lambda: found() == lives, timeout=60, otherwise=lambda: f"lives: {not lives}")

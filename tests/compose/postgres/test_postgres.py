@@ -43,7 +43,7 @@ def test_a_run_survives_the_crash_of_its_database(federation: Deployment) -> Non
     await_round(federation, run_id, 2)
 
     federation.project.crash("postgres")
-    eventually(lambda: federation.project.container("postgres").restart_count == 1, timeout=20)
+    eventually(lambda: federation.project.container("postgres").restart_count == 1, timeout=60)
     federation.project.await_health("postgres")
 
     assert_undisturbed(federation, run_id)

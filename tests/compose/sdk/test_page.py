@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +57,9 @@ class Federation:
 
     def containers(self) -> list[str]:
         prefixes = tuple(f"{name}-" for name in self.names.values())
-        every = DOCKER.container.list(all=True)
-        return [each.name for each in every if each.name.startswith(prefixes)]
+        listing = ["docker", "ps", "--all", "--format", "{{.Names}}"]  # any may go meanwhile
+        every = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
+        return [name for name in every.splitlines() if name.startswith(prefixes)]
 
 
 @pytest.fixture(scope="module")

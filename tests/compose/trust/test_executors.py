@@ -96,7 +96,7 @@ def test_an_executor_with_what_is_not_its_own_is_refused(
     started: tuple[Wrong, Container], deployment: Deployment
 ) -> None:
     wrong, container = started
-    eventually(lambda: container.state.status == "exited", timeout=40, step=0.2)
+    eventually(lambda: container.state.status == "exited", timeout=90, step=0.2)
 
     log = deployment.project.docker.container.logs(container)
     assert isinstance(log, str)

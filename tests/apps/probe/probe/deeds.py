@@ -70,12 +70,14 @@ def take(files: str) -> dict[str, dict[str, str]]:
     for entry in Path("/proc").iterdir():
         command = _text(entry / "cmdline") if entry.name.isdigit() else ""
         if _RUNTIME.search(command) and int(entry.name) != os.getpid():
-            met[f"{entry.name} {' '.join(command.split())}"] = {
+            tried = {
                 **{file: _outcome(_read, f"{entry}/root{file}") for file in files.split()},
                 **{name: _outcome(_read, f"{entry}/{name}") for name in ("environ", "mem")},
                 "descriptors": _outcome(os.readlink, f"{entry}/fd/0"),
                 "trace": _outcome(_trace, entry.name),
             }
+            if _text(entry / "cmdline") == command:  # else it ended: its empty memory is anybody's
+                met[f"{entry.name} {' '.join(command.split())}"] = tried
     return met
 
 
