@@ -1,5 +1,6 @@
 """A template goes the way of a message before it has one; nothing of that stays behind."""
 
+import gc
 import socket
 import sys
 import threading
@@ -64,11 +65,14 @@ def test_a_small_message_is_answered_by_few_different_functions() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         caller = PipeCaller(theirs)
+        gc.collect()
+        gc.disable()  # finalizers of what other tests left are no steps of ours
         sys.setprofile(note)
         try:
             report = run_imported(caller, app, taken)
         finally:
             sys.setprofile(None)
+            gc.enable()
 
     assert report.finish
     assert len(reached) < MOST, sorted(code.co_qualname for code in reached)

@@ -41,7 +41,7 @@ def played(scene: Callable[[Disk, Confirmations], Awaitable[None]]) -> Disk:
         disk = Disk()
         open_ones = Confirmations(disk.secure, disk.say)
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await scene(disk, open_ones)
         finally:
             open_ones.close()
