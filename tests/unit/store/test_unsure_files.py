@@ -12,7 +12,6 @@ from flwr.core.errors import UnavailableError
 from flwr.core.ids import MessageId, ObjectId, RunId
 from flwr.core.message import ObjectTree
 from flwr.store.durability import Durability
-from flwr.store.incoming import ArrivedObject
 from flwr.store.objects import ObjectState
 from flwr.store.store import Store, open_store
 
@@ -33,7 +32,8 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def keep(store: Store, *, durable: bool) -> ArrivedObject:
+def keep(store: Store, *, durable: bool) -> str:
+    """Store a large object; return its file."""
     with store.transaction() as tx:
         tx.objects.preregister(RUN, OWNER, ObjectTree(ID))
     arriving = store.begin_object(ID, len(LARGE), durable=durable)
@@ -41,7 +41,8 @@ def keep(store: Store, *, durable: bool) -> ArrivedObject:
     arrived = arriving.finish()
     with store.keeping([arrived], Durability.LATER) as tx:
         assert tx.objects.take(arrived)
-    return arrived
+    assert arrived.file is not None
+    return arrived.file
 
 
 def state(store: Store) -> ObjectState:
