@@ -150,9 +150,10 @@ class Link:
             return [event.kind for event in tx.events.list(run_id=run_id)]
 
 
-def message(**fields: object) -> Sent:
-    """Return a message with one record, its id computed from its bytes."""
-    record = build_object(ObjectType.CONFIG_RECORD, (), b"")
+def message(*, payload: object = b"", **fields: object) -> Sent:
+    """Return a message with one record of these bytes, its id computed from its own."""
+    assert isinstance(payload, bytes)
+    record = build_object(ObjectType.CONFIG_RECORD, (), payload)
     body = f'{{"config": "{object_id_of(record)}"}}'.encode()
     content = build_object(ObjectType.RECORD_DICT, (object_id_of(record),), body)
     wanted: dict[str, object] = {
