@@ -257,6 +257,7 @@ def test_a_clientapp_that_dies_while_it_sends_leaves_nothing_of_its_reply(
     log = calm.log_of(killed)
     received = re.findall(r"aggregate_train: Received (\d+) results and (\d+) failures", log)
     assert received == [("2", "0"), ("1", "1"), *[("2", "0")] * (ROUNDS - 2)]
+    assert "ClientApp was killed by SIGKILL" in log, "the cause must reach the ServerApp"
     assert figures_of(calm, killed) == pytest.approx(figures_of(calm, raised), rel=1e-5)
     eventually(
         lambda: not list(calm.root.glob("node-*/**/*~")),

@@ -277,6 +277,8 @@ class Session:
             return EXIT_STOPPED  # the daemon may hand the instruction out again
         if not calls.has_begun:
             return await self._settle_without_work(report)
+        if calls.has_replied:  # half, or whole: the daemon knows, and answers with the cause
+            await self._report_exit(self._cause_of_exit())
         now, with_reply = self._clock.now(), not calls.has_replied
         work = await calls.work()
         await calls.give_back(outcome_of_crash(work, cause, now=now, with_reply=with_reply))
@@ -290,14 +292,13 @@ class Session:
             printed = self._unsent.strip().rpartition("\n")[2]
             cause = ": ".join(filter(None, (self._cause_of_exit(), printed)))
         log.error("App ended before it began", extra={"event": "app-unfinished", "cause": cause})
-        with suppress(FlwrError):  # then the launch ends with our exit, or lapses
-            await self._daemon.report_exit(
-                self._config.token,
-                EXIT_UNFINISHED,
-                f"ended before it began its work: {cause[:_MAX_CAUSE_CHARS]}",
-                patience=_LAST_WORDS,
-            )
+        await self._report_exit(f"ended before it began its work: {cause[:_MAX_CAUSE_CHARS]}")
         return EXIT_UNFINISHED
+
+    async def _report_exit(self, cause: str) -> None:
+        with suppress(FlwrError):  # then the launch ends with our exit, or lapses
+            token = self._config.token
+            await self._daemon.report_exit(token, EXIT_UNFINISHED, cause, patience=_LAST_WORDS)
 
 
 async def _cancelled(*tasks: "asyncio.Future[Any]") -> None:
