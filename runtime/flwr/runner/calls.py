@@ -170,6 +170,8 @@ class ClientAppCalls(AppCalls):
             return work.for_app(with_bundle=not self.has_bundle)
         if request.method == _PUSH_MESSAGE:
             self.has_replied = True
+            # Not later: upstream's SuperNode loses a reply that it finds before the app's outputs.
+            await self._send_output()
         return await super()._serve(request)
 
     def _note(self, report: Report) -> None:
@@ -188,3 +190,8 @@ class ClientAppCalls(AppCalls):
             else:
                 await self.output.flush()
         await self._daemon.finish(work, outcome, printed=printed)
+
+    async def _send_output(self) -> None:
+        if self.output is not None:
+            self.output.read_now()
+            await self.output.flush()

@@ -70,8 +70,8 @@ class LogShipper:
         self._room.set()
 
     async def flush(self) -> None:
-        """Send what is queued now, without waiting for the batch to grow."""
-        if self._buffer:
+        """Send what is queued now, without waiting for a larger batch; return when it is sent."""
+        if self._buffer or self._sending.locked():
             await self._send_all()
 
     async def take(self) -> Sequence[str]:
