@@ -93,7 +93,7 @@ class NoiseWatch:
         others = now.busy_s - self._begin.busy_s - (_own_s() - self._own_s)
         return Noise(
             steal=(now.steal_s - self._begin.steal_s) / total,
-            others=max(others, 0.0) / total,
+            others=min(max(others / total, 0.0), 1.0),
             load=self._load,
         )
 

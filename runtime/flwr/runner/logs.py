@@ -27,6 +27,7 @@ _EXPECTED: Final = frozenset(
 )  # an upstream daemon takes no such output; after the end of the run nobody does
 _READ_BYTES: Final = 65_536
 _BUFFER_BYTES: Final = 4 * MAX_LOG_CHUNK_BYTES  # beyond this the app waits in its own print()
+_LINE_CHARS: Final = 8_192  # of a line that is kept until it ends
 CUT_NOTE: Final = "\n[flwr: output limit of the run reached, further output is dropped]\n"
 
 
@@ -214,6 +215,7 @@ class AppOutput:
 
     def __init__(self, send: Send, *, echoes: bool) -> None:
         self._shipper, self._echoes = LogShipper(send), echoes
+        self._begun = ""  # of a line that is not printed here before its end
         self._shipping: asyncio.Task[None] | None = None  # most messages print nothing
         self.readers: list[OutputReader] = []
 
@@ -264,14 +266,24 @@ class AppOutput:
         """Read and send no more."""
         for reader in self.readers:
             reader.close()
+        if self._begun:
+            self._echo("\n")
         if self._shipping is not None and not self._shipping.done():
             self._shipping.cancel()
             await asyncio.wait([self._shipping])
 
     def _write(self, text: str) -> bool:
         if self._echoes:
-            echo(text)
+            self._echo(text)
         return self.ship(text)
+
+    def _echo(self, text: str) -> None:
+        """Print whole lines: lines of our own log, and of other apps, go the same way."""
+        whole, end, self._begun = (self._begun + text).rpartition("\n")
+        if len(self._begun) > _LINE_CHARS:
+            whole, end, self._begun = whole + end + self._begun, "", ""
+        if whole or end:
+            echo(whole + end)
 
 
 def echo(text: str) -> None:

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from flwr.core.errors import UnavailableError, UnimplementedError
-from flwr.runner.logs import CUT_NOTE, LogShipper, OutputReader, chunks, drained
+from flwr.runner import logs
+from flwr.runner.logs import CUT_NOTE, AppOutput, LogShipper, OutputReader, chunks, drained
 
 
 class Server:
@@ -141,3 +142,28 @@ def test_chunks_respect_the_limit_in_bytes() -> None:
 def _print(descriptor: int, data: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
+
+
+def test_what_an_app_prints_is_repeated_here_by_whole_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a line of our own log may follow the beginning of an app's, and is none."""
+    printed: list[str] = []
+    monkeypatch.setattr(logs, "echo", printed.append)
+    server = Server()
+
+    async def body() -> None:
+        output = AppOutput(server, echoes=True)
+        reads, writes = os.pipe()
+        output.read(reads)
+        for text in ("a line", "\nand ", "another\nbegun"):
+            os.write(writes, text.encode())
+            output.read_now()
+        os.close(writes)
+        await output.flush()
+        await output.close()
+
+    asyncio.run(body())
+
+    assert printed == ["a line\n", "and another\n", "begun\n"]
+    assert "".join(server.received) == "a line\nand another\nbegun"
