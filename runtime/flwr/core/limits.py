@@ -108,9 +108,6 @@ PIECE_BYTES: Final = 1_048_576  # of an object in one message of a stream
 PIECES_AHEAD: Final = 2  # that wait while another is written
 HATCH_PIECE_BYTES: Final = 5_505_024  # of an object sent by an app of this machine: all of a chunk
 STORED_AT_ONCE_BYTES: Final = 16_777_216  # of a stream, in files already, in one transaction
-OBJECT_SETTLE: Final = timedelta(
-    milliseconds=500
-)  # a large reply collected by then was never waited for on the disk; its node keeps it as long
 HATCH_STALL: Final = timedelta(seconds=5)  # in the middle of a frame
 HATCH_PATIENCE: Final = timedelta(seconds=60)  # for the other end; more than LONG_POLL
 MAX_HATCH_GUESTS: Final = 64  # at a time; others send and get pieces through their runner

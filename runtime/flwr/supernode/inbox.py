@@ -16,8 +16,9 @@ from typing import Final
 from flwr.core.clock import Clock
 from flwr.core.errors import FlwrError, UnavailableError
 from flwr.core.ids import MessageId, RunId
-from flwr.core.limits import AT_ONCE_BYTES, POLL_FALLBACK
+from flwr.core.limits import ARRAY_CHUNK_BYTES, AT_ONCE_BYTES, POLL_FALLBACK
 from flwr.core.message import Delivery, Envelope, ErrorCode
+from flwr.core.patience import INSTRUCTIONS
 from flwr.shell.in_thread import NEVER_AT_ONCE, AtOnce, in_thread
 from flwr.supernode.fleet import FATAL, FleetSession
 from flwr.supernode.handover import Handover, Waiter
@@ -29,7 +30,6 @@ from flwr.supernode.runs import RUN_OVER, RunBook
 logger = logging.getLogger(__name__)
 
 INTAKES_AT_ONCE: Final = 8  # instructions being fetched; those that wait for an app do not count
-CONFIRM_AFTER: Final = timedelta(seconds=1)  # of a large instruction: a reply says it, too
 _NOT_HELD: Final = timedelta(milliseconds=500)  # an empty answer sooner means: no long poll here
 _STORAGE_PAUSE: Final = timedelta(seconds=5)  # until a full disk is looked at again
 _SLOWEST_POLL: Final = timedelta(seconds=3)  # upstream's own pace (wire contract §12.5)
@@ -247,7 +247,7 @@ class Inbox:
     async def _confirm_soon(self, delivery: Delivery) -> None:
         """Confirm a large instruction, unless it is answered by then: its files may be lost."""
         envelope = delivery.envelope
-        await asyncio.sleep(CONFIRM_AFTER.total_seconds())
+        await asyncio.sleep(confirmed_after(delivery).total_seconds())
         while True:
             try:
                 if await in_thread(self._intake.is_open, delivery):
@@ -282,6 +282,12 @@ class Inbox:
     async def _confirm(self, envelope: Envelope) -> None:
         confirm = self._session.fleet.confirm
         await self._session.attempt(confirm, envelope.run_id, envelope.message_id)
+
+
+def confirmed_after(delivery: Delivery) -> timedelta:
+    """Return when a large instruction is confirmed: a reply that comes sooner says the same."""
+    objects = sum(1 for _ in delivery.tree.walk())
+    return INSTRUCTIONS.after(objects * ARRAY_CHUNK_BYTES)
 
 
 def _facts(envelope: Envelope) -> dict[str, object]:

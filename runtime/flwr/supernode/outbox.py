@@ -29,7 +29,7 @@ from flwr.supernode.stopwatches import Stopwatches
 
 logger = logging.getLogger(__name__)
 
-SENDS_AT_ONCE: Final = 32  # one with files is answered OBJECT_SETTLE after it was sent
+SENDS_AT_ONCE: Final = 32  # one with files is answered half a second and more after it was sent
 SENT_BYTES: Final = 33_554_432  # of those that came whole, which are kept until they are answered
 STREAMS_AT_ONCE: Final = 8  # of replies that do not go whole
 FORGET_AFTER: Final = timedelta(milliseconds=500)  # unless something else is written before

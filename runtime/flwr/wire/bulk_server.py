@@ -6,7 +6,6 @@ What a caller may take and bring is judged by the ``Door`` its proof opens.
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, closing
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ import grpc
 
 from flwr.core.errors import InvalidError
 from flwr.core.ids import NodeId, ObjectId, RunId
+from flwr.core.patience import Patience
 from flwr.proto.compose.v1 import bulk_pb2
 from flwr.wire.bulk import Cutter, Door, take_in
 from flwr.wire.clients.deadlines import OBJECT_S
@@ -41,7 +41,7 @@ class BulkServicer:
         service: ``NODE_BULK`` or ``APP_BULK``.
         find_door: judges who calls.
         run: runs operations in threads.
-        settle_after: see ``take_in``.
+        patience: see ``take_in``; None: every answer is given at once.
         hatch: a way for apps on this machine, if there is one.
     """
 
@@ -51,11 +51,11 @@ class BulkServicer:
         find_door: FindDoor,
         run: InThread,
         *,
-        settle_after: timedelta,
+        patience: Patience | None = None,
         hatch: Hatch | None = None,
     ) -> None:
         self._service, self._find_door, self._run = service, find_door, run
-        self._settle_after, self._hatch = settle_after, hatch
+        self._patience, self._hatch = patience, hatch
 
     async def pull(self, request: bulk_pb2.PullRequest, _rpc: Rpc) -> AsyncGenerator[bytes, None]:
         """Hand out objects in the order asked."""
@@ -77,7 +77,7 @@ class BulkServicer:
         door = self._find_door(NodeId(opening.node.node_id), RunId(opening.run_id))
         await self._run(door.admit)
         ids = [ObjectId(text) for text in opening.object_ids]
-        taken = take_in(door, ids, partial(_next, opened), self._run, self._settle_after)
+        taken = take_in(door, ids, partial(_next, opened), self._run, self._patience)
         async with aclosing(taken) as answers:
             async for answer in answers:
                 yield answer

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from flwr.core.ids import ObjectId
-from flwr.supernode.inbox import CONFIRM_AFTER
+from flwr.supernode.inbox import confirmed_after
 from flwr.supernode.replies import WAITING
 from tests.unit.supernode import given
 from tests.unit.supernode.given import NODE, Sent, Site, scenario
@@ -103,6 +103,7 @@ def test_a_large_instruction_that_is_answered_soon_is_not_confirmed_by_a_call() 
     async def body() -> None:
         site = streaming()
         sent = large(site)
+        patience = confirmed_after(sent.delivery)
         settle = Mock(wraps=site.store.settle_objects)
         site.store.settle_objects = settle  # type: ignore[method-assign]
 
@@ -111,10 +112,10 @@ def test_a_large_instruction_that_is_answered_soon_is_not_confirmed_by_a_call() 
             return is_here or None
 
         async with receiving(site):
-            await site.wakeups.until({WAITING}, is_executable, timeout=CONFIRM_AFTER)
+            await site.wakeups.until({WAITING}, is_executable, timeout=patience)
             with site.store.transaction() as tx:
                 tx.messages.delete([sent.message_id])  # as when its reply was sent
-            await asyncio.sleep(1.2 * CONFIRM_AFTER.total_seconds())
+            await asyncio.sleep(1.2 * patience.total_seconds())
         assert not site.fleet.confirmed
         assert not settle.called
 

@@ -13,6 +13,7 @@ import pytest
 from flwr.core.errors import FlwrError, InvalidError, UnimplementedError
 from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import HATCH_PIECE_BYTES, PIECE_BYTES, STORED_AT_ONCE_BYTES
+from flwr.core.patience import Patience
 from flwr.shell.in_thread import in_thread
 from flwr.wire.bulk import NODE_BULK, Readable, pieces_of, take_in
 from flwr.wire.bulk_server import BulkServicer
@@ -29,6 +30,7 @@ P = ParamSpec("P")
 NODE, RUN = NodeId(5), RunId(7)
 LARGE = bytes(range(256)) * 4096 * 3 + b"the end"
 SMALL = b"small"
+SOON = Patience(timedelta(milliseconds=50), timedelta(milliseconds=50))
 CONTENTS = {id_of(LARGE): lambda: Content(LARGE), id_of(SMALL): lambda: Content(SMALL)}
 
 
@@ -62,11 +64,9 @@ class ProvesTheFirst(ServiceGuard):
 
 @asynccontextmanager
 async def served(
-    desk: Desk, guard: ProvesTheFirst | None = None, settle_after: timedelta = timedelta()
+    desk: Desk, guard: ProvesTheFirst | None = None, patience: Patience | None = None
 ) -> AsyncIterator[BulkClient]:
-    servicer = BulkServicer(
-        NODE_BULK, lambda _node, _run: desk, in_thread, settle_after=settle_after
-    )
+    servicer = BulkServicer(NODE_BULK, lambda _node, _run: desk, in_thread, patience=patience)
     server: RpcServer = make_server(
         "127.0.0.1:0",
         services=[servicer.register],
@@ -264,7 +264,7 @@ async def test_a_receiver_goes_on_with_a_partial_object() -> None:
 @in_loop
 async def test_nothing_is_answered_before_it_is_durable() -> None:
     desk = Desk(wanted=[id_of(LARGE), id_of(SMALL)])
-    async with served(desk, settle_after=timedelta(milliseconds=50)) as client:
+    async with served(desk, patience=SOON) as client:
         pieces = pieces_of([id_of(LARGE), id_of(SMALL)], lambda key: CONTENTS[key](), in_thread)
         answers = client.push(NODE, RUN, [id_of(LARGE), id_of(SMALL)], pieces)
         async for object_id, stored in answers:
@@ -273,16 +273,21 @@ async def test_nothing_is_answered_before_it_is_durable() -> None:
     assert sorted(desk.durable) == sorted([id_of(LARGE), id_of(SMALL)])
 
 
+class Watched(Desk):
+    """Tells when it has kept something."""
+
+    def __init__(self, *, wanted: Sequence[ObjectId]) -> None:
+        super().__init__(wanted=wanted)
+        self.has_kept = threading.Event()
+
+    def keep(self, complete: Sequence[Arriving]) -> list[bool]:
+        stored = super().keep(complete)
+        self.has_kept.set()
+        return stored
+
+
 @in_loop
 async def test_a_wait_for_the_disk_is_put_off_until_what_came_may_be_gone_again() -> None:
-    kept = threading.Event()
-
-    class Watched(Desk):
-        def keep(self, complete: Sequence[Arriving]) -> list[bool]:
-            stored = super().keep(complete)
-            kept.set()
-            return stored
-
     desk = Watched(wanted=[id_of(SMALL)])
     messages = iter([encode_piece(0, len(SMALL), 0, SMALL), None])
 
@@ -290,11 +295,47 @@ async def test_a_wait_for_the_disk_is_put_off_until_what_came_may_be_gone_again(
         return next(messages)
 
     async def take() -> list[bytes]:
-        taken = take_in(desk, [id_of(SMALL)], read, in_thread, timedelta(milliseconds=200))
+        taken = take_in(
+            desk,
+            [id_of(SMALL)],
+            read,
+            in_thread,
+            Patience(10 * SOON.at_the_end, 4 * SOON.at_the_end),
+        )
         return [answer async for answer in taken]
 
     taking = asyncio.create_task(take())
-    await in_thread(kept.wait)
+    await in_thread(desk.has_kept.wait)
     assert not desk.durable, "who waits for it may collect it now"
     assert len(await taking) == 1
     assert desk.durable == [id_of(SMALL)]
+
+
+@pytest.mark.parametrize("patience_s", [0.0, 3_600.0])
+@in_loop
+async def test_while_more_comes_the_disk_is_waited_for_when_patience_ends(
+    patience_s: float,
+) -> None:
+    batch = bytes(STORED_AT_ONCE_BYTES)
+    desk = Watched(wanted=[id_of(batch), id_of(SMALL)])
+    durable_before_the_end: list[ObjectId] = []
+
+    async def messages() -> AsyncGenerator[bytes, None]:
+        for offset in range(0, len(batch), PIECE_BYTES):
+            yield encode_piece(0, len(batch), offset, batch[offset : offset + PIECE_BYTES])
+        await in_thread(desk.has_kept.wait)
+        yield encode_piece(1, len(SMALL), 0, SMALL)
+        durable_before_the_end.extend(desk.durable)
+
+    coming = messages()
+
+    async def read() -> bytes | None:
+        return await anext(coming, None)
+
+    patience = Patience(timedelta(seconds=patience_s), timedelta())
+    ids = [id_of(batch), id_of(SMALL)]
+    taken = [one async for one in take_in(desk, ids, read, in_thread, patience)]
+
+    assert len(taken) == 2
+    assert durable_before_the_end == ([] if patience_s else [id_of(batch)])
+    assert sorted(desk.durable) == sorted(ids)

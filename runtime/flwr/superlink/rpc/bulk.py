@@ -1,13 +1,13 @@
 """Large objects of nodes and ServerApps, in pieces: who may take and bring what."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from flwr.auth.app_tokens import WrongRunError
 from flwr.core.errors import FailedPreconditionError
 from flwr.core.ids import SUPERLINK_NODE, NodeId, ObjectId, RunId
-from flwr.core.limits import LONG_POLL, OBJECT_SETTLE
+from flwr.core.limits import LONG_POLL
+from flwr.core.patience import REPLIES
 from flwr.shell.in_thread import in_thread
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink import topics
@@ -80,7 +80,7 @@ def node_bulk(objects: Objects, wakeups: Wakeups) -> BulkServicer:
     def find_door(_named: NodeId, run_id: RunId) -> ObjectDoor:
         return ObjectDoor(objects, wakeups, run_id, calling_node())
 
-    return BulkServicer(NODE_BULK, find_door, in_thread, settle_after=OBJECT_SETTLE)
+    return BulkServicer(NODE_BULK, find_door, in_thread, patience=REPLIES)
 
 
 def serverapp_bulk(objects: Objects, wakeups: Wakeups, hatch: Hatch | None) -> BulkServicer:
@@ -93,4 +93,4 @@ def serverapp_bulk(objects: Objects, wakeups: Wakeups, hatch: Hatch | None) -> B
             raise WrongRunError
         return ObjectDoor(objects, wakeups, run_id, None)
 
-    return BulkServicer(APP_BULK, find_door, in_thread, settle_after=timedelta(), hatch=hatch)
+    return BulkServicer(APP_BULK, find_door, in_thread, hatch=hatch)

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from flwr.core.errors import FlwrError, InvalidError, UnauthenticatedError
 from flwr.core.ids import MessageId, NodeId
-from flwr.core.limits import AT_ONCE_BYTES, LINE_COMPANY, LINE_OWED, LINE_REPLIES, OBJECT_SETTLE
+from flwr.core.limits import AT_ONCE_BYTES, LINE_COMPANY, LINE_OWED, LINE_REPLIES
 from flwr.core.message import Delivery
+from flwr.core.patience import REPLIES
 from flwr.shell.in_thread import NEVER_AT_ONCE, AtOnce, in_thread
 from flwr.superlink.messages import MessageExchange
 from flwr.wire.codec.lines import Answer
@@ -17,7 +18,7 @@ from flwr.wire.interceptors.errors import InternalFailureError
 logger = logging.getLogger(__name__)
 
 _COMPANY_S: Final = LINE_COMPANY.total_seconds()
-_SETTLE_S: Final = OBJECT_SETTLE.total_seconds()
+_SETTLE_S: Final = REPLIES.at_the_end.total_seconds()
 
 
 class ReplyTaking:

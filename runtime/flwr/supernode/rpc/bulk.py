@@ -1,7 +1,6 @@
 """Large objects of ClientApps, in pieces: each may take and bring those of its own run."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from flwr.core.ids import NodeId, ObjectId, RunId
@@ -56,4 +55,4 @@ def clientapp_bulk(apps: AppSessions, hatch: Hatch | None) -> BulkServicer:
     def find_door(_named: NodeId, _run_id: RunId) -> LeaseDoor:
         return LeaseDoor(apps, calling_lease())
 
-    return BulkServicer(APP_BULK, find_door, in_thread, settle_after=timedelta(), hatch=hatch)
+    return BulkServicer(APP_BULK, find_door, in_thread, hatch=hatch)
