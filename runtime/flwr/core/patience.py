@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-_LONGEST: Final = timedelta(seconds=10)  # what comes in such a time is sent again after a power cut
-_SLOW_DISK: Final = 100_000_000  # bytes per second; an app that collects them is no slower
+_SLOW_APP: Final = 25_000_000  # bytes per second, until it has used and answered them
+_LONGEST: Final = timedelta(minutes=1)
+_PROGRESS: Final = timedelta(seconds=10)  # what came in such a time is sent again after a power cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,11 @@ class Patience:
 
     def after(self, size_bytes: int) -> timedelta:
         """Return how long to wait after the last of so many bytes."""
-        return self.at_the_end + min(timedelta(seconds=size_bytes / _SLOW_DISK), _LONGEST)
+        return self.at_the_end + min(timedelta(seconds=size_bytes / _SLOW_APP), _LONGEST)
 
 
-REPLIES: Final = Patience(_LONGEST, timedelta(milliseconds=500))
+REPLIES: Final = Patience(_PROGRESS, timedelta(milliseconds=500))
 """At a SuperLink, until its ServerApp has them; their nodes keep them as long."""
 
-INSTRUCTIONS: Final = Patience(_LONGEST, timedelta(seconds=1))
+INSTRUCTIONS: Final = Patience(_PROGRESS, timedelta(seconds=1))
 """At a node, until they are answered; the SuperLink keeps them as long."""

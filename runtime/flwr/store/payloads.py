@@ -23,6 +23,7 @@ from typing import Final, Self
 
 from flwr.core.ids import ObjectId
 from flwr.store.errors import system_errors
+from flwr.store.freeing import Freeing
 
 logger: Final = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Payloads:
             str, _Stamp
         ] = {}  # files this process wrote or hashed, and as they were
         self._unsynced: dict[str, bool] = {}  # True: the disk refused some of it
+        self._freeing = Freeing()
 
     def begin(self, object_id: ObjectId, *, durable: bool = True) -> "PayloadWriter":
         """Begin a file; it counts only once it is finished and a row names it.
@@ -145,17 +147,26 @@ class Payloads:
         return self._vouched.get(name) == _Stamp.of(descriptor)
 
     def remove(self, names: list[str]) -> None:
-        """Remove files; one that resists is logged and left to the next sweep."""
+        """Remove files; one that resists is logged and left to the next sweep.
+
+        Nobody finds them any more.  The space of large ones is free soon.
+        """
         for name in names:
-            self._vouched.pop(name, None)
+            stamp = self._vouched.pop(name, None)
             self._unsynced.pop(name, None)
+            path = self.directory / name
             try:
-                (self.directory / name).unlink(missing_ok=True)
+                with self._freeing.later(path, 0 if stamp is None else stamp.size):
+                    path.unlink(missing_ok=True)
             except OSError:
                 logger.exception(
                     "Cannot remove a payload file",
                     extra={"event": "payload.remove", "path": name},
                 )
+
+    def close(self) -> None:
+        """Wait until all space is free."""
+        self._freeing.close()
 
     def names(self) -> Iterator[str]:
         """Yield the names of all files, unfinished ones included."""

@@ -364,6 +364,7 @@ def open_store(url_or_path: str, *, payload_dir: Path | None = None) -> Store:
 def _open_sqlite(path: Path, payload_dir: Path | None, undo: ExitStack, *, durable: bool) -> Store:
     where = str(path)
     payloads = Payloads(payload_dir or path.with_name(f"{path.name}.objects"))
+    undo.callback(payloads.close)
     with system_errors(where), driver_errors(where):
         lock = take_lock(path.with_name(f"{path.name}.lock"))
         with closing_on_error(lock):
@@ -384,6 +385,7 @@ def _open_postgres(url: URL, payload_dir: Path | None, undo: ExitStack) -> Store
         )
     where = shown(url)
     payloads = Payloads(payload_dir)
+    undo.callback(payloads.close)
     with system_errors(str(payload_dir)), driver_errors(where):
         lock = take_lock(payload_dir / "store.lock")
         undo.callback(lock.close)
