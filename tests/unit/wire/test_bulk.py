@@ -28,7 +28,7 @@ from tests.unit.wire.desk import Arriving, Content, Desk, id_of
 P = ParamSpec("P")
 
 NODE, RUN = NodeId(5), RunId(7)
-LARGE = bytes(range(256)) * 4096 * 3 + b"the end"
+LARGE = bytes(range(256)) * (3 * PIECE_BYTES // 256) + b"the end"
 SMALL = b"small"
 SOON = Patience(timedelta(milliseconds=50), timedelta(milliseconds=50))
 CONTENTS = {id_of(LARGE): lambda: Content(LARGE), id_of(SMALL): lambda: Content(SMALL)}
