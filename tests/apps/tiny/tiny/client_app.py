@@ -24,7 +24,8 @@ def train(message: Message, context: Context) -> Message:
     round_number = int(message.content["config"]["server-round"])
     _misbehave(str(context.run_config["fail"]), partition, round_number)
     if int(context.run_config["pause-round"]) in {0, round_number}:
-        _pause(float(context.run_config["pause"]), str(context.run_config["until"]))
+        until = str(context.run_config["until"])
+        _pause(float(context.run_config["pause"]), until, f"{context.run_id}-{partition}")
     (model,) = message.content["arrays"].to_numpy_ndarrays()
     noise = np.random.default_rng([int(context.run_config["seed"]), partition, round_number])
     update = (model + noise.normal(size=model.shape)).astype(model.dtype)
@@ -34,7 +35,7 @@ def train(message: Message, context: Context) -> Message:
     context.state["counter"] = counter
     print(f"client log: partition {partition} round {round_number}", flush=True)
     metrics = {
-        "num-examples": 10 + partition,
+        "num-examples": 10 if context.run_config["exact"] else 10 + partition,
         "loss": 1.0 / round_number,
         "rounds-seen": int(counter["n"]),
         "calls": calls,
@@ -56,10 +57,15 @@ def whoami(message: Message, context: Context) -> Message:
     return Message(content=RecordDict({"answer": answer}), reply_to=message)
 
 
-def _pause(seconds: float, until: str) -> None:
-    """Wait for some seconds, then for a file that the test makes, though not for ever."""
+def _pause(seconds: float, until: str, who: str) -> None:
+    """Wait for some seconds, then for a file that the test makes, though not for ever.
+
+    Another file, of the same name and ``who``, says that this app waits for it.
+    """
     time.sleep(seconds)
     deadline = time.monotonic() + 120
+    if until:
+        Path(f"{until}-{who}").touch()
     while until and not Path(until).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
 
