@@ -92,8 +92,7 @@ class Objects:
         except InvalidError:
             return False
         # Also when it was here already: somebody else may have brought it just now.
-        if complete := self._uploads.arrived(run_id, object_id):
-            self._store.announce((*bells, *map(topics.answer, complete)))
+        self._ring_askers(run_id, [object_id], node_id)
         if node_id is not None:
             self._traffic.received(run_id, len(content))
         return stored
@@ -193,13 +192,10 @@ class Objects:
     ) -> list[bool]:
         """Store complete objects; False for one that nobody wants any longer."""
         arrived = [one.arrived for one in complete if one.arrived is not None]
-        bells = [topics.content(one.object_id) for one in arrived]
         with self._store.keeping(arrived, Durability.LATER) as tx:
-            tx.topics.update(bells)
+            tx.topics.update(topics.content(one.object_id) for one in arrived)
             stored = [tx.objects.take(one) for one in arrived]
-        completed = [self._uploads.arrived(run_id, one.object_id) for one in arrived]
-        if any(completed):
-            self._store.announce((*bells, topics.run(run_id)))
+        self._ring_askers(run_id, [one.object_id for one in arrived], node_id)
         if node_id is not None:
             self._traffic.received(run_id, sum(one.size for one in arrived))
         return stored
@@ -208,6 +204,17 @@ class Objects:
         """Make objects durable that were kept, unless they have gone again."""
         arrived = [one.arrived for one in kept if one.arrived is not None]
         self._store.settle_objects([one.file for one in arrived if one.file is not None])
+
+    def _ring_askers(
+        self, run_id: RunId, arrived: Sequence[ObjectId], node_id: NodeId | None
+    ) -> None:
+        """Wake who waits for answers that objects completed, or may have."""
+        completed = [self._uploads.arrived(run_id, object_id) for object_id in arrived]
+        bells = {topics.answer(asked) for answers in completed for asked in answers or ()}
+        if node_id is not None and None in completed:
+            bells.add(topics.run(run_id))  # its reply may have been accepted before a restart
+        if bells:
+            self._store.announce({*bells, *map(topics.content, arrived)})
 
     def _read(self, object_id: ObjectId) -> bytes | None:
         """Return the content; what is damaged is dropped and awaited again."""

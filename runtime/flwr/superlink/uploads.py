@@ -1,7 +1,7 @@
 """Which accepted replies still miss content, so that the last object wakes whoever waits.
 
-Kept in memory only: it decides when to ring, never what is true.  After a restart the next poll
-finds a completed reply in the store.
+Kept in memory only: it decides when to ring, never what is true.  What it knows nothing of, such
+as a reply accepted before a restart, whoever waits looks for in the store.
 """
 
 import threading
@@ -24,12 +24,18 @@ class Uploads:
             if wanted := set(missing):
                 self._missing[run_id][asked] = wanted
 
-    def arrived(self, run_id: RunId, object_id: ObjectId) -> list[MessageId]:
-        """Note that an object came; return the instructions whose answers it completed."""
+    def arrived(self, run_id: RunId, object_id: ObjectId) -> list[MessageId] | None:
+        """Note that an object came; return the instructions whose answers it completed.
+
+        None when no answer is known to have lacked it.
+        """
         with self._lock:
             answers = self._missing.get(run_id, {})
-            for wanted in answers.values():
-                wanted.discard(object_id)
+            lacking = [wanted for wanted in answers.values() if object_id in wanted]
+            if not lacking:
+                return None
+            for wanted in lacking:
+                wanted.remove(object_id)
             complete = [asked for asked, wanted in answers.items() if not wanted]
             for asked in complete:
                 del answers[asked]

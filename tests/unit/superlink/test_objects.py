@@ -1,15 +1,19 @@
+from collections.abc import Callable
+
 import pytest
 
 from flwr.auth.accounts import NO_LOGIN
 from flwr.core.errors import InvalidError
-from flwr.core.ids import ObjectId
+from flwr.core.ids import NodeId, ObjectId
 from flwr.core.limits import INLINE_OBJECT_BYTES
 from flwr.core.run import RunNotRunningError
 from flwr.superlink import topics
+from flwr.superlink.objects import Objects
+from flwr.superlink.uploads import Uploads
 from flwr.wire.codec.pieces import Absence
 from flwr.wire.object_format import MalformedObjectError, ObjectType, build_object, object_id_of
 from tests.fakes.statements import counted
-from tests.unit.superlink.federation import Link, message
+from tests.unit.superlink.federation import Link, Sent, message
 
 OTHER = build_object(ObjectType.ARRAY_CHUNK, (), b"other")
 
@@ -106,17 +110,17 @@ def test_objects_need_a_running_run(link: Link) -> None:
 @pytest.mark.row("F13")
 def test_a_damaged_object_is_awaited_again(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     from flwr.store.errors import ObjectDamagedError
-    from flwr.store.objects import Objects
+    from flwr.store.objects import Objects as Stored
 
     run, _ = link.running()
     sent = link.send(run, link.online().node_id)
     object_id = sent.delivery.tree.object_id
 
-    def damaged(_self: Objects, wanted: ObjectId, **_: object) -> None:
+    def damaged(_self: Stored, wanted: ObjectId, **_: object) -> None:
         raise ObjectDamagedError(wanted, "its bytes were altered")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Objects, "open", damaged)
+        patched.setattr(Stored, "open", damaged)
         assert link.objects.get(run.run_id, object_id).is_awaited
     assert link.objects.put(run.run_id, object_id, sent.objects[object_id])
     assert link.objects.get(run.run_id, object_id).is_present
@@ -152,26 +156,60 @@ def test_content_another_sender_brought_first_still_wakes_who_waits_for_the_repl
     assert topics.answer(sent.message_id) in link.rung
 
 
+def bring_in_calls(objects: Objects, reply: Sent, node_id: NodeId) -> None:
+    run_id = reply.delivery.envelope.run_id
+    for object_id, content in reply.objects.items():
+        assert objects.put(run_id, object_id, content, node_id=node_id)
+
+
+def bring_in_pieces(objects: Objects, reply: Sent, node_id: NodeId) -> None:
+    run_id = reply.delivery.envelope.run_id
+    arriving = []
+    for object_id, content in reply.objects.items():
+        one = objects.begin(run_id, object_id, len(content), node_id=node_id)
+        assert one is not None
+        one.write(content)
+        objects.complete(one)
+        arriving.append(one)
+    assert all(objects.keep(run_id, arriving, node_id=node_id))
+
+
+@pytest.mark.row("F6")
+@pytest.mark.parametrize("bring", [bring_in_calls, bring_in_pieces])
+def test_what_completes_a_reply_of_before_a_restart_wakes_who_waits_for_it(
+    link: Link, bring: Callable[[Objects, Sent, NodeId], None]
+) -> None:
+    run, _ = link.running()
+    node = link.online()
+    reply = link.reply_to(link.send(run, node.node_id), group_id="r")
+    assert link.messages.accept_reply(node.node_id, reply.delivery, runtime_s=0).missing
+    link.rung.clear()
+
+    bring(Objects(link.store, link.traffic, Uploads()), reply, node.node_id)
+
+    assert topics.run(run.run_id) in link.rung
+
+
 @pytest.mark.row("F13")
 def test_content_that_was_renewed_while_it_was_read_is_kept(
     link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flwr.store.errors import ObjectDamagedError
-    from flwr.store.objects import Objects
+    from flwr.store.objects import Objects as Stored
 
     run, _ = link.running()
     sent = link.send(run, link.online().node_id)
     object_id = sent.delivery.tree.object_id
     looks: list[ObjectId] = []
-    get = Objects.get
+    get = Stored.get
 
-    def gone_at_first(objects: Objects, wanted: ObjectId) -> bytes | None:
+    def gone_at_first(objects: Stored, wanted: ObjectId) -> bytes | None:
         looks.append(wanted)
         if len(looks) == 1:
             raise ObjectDamagedError(wanted, "its file is gone")
         return get(objects, wanted)
 
-    monkeypatch.setattr(Objects, "get", gone_at_first)
+    monkeypatch.setattr(Stored, "get", gone_at_first)
     assert link.objects.get(run.run_id, object_id).content == sent.objects[object_id]
 
 
