@@ -20,6 +20,7 @@ from flwr.app.parts import Parts, Place, beginning, cut, fill, let_go, skip
 _FIXED: Final = 10  # bytes of magic, version and length before a header of version 1.0
 _HEADER_MAX: Final = 16_384  # bytes; numpy itself refuses longer ones
 _VERSION_1: Final = b"\x93NUMPY\x01\x00"
+_VERSION_3: Final = b"\x93NUMPY\x03\x00"  # as 2, but names of fields are in UTF-8
 _REMEMBERED: Final = 512  # headers
 _PLAIN: Final = "biufc"  # kinds of types that have a buffer, and that their name says all about
 _USUAL: Final = re.compile(  # what numpy writes of plain types; an axis has at most 18 digits here
@@ -153,7 +154,7 @@ def header_of(parts: Parts) -> Header | None:
     needed = header.length + prod(header.shape) * header.dtype.itemsize
     if sum(map(len, parts)) < needed:
         raise ValueError("the elements of the array are cut off")
-    return header
+    return None if start.startswith(_VERSION_3) else header
 
 
 def remember(parts: Parts) -> None:
@@ -183,7 +184,7 @@ def _parsed_by_numpy(start: bytes) -> Header | None:
     version = npy_format.read_magic(stream)
     if version == (1, 0):
         fields = npy_format.read_array_header_1_0(stream)
-    elif version == (2, 0):
+    elif version in {(2, 0), (3, 0)}:  # but for names of fields the same
         fields = npy_format.read_array_header_2_0(stream)
     else:
         return None

@@ -46,7 +46,7 @@ def test_what_an_operator_sets_is_what_counts(containers: dict[str, Confined]) -
     assert containers["cli"].facts["limits"]["memory"] == 256 << 20
 
 
-@pytest.mark.row("S54")
+@pytest.mark.row("S54", "F41")
 def test_two_busy_processes_get_the_share_of_one_node(deployment: Deployment) -> None:
     used = float(deployment.project.python("supernode-3", BURN))
     assert used < 0.75  # the limit is 0.5; a period of the scheduler may run over at either end

@@ -98,11 +98,13 @@ def test_a_field_given_twice_or_two_forms_at_once_are_refused() -> None:
         Array(FLOATS, dtype="f")  # type: ignore[call-overload]
 
 
+@pytest.mark.row("F34")
 def test_python_objects_are_never_pickled() -> None:
     with pytest.raises(ValueError, match="pickling"):
         Array(np.array([object()]))
 
 
+@pytest.mark.row("F34")
 def test_a_pickle_inside_a_npy_file_is_never_read() -> None:
     stream = BytesIO()
     np.save(stream, np.array([{"a": 1}], dtype=object), allow_pickle=True)

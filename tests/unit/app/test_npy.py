@@ -2,6 +2,7 @@
 
 import mmap
 import sys
+import tracemalloc
 from collections.abc import Callable
 from io import BytesIO
 from itertools import product
@@ -91,6 +92,39 @@ def _outcome(read: Callable[[bytes], Any], data: bytes) -> tuple[int, ...] | Non
     except (ValueError, MemoryError):
         return None
     return shape
+
+
+def test_names_of_fields_may_have_any_letters() -> None:
+    array, stream = np.array([(1, 2.0)], dtype=[("Ω", "i4"), ("b", "f8")]), BytesIO()
+    with pytest.warns(UserWarning, match="format 3.0"):
+        np.save(stream, array)
+
+    read = decode_ndarray(stream.getvalue())
+
+    assert read.dtype == array.dtype
+    assert read.tolist() == array.tolist()
+
+
+@pytest.mark.row("F34")
+@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize(
+    "shape",
+    ["(250000000000,)", "(4294967296, 4294967296)", "(-1,)", "(-2, -3)", f"({'9' * 19},)"],
+)
+def test_a_header_that_claims_more_than_there_is_costs_no_memory(shape: str, version: int) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    length = len(header).to_bytes(2 if version == 1 else 4, "little")
+    data = b"\x93NUMPY" + bytes([version, 0]) + length + header + bytes(28)
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError):  # noqa: PT011  some are numpy's own texts
+            decode_ndarray(data)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 10_000_000
 
 
 def test_a_remembered_header_is_no_excuse_for_bytes_that_are_cut_off() -> None:

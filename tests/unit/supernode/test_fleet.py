@@ -1,5 +1,6 @@
 import asyncio
 from datetime import timedelta
+from random import Random
 
 import pytest
 
@@ -11,7 +12,7 @@ from flwr.core.errors import (
     UnavailableError,
 )
 from flwr.core.ids import NodeId
-from flwr.core.limits import NODE_HEARTBEAT
+from flwr.core.limits import NODE_HEARTBEAT, RETRY_CAP
 from flwr.shell.exits import ExitCode, exit_code_of
 from flwr.supernode.fleet import FleetSession, GaveUpError, NodeRejectedError, Patience
 from flwr.supernode.identity import NodeIdentity
@@ -164,6 +165,38 @@ def test_a_superlink_that_is_not_there_yet_is_waited_for() -> None:
         assert node.fleet.calls["register"] == 3
 
     scenario(body)
+
+
+@pytest.mark.row("F38")
+def test_nodes_whose_superlink_is_gone_try_again_at_moments_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nodes, tries = 50, 10
+    pauses: list[list[float]] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses[-1].append(seconds)
+
+    async def body() -> None:
+        monkeypatch.setattr("flwr.supernode.fleet.asyncio.sleep", sleep)
+        same_always = Random(7).uniform  # noqa: S311 - keeps no secret
+        monkeypatch.setattr("flwr.supernode.fleet.random.uniform", same_always)
+        for _ in range(nodes):
+            node = Joining()
+            node.fleet.failures["register"] = [unreachable() for _ in range(tries)]
+            pauses.append([])
+            await node.session.connect()
+
+    scenario(body)
+
+    for of_one in pauses:
+        assert len(of_one) == tries
+        for number, pause in enumerate(of_one):
+            longest = min(0.2 * 2**number, RETRY_CAP.total_seconds())
+            assert longest / 2 <= pause <= longest
+    last = sorted(map(sum, pauses))
+    together = max(sum(1 for one in last if at <= one < at + 1) for at in last)
+    assert together <= nodes / 4, "within one second"
 
 
 def test_patience_can_be_bounded_by_tries() -> None:

@@ -95,6 +95,33 @@ def test_a_wrong_authority_is_refused_by_the_client() -> None:
     assert asyncio.run(call()).code() is grpc.StatusCode.UNAVAILABLE
 
 
+@pytest.mark.row("F37")
+def test_connections_that_say_no_more_are_dropped_while_others_are_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("flwr.wire.server.HANDSHAKE_DEADLINE", timedelta(seconds=1))
+
+    async def is_dropped(port: int) -> bool:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(b"\x16")  # how a TLS handshake begins
+            return await reader.read() == b""
+        except ConnectionResetError:
+            return True
+        finally:
+            writer.close()
+
+    async def call() -> tuple[list[bool], bytes]:
+        async with serving(ECHO, tls=AUTHORITY.issue()) as server, asyncio.timeout(60):
+            idle = [asyncio.create_task(is_dropped(server.port)) for _ in range(50)]
+            async with open_aio_channel(server.address, AUTHORITY.client_tls) as channel:
+                echo = unary(channel, "/test.Test/Echo")
+                served = bytes(await echo(b"hello", wait_for_ready=True))
+            return await asyncio.gather(*idle), served
+
+    assert asyncio.run(call()) == ([True] * 50, b"hello")
+
+
 @pytest.mark.row("F19", "F43")
 def test_replaced_files_are_shown_to_new_connections_without_a_restart(tmp_path: Path) -> None:
     first, second = Authority("First"), Authority("Second")
