@@ -18,7 +18,7 @@ from flwr.core.errors import FlwrError, UnavailableError
 from flwr.core.ids import MessageId, RunId
 from flwr.core.limits import ARRAY_CHUNK_BYTES, AT_ONCE_BYTES, POLL_FALLBACK
 from flwr.core.message import Delivery, Envelope, ErrorCode
-from flwr.core.patience import INSTRUCTIONS
+from flwr.core.settling import INSTRUCTIONS
 from flwr.shell.in_thread import NEVER_AT_ONCE, AtOnce, in_thread
 from flwr.supernode.fleet import FATAL, FleetSession
 from flwr.supernode.handover import Handover, Waiter

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from flwr.core.errors import InvalidError
 from flwr.core.ids import ObjectId
 from flwr.core.limits import MAX_TREE_OBJECTS, PIECE_BYTES
-from flwr.core.patience import Patience
+from flwr.core.settling import Settling
 from flwr.wire.codec.pieces import (
     Absence,
     Piece,
@@ -122,7 +122,7 @@ async def take_in(
     ids: Sequence[ObjectId],
     read: ReadPiece,
     run: InThread,
-    patience: Patience | None = None,
+    settling: Settling | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Take objects in pieces; yield the answer for each once it is durable.
 
@@ -131,7 +131,7 @@ async def take_in(
         ids: the objects, as the opening names them.
         read: returns the next piece as it came, None at the end.
         run: runs operations.
-        patience: how long an answer may be put off, for the disk need not be waited for if
+        settling: how long an answer may be put off, for the disk need not be waited for if
             the object is gone by then.  None: not at all.
 
     Raises:
@@ -141,7 +141,7 @@ async def take_in(
         raise InvalidError(f"{len(ids)} objects in one call")
     place = {object_id: index for index, object_id in enumerate(ids)}
     receiver = Receiver(door, run)
-    promises = _Promises(door, run, patience)
+    promises = _Promises(door, run, settling)
     try:
         while (raw := await read()) is not None:
             await receiver.take(*named(ids, raw))
@@ -168,25 +168,25 @@ def named(ids: Sequence[ObjectId], raw: bytes | memoryview) -> tuple[ObjectId, P
 class _Promises:
     """Answers that wait until what they promise is durable."""
 
-    def __init__(self, door: Door[Any], run: InThread, patience: Patience | None) -> None:
-        self._door, self._run, self._patience = door, run, patience
+    def __init__(self, door: Door[Any], run: InThread, settling: Settling | None) -> None:
+        self._door, self._run, self._settling = door, run, settling
         self._answers: list[Outcome[Any]] = []
         self._due_at = 0.0  # by the loop's clock
 
     async def due(self, receiver: Receiver[Any]) -> list[Outcome[Any]]:
         """Return the answers that can be given while more comes."""
         outcomes, now = receiver.outcomes(), asyncio.get_running_loop().time()
-        if outcomes and not self._answers and self._patience is not None:
-            self._due_at = now + self._patience.while_more_comes.total_seconds()
+        if outcomes and not self._answers and self._settling is not None:
+            self._due_at = now + self._settling.while_more_comes.total_seconds()
         self._answers += outcomes
         return await self._settle() if self._answers and now >= self._due_at else []
 
     async def rest(self, receiver: Receiver[Any]) -> list[Outcome[Any]]:
         """Return all answers, when they are due."""
         self._answers += receiver.outcomes()
-        if self._answers and self._patience is not None:
+        if self._answers and self._settling is not None:
             size_bytes = sum(one.kept.size for one in self._answers if one.kept is not None)
-            await asyncio.sleep(self._patience.after(size_bytes).total_seconds())
+            await asyncio.sleep(self._settling.after(size_bytes).total_seconds())
         return await self._settle()
 
     async def _settle(self) -> list[Outcome[Any]]:

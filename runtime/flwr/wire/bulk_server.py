@@ -13,7 +13,7 @@ import grpc
 
 from flwr.core.errors import InvalidError
 from flwr.core.ids import NodeId, ObjectId, RunId
-from flwr.core.patience import Patience
+from flwr.core.settling import Settling
 from flwr.proto.compose.v1 import bulk_pb2
 from flwr.wire.bulk import Cutter, Door, take_in
 from flwr.wire.clients.deadlines import OBJECT_S
@@ -41,7 +41,7 @@ class BulkServicer:
         service: ``NODE_BULK`` or ``APP_BULK``.
         find_door: judges who calls.
         run: runs operations in threads.
-        patience: see ``take_in``; None: every answer is given at once.
+        settling: see ``take_in``; None: every answer is given at once.
         hatch: a way for apps on this machine, if there is one.
     """
 
@@ -51,11 +51,11 @@ class BulkServicer:
         find_door: FindDoor,
         run: InThread,
         *,
-        patience: Patience | None = None,
+        settling: Settling | None = None,
         hatch: Hatch | None = None,
     ) -> None:
         self._service, self._find_door, self._run = service, find_door, run
-        self._patience, self._hatch = patience, hatch
+        self._settling, self._hatch = settling, hatch
 
     async def pull(self, request: bulk_pb2.PullRequest, _rpc: Rpc) -> AsyncGenerator[bytes, None]:
         """Hand out objects in the order asked."""
@@ -77,7 +77,7 @@ class BulkServicer:
         door = self._find_door(NodeId(opening.node.node_id), RunId(opening.run_id))
         await self._run(door.admit)
         ids = [ObjectId(text) for text in opening.object_ids]
-        taken = take_in(door, ids, partial(_next, opened), self._run, self._patience)
+        taken = take_in(door, ids, partial(_next, opened), self._run, self._settling)
         async with aclosing(taken) as answers:
             async for answer in answers:
                 yield answer

@@ -13,7 +13,7 @@ import pytest
 from flwr.core.errors import FlwrError, InvalidError, UnimplementedError
 from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import HATCH_PIECE_BYTES, PIECE_BYTES, STORED_AT_ONCE_BYTES
-from flwr.core.patience import Patience
+from flwr.core.settling import Settling
 from flwr.shell.in_thread import in_thread
 from flwr.wire.bulk import NODE_BULK, Readable, pieces_of, take_in
 from flwr.wire.bulk_server import BulkServicer
@@ -30,7 +30,7 @@ P = ParamSpec("P")
 NODE, RUN = NodeId(5), RunId(7)
 LARGE = bytes(range(256)) * (3 * PIECE_BYTES // 256) + b"the end"
 SMALL = b"small"
-SOON = Patience(timedelta(milliseconds=50), timedelta(milliseconds=50))
+SOON = Settling(timedelta(milliseconds=50), timedelta(milliseconds=50))
 CONTENTS = {id_of(LARGE): lambda: Content(LARGE), id_of(SMALL): lambda: Content(SMALL)}
 
 
@@ -64,9 +64,9 @@ class ProvesTheFirst(ServiceGuard):
 
 @asynccontextmanager
 async def served(
-    desk: Desk, guard: ProvesTheFirst | None = None, patience: Patience | None = None
+    desk: Desk, guard: ProvesTheFirst | None = None, settling: Settling | None = None
 ) -> AsyncIterator[BulkClient]:
-    servicer = BulkServicer(NODE_BULK, lambda _node, _run: desk, in_thread, patience=patience)
+    servicer = BulkServicer(NODE_BULK, lambda _node, _run: desk, in_thread, settling=settling)
     server: RpcServer = make_server(
         "127.0.0.1:0",
         services=[servicer.register],
@@ -264,7 +264,7 @@ async def test_a_receiver_goes_on_with_a_partial_object() -> None:
 @in_loop
 async def test_nothing_is_answered_before_it_is_durable() -> None:
     desk = Desk(wanted=[id_of(LARGE), id_of(SMALL)])
-    async with served(desk, patience=SOON) as client:
+    async with served(desk, settling=SOON) as client:
         pieces = pieces_of([id_of(LARGE), id_of(SMALL)], lambda key: CONTENTS[key](), in_thread)
         answers = client.push(NODE, RUN, [id_of(LARGE), id_of(SMALL)], pieces)
         async for object_id, stored in answers:
@@ -300,12 +300,12 @@ async def test_a_wait_for_the_disk_is_put_off_until_what_came_may_be_gone_again(
             [id_of(SMALL)],
             read,
             in_thread,
-            Patience(10 * SOON.at_the_end, 4 * SOON.at_the_end),
+            Settling(timedelta(), timedelta(seconds=1)),
         )
         return [answer async for answer in taken]
 
     taking = asyncio.create_task(take())
-    await in_thread(desk.has_kept.wait)
+    assert await in_thread(desk.has_kept.wait, 30)
     assert not desk.durable, "who waits for it may collect it now"
     assert len(await taking) == 1
     assert desk.durable == [id_of(SMALL)]
@@ -323,7 +323,7 @@ async def test_while_more_comes_the_disk_is_waited_for_when_patience_ends(
     async def messages() -> AsyncGenerator[bytes, None]:
         for offset in range(0, len(batch), PIECE_BYTES):
             yield encode_piece(0, len(batch), offset, batch[offset : offset + PIECE_BYTES])
-        await in_thread(desk.has_kept.wait)
+        assert await in_thread(desk.has_kept.wait, 30)
         yield encode_piece(1, len(SMALL), 0, SMALL)
         durable_before_the_end.extend(desk.durable)
 
@@ -332,9 +332,9 @@ async def test_while_more_comes_the_disk_is_waited_for_when_patience_ends(
     async def read() -> bytes | None:
         return await anext(coming, None)
 
-    patience = Patience(timedelta(seconds=patience_s), timedelta())
+    settling = Settling(timedelta(seconds=patience_s), timedelta())
     ids = [id_of(batch), id_of(SMALL)]
-    taken = [one async for one in take_in(desk, ids, read, in_thread, patience)]
+    taken = [one async for one in take_in(desk, ids, read, in_thread, settling)]
 
     assert len(taken) == 2
     assert durable_before_the_end == ([] if patience_s else [id_of(batch)])

@@ -7,7 +7,7 @@ from flwr.auth.app_tokens import WrongRunError
 from flwr.core.errors import FailedPreconditionError
 from flwr.core.ids import SUPERLINK_NODE, NodeId, ObjectId, RunId
 from flwr.core.limits import LONG_POLL
-from flwr.core.patience import REPLIES
+from flwr.core.settling import REPLIES
 from flwr.shell.in_thread import in_thread
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink import topics
@@ -80,7 +80,7 @@ def node_bulk(objects: Objects, wakeups: Wakeups) -> BulkServicer:
     def find_door(_named: NodeId, run_id: RunId) -> ObjectDoor:
         return ObjectDoor(objects, wakeups, run_id, calling_node())
 
-    return BulkServicer(NODE_BULK, find_door, in_thread, patience=REPLIES)
+    return BulkServicer(NODE_BULK, find_door, in_thread, settling=REPLIES)
 
 
 def serverapp_bulk(objects: Objects, wakeups: Wakeups, hatch: Hatch | None) -> BulkServicer:

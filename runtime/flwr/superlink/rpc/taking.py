@@ -9,7 +9,7 @@ from flwr.core.errors import FlwrError, InvalidError, UnauthenticatedError
 from flwr.core.ids import MessageId, NodeId
 from flwr.core.limits import AT_ONCE_BYTES, LINE_COMPANY, LINE_OWED, LINE_REPLIES
 from flwr.core.message import Delivery
-from flwr.core.patience import REPLIES
+from flwr.core.settling import REPLIES
 from flwr.shell.in_thread import NEVER_AT_ONCE, AtOnce, in_thread
 from flwr.superlink.messages import MessageExchange
 from flwr.wire.codec.lines import Answer

@@ -13,8 +13,8 @@ _PROGRESS: Final = timedelta(seconds=10)  # what came in such a time is sent aga
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """Of one who takes objects in."""
+class Settling:
+    """When one who takes objects in has the disk have them."""
 
     while_more_comes: timedelta
     """After the first object that is not promised yet."""
@@ -26,8 +26,8 @@ class Patience:
         return self.at_the_end + min(timedelta(seconds=size_bytes / _SLOW_APP), _LONGEST)
 
 
-REPLIES: Final = Patience(_PROGRESS, timedelta(milliseconds=500))
+REPLIES: Final = Settling(_PROGRESS, timedelta(milliseconds=500))
 """At a SuperLink, until its ServerApp has them; their nodes keep them as long."""
 
-INSTRUCTIONS: Final = Patience(_PROGRESS, timedelta(seconds=1))
+INSTRUCTIONS: Final = Settling(_PROGRESS, timedelta(seconds=1))
 """At a node, until they are answered; the SuperLink keeps them as long."""
