@@ -335,6 +335,8 @@ def test_large_models_survive_kill_9_in_mid_transfer(
         tap.hold("up", PART)
         gate.touch()
         tap.await_held("up")
+        # What the apps of the query and of round 1 keep is kept once they have finished.
+        eventually(lambda: len(answered(node, "WholeLaunches")["Finish"]) == 2, timeout=60)
         node.kill()  # while it sends its reply
         tap.hold("down", PART)
         tap.release("up")
@@ -361,6 +363,6 @@ def test_large_models_survive_kill_9_in_mid_transfer(
 def start_behind(tap: Tap, federation: Federation) -> Program:
     """Start node 1; all it sends and gets passes the tap."""
     direct, federation.fleet = federation.fleet, tap.address
-    node = federation.start_node(1)
+    node = federation.start_node(1, OURS, "--log-level", "DEBUG")
     federation.fleet = direct
     return node
