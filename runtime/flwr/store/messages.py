@@ -6,26 +6,22 @@ collected, deleted.  ``release`` puts a claimed one back.  Each step is one atom
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
     Connection,
-    ScalarSelect,
-    bindparam,
     delete,
     exists,
     func,
     select,
-    union_all,
     update,
 )
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from flwr.core.errors import AlreadyExistsError, NotFoundError
 from flwr.core.ids import MessageId, NodeId, RunId
 from flwr.core.message import Delivery, Envelope, ObjectTree
+from flwr.store import message_statements as sql
 from flwr.store.dialect import MAX_IDS, insert_missing, insert_new
 from flwr.store.message_rows import (
     Asked,
@@ -40,130 +36,7 @@ from flwr.store.message_rows import (
 )
 from flwr.store.objects import Objects
 from flwr.store.prepared import Prepared, Row
-from flwr.store.schema import instruction, message_object, node, object_, reply
-
-_UNANSWERED: Final = instruction.c.replied_at.is_(None)
-
-
-def _time(name: str) -> BindParameter[datetime]:
-    return bindparam(name, type_=instruction.c.expires_at.type)
-
-
-def _claim(*further: ColumnElement[bool]) -> ReturningUpdate[Any]:
-    due = (
-        select(instruction.c.seq)
-        .where(*_WAITING, *further)
-        .order_by(instruction.c.seq)
-        .limit(bindparam("limit"))
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    taken = update(instruction).where(instruction.c.seq.in_(select(due.c.seq)))
-    return taken.values(claimed_at=_time("now")).returning(
-        instruction.c.seq,
-        instruction.c.message_id,
-    )
-
-
-# Statements of the busy paths are built once: building one costs more than running it.
-_WAITING: Final = (
-    instruction.c.dst_node_id == bindparam("dst", type_=instruction.c.dst_node_id.type),
-    instruction.c.claimed_at.is_(None),
-    _UNANSWERED,
-    instruction.c.ready.is_(True),
-    instruction.c.expires_at > _time("now"),
-)
-_FIND: Final = Prepared(
-    select(instruction).where(instruction.c.message_id == bindparam("message_id"))
-)
-_CLAIM: Final = Prepared(_claim())
-_TAKE: Final = Prepared(
-    update(instruction)
-    .where(instruction.c.message_id == bindparam("wanted"), instruction.c.claimed_at.is_(None))
-    .values(claimed_at=_time("now"))
-    .returning(*instruction.c)
-)
-_CLAIM_OF_RUN: Final = Prepared(
-    _claim(
-        instruction.c.run_id == bindparam("of_run", type_=instruction.c.run_id.type),
-    )
-)
-_WAITING_RUNS: Final = Prepared(
-    select(instruction.c.run_id)
-    .where(*_WAITING)
-    .group_by(instruction.c.run_id)
-    .order_by(func.min(instruction.c.seq))
-)
-_MARK_REPLIED: Final = Prepared(  # unless the reply's id is that of another one
-    update(instruction)
-    .where(
-        instruction.c.message_id == bindparam("asked"),
-        ~exists().where(reply.c.message_id == bindparam("answer")),
-    )
-    .values(replied_at=func.coalesce(instruction.c.replied_at, _time("now")))
-)
-_EXISTS: Final = Prepared(
-    select(instruction.c.seq).where(instruction.c.message_id == bindparam("asked"))
-)
-_FIND_REPLY: Final = Prepared(select(reply).where(reply.c.reply_to == bindparam("asked")))
-_THESE: Final = instruction.c.message_id.in_(bindparam("ids", expanding=True))
-_FIND_THESE: Final = Prepared(select(instruction).where(_THESE))
-_REPLIES: Final = Prepared(
-    select(reply).where(reply.c.message_id.in_(bindparam("ids", expanding=True)))
-)
-_QUEUED: Final = Prepared(
-    select(instruction.c.message_id, instruction.c.claimed_at, instruction.c.confirmed_at)
-    .where(
-        instruction.c.dst_node_id == bindparam("dst", type_=instruction.c.dst_node_id.type),
-        _UNANSWERED,
-        instruction.c.claimed_at.is_not(None)
-        | (instruction.c.ready.is_(True) & (instruction.c.expires_at > _time("now"))),
-    )
-    .order_by(instruction.c.seq)
-)
-_CONFIRM_THESE: Final = Prepared(
-    update(instruction)
-    .where(
-        _THESE,
-        instruction.c.dst_node_id == bindparam("dst", type_=instruction.c.dst_node_id.type),
-        instruction.c.claimed_at.is_not(None),
-        instruction.c.confirmed_at.is_(None),
-        _UNANSWERED,
-    )
-    .values(confirmed_at=_time("now"))
-    .returning(instruction.c.message_id, instruction.c.run_id)
-)
-
-
-def _of_reply(figure: ColumnElement[Any]) -> ScalarSelect[Any]:
-    parts = message_object.join(object_, object_.c.object_id == message_object.c.object_id)
-    mine = message_object.c.message_id == reply.c.message_id
-    return select(figure).select_from(parts).where(mine).correlate(reply).scalar_subquery()
-
-
-_ASKED: Final = Prepared(
-    select(
-        instruction.c.message_id,
-        instruction.c.run_id,
-        instruction.c.dst_node_id,
-        instruction.c.expires_at,
-        node.c.status,
-        reply.c.message_id.label("reply_id"),
-        reply.c.error.is_not(None).label("is_error"),
-        _of_reply(func.sum(object_.c.size_bytes)).label("reply_bytes"),
-        _of_reply(func.count() - func.count(object_.c.size_bytes)).label("awaited"),
-    )
-    .outerjoin(reply, reply.c.reply_to == instruction.c.message_id)
-    .outerjoin(node, node.c.node_id == instruction.c.dst_node_id)
-    .where(_THESE)
-)
-_OWNERS: Final = Prepared(
-    union_all(
-        select(instruction.c.message_id).where(_THESE),
-        select(reply.c.message_id).where(reply.c.reply_to.in_(bindparam("ids", expanding=True))),
-    )
-)
-_DELETE: Final = Prepared(delete(instruction).where(_THESE))  # replies go with them
+from flwr.store.schema import instruction, message_object, object_, reply
 
 
 class Messages:
@@ -210,12 +83,12 @@ class Messages:
 
     def find_instruction(self, message_id: MessageId) -> Instruction | None:
         """Return the instruction, None if there is none such."""
-        row = _FIND.first(self._connection, {"message_id": message_id})
+        row = sql.FIND.first(self._connection, {"message_id": message_id})
         return None if row is None else decode_instruction(row)
 
     def find_instructions(self, message_ids: Sequence[MessageId]) -> dict[MessageId, Instruction]:
         """Return the instructions with these ids, as far as there are any."""
-        found = map(decode_instruction, self._in_parts(_FIND_THESE, message_ids))
+        found = map(decode_instruction, self._in_parts(sql.FIND_THESE, message_ids))
         return {one.message_id: one for one in found}
 
     def claim(
@@ -233,9 +106,9 @@ class Messages:
         """
         asked = {"dst": dst, "limit": limit, "now": now}
         if run_id is None:
-            rows = _CLAIM.rows(self._connection, asked)
+            rows = sql.CLAIM.rows(self._connection, asked)
         else:
-            rows = _CLAIM_OF_RUN.rows(self._connection, {**asked, "of_run": run_id})
+            rows = sql.CLAIM_OF_RUN.rows(self._connection, {**asked, "of_run": run_id})
         return [MessageId(row.message_id) for row in sorted(rows)]
 
     def take(self, message_id: MessageId, now: datetime) -> Instruction:
@@ -244,7 +117,7 @@ class Messages:
         Raises:
             NotFoundError: it does not wait.
         """
-        row = _TAKE.first(self._connection, {"wanted": message_id, "now": now})
+        row = sql.TAKE.first(self._connection, {"wanted": message_id, "now": now})
         if row is None:
             raise NotFoundError(f"instruction {message_id} does not wait")
         return decode_instruction(row)
@@ -259,7 +132,7 @@ class Messages:
         self._update(
             instruction.c.message_id.in_(list(message_ids))
             & instruction.c.claimed_at.is_not(None)
-            & _UNANSWERED,
+            & sql.UNANSWERED,
             claimed_at=None,
             confirmed_at=None,
             attempts=instruction.c.attempts + int(counts),
@@ -281,22 +154,22 @@ class Messages:
 
         What is answered needs no confirmation any more.
         """
-        rows = self._in_parts(_CONFIRM_THESE, message_ids, dst=dst, now=now)
+        rows = self._in_parts(sql.CONFIRM_THESE, message_ids, dst=dst, now=now)
         return [(MessageId(row.message_id), RunId(row.run_id)) for row in rows]
 
     def queued(self, dst: NodeId, now: datetime) -> list[Queued]:
         """Return what waits for ``dst`` or was taken by it without an answer, oldest first."""
-        rows = _QUEUED.rows(self._connection, {"dst": dst, "now": now})
+        rows = sql.QUEUED.rows(self._connection, {"dst": dst, "now": now})
         return [Queued(**row._asdict()) for row in rows]
 
     def waiting_runs(self, dst: NodeId, now: datetime) -> list[RunId]:
         """Return the runs with an instruction waiting for ``dst``, longest waiting first."""
-        rows = _WAITING_RUNS.rows(self._connection, {"dst": dst, "now": now})
+        rows = sql.WAITING_RUNS.rows(self._connection, {"dst": dst, "now": now})
         return [RunId(row.run_id) for row in rows]
 
     def unanswered(self, dst: NodeId) -> list[Instruction]:
         """Return what waits for ``dst`` or was taken by it without an answer, oldest first."""
-        return self._instructions((instruction.c.dst_node_id == dst) & _UNANSWERED)
+        return self._instructions((instruction.c.dst_node_id == dst) & sql.UNANSWERED)
 
     def half_answered(self, dst: NodeId) -> list[Instruction]:
         """Return what ``dst`` has answered with a reply that misses content, oldest first."""
@@ -322,26 +195,32 @@ class Messages:
             NotFoundError: there is no such instruction.
         """
         marked = {"asked": envelope.reply_to, "answer": envelope.message_id, "now": now}
-        if _MARK_REPLIED.change(self._connection, marked) == 0:
-            if _EXISTS.first(self._connection, {"asked": envelope.reply_to}) is None:
+        if sql.MARK_REPLIED.change(self._connection, marked) == 0:
+            if sql.EXISTS.first(self._connection, {"asked": envelope.reply_to}) is None:
                 raise NotFoundError(f"no instruction {envelope.reply_to} to reply to")
             return False
         row = {**encode_message(envelope, tree), "arrived_at": now}
         return insert_new(self._connection, reply, row)
 
+    def take_back_reply(self, instruction_id: MessageId) -> None:
+        """Have an instruction unanswered again; what its reply brought is dropped."""
+        rows = sql.DELETE_REPLY.rows(self._connection, {"asked": instruction_id})
+        self._update(instruction.c.message_id == instruction_id, replied_at=None)
+        self._objects.release_all([row.message_id for row in rows])
+
     def find_reply(self, instruction_id: MessageId) -> Reply | None:
         """Return the answer to an instruction, None while there is none."""
-        row = _FIND_REPLY.first(self._connection, {"asked": instruction_id})
+        row = sql.FIND_REPLY.first(self._connection, {"asked": instruction_id})
         return None if row is None else decode_reply(row)
 
     def find_replies(self, reply_ids: Sequence[MessageId]) -> dict[MessageId, Reply]:
         """Return the replies with these ids of their own, as far as there are any."""
-        found = map(decode_reply, self._in_parts(_REPLIES, reply_ids))
+        found = map(decode_reply, self._in_parts(sql.REPLIES, reply_ids))
         return {one.message_id: one for one in found}
 
     def asked(self, instruction_ids: Sequence[MessageId]) -> dict[MessageId, Asked]:
         """Return where these instructions stand, as far as there are any."""
-        found = map(decode_asked, self._in_parts(_ASKED, instruction_ids))
+        found = map(decode_asked, self._in_parts(sql.ASKED, instruction_ids))
         return {one.message_id: one for one in found}
 
     def delete(self, asked: Iterable[MessageId], replies: Iterable[MessageId] = ()) -> None:
@@ -349,8 +228,8 @@ class Messages:
         ids, known = list(asked), list(replies)
         for start in range(0, len(ids), MAX_IDS):
             these = {"ids": ids[start : start + MAX_IDS]}
-            found = () if known else _OWNERS.rows(self._connection, these)
-            _DELETE.change(self._connection, these)
+            found = () if known else sql.OWNERS.rows(self._connection, these)
+            sql.DELETE.change(self._connection, these)
             self._objects.release_all([row.message_id for row in found])
         if known:
             self._objects.release_all([*ids, *known])
@@ -364,7 +243,7 @@ class Messages:
         """Return up to ``limit`` unanswered instructions whose time is over, oldest first."""
         rows = self._connection.execute(
             select(instruction.c.message_id)
-            .where(_UNANSWERED, instruction.c.expires_at <= now)
+            .where(sql.UNANSWERED, instruction.c.expires_at <= now)
             .order_by(instruction.c.expires_at)
             .limit(limit),
         )
@@ -373,16 +252,12 @@ class Messages:
     def next_expiry(self) -> datetime | None:
         """Return when the first unanswered instruction expires; None if none waits."""
         column = instruction.c.expires_at
-        earliest = select(func.min(column, type_=column.type)).where(_UNANSWERED)
+        earliest = select(func.min(column, type_=column.type)).where(sql.UNANSWERED)
         return self._connection.execute(earliest).scalar_one_or_none()
 
     def replies_to_send(self) -> list[Reply]:
-        """Return the replies that are complete, oldest first (SuperNode)."""
-        parts = message_object.c.message_id == reply.c.message_id
-        awaited = object_.c.object_id == message_object.c.object_id, object_.c.size_bytes.is_(None)
-        complete = ~exists().where(parts, *awaited)
-        rows = self._connection.execute(select(reply).where(complete).order_by(reply.c.seq))
-        return [decode_reply(row) for row in rows]
+        """Return the complete replies of apps that have finished, oldest first (SuperNode)."""
+        return [decode_reply(row) for row in sql.TO_SEND.rows(self._connection, {})]
 
     def _in_parts(
         self, statement: Prepared, ids: Sequence[MessageId], **further: Any

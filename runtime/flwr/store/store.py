@@ -370,10 +370,9 @@ def _open_sqlite(path: Path, payload_dir: Path | None, undo: ExitStack, *, durab
         with closing_on_error(lock):
             engines = open_sqlite(path, payloads, lock, durable=durable)
         lock.share()
-    undo.callback(lock.close)
-    undo.callback(engines.dispose)
     log = WriteAheadLog(path, engines.writing) if durable else NoLog()
-    undo.callback(log.close)
+    for close in (lock.close, engines.dispose, log.close):
+        undo.callback(close)
     return Store(where, engines, payloads, turn=WriterTurn(), log=log, cleanup=undo.pop_all())
 
 

@@ -63,6 +63,12 @@ class KeptReply:
     delivery: Delivery
     missing: list[ObjectId]  # children before parents
 
+    @property
+    def answered(self) -> MessageId:
+        """The instruction."""
+        assert self.delivery.envelope.reply_to is not None, "the store takes no reply without it"
+        return self.delivery.envelope.reply_to
+
 
 class AppSessions:
     """Operations an app process performs under its lease."""
@@ -159,6 +165,8 @@ class AppSessions:
     def accept_reply(self, lease: Lease, reply: Delivery) -> tuple[MessageId, list[ObjectId]]:
         """Store the reply to the lease's instruction; the same reply again changes nothing.
 
+        It leaves when the app has finished, so that no reply counts without what its app keeps.
+
         Returns:
             The reply's id and the objects whose content is still wanted.
 
@@ -169,7 +177,7 @@ class AppSessions:
         with self._store.transaction() as tx:
             kept = self.keep_reply(tx, lease, reply, self._clock.now(), durable=True)
         if kept is not None:
-            self.note_reply(kept)
+            self._stopwatches.stop(kept.answered)
         return reply.envelope.message_id, kept.missing if kept else []
 
     def keep_reply(
@@ -215,15 +223,11 @@ class AppSessions:
             )
         else:
             _require_same(tx, asked.message_id, envelope)
-        kept = KeptReply(reply, missing)
-        if not missing and not kept.delivery.is_whole:
-            tx.notify("outbox")
-        return kept
+        return KeptReply(reply, missing)
 
     def note_reply(self, kept: KeptReply) -> None:
-        """Stop the watch, and pass a small reply on."""
-        if kept.delivery.envelope.reply_to is not None:
-            self._stopwatches.stop(kept.delivery.envelope.reply_to)
+        """Stop the watch, and pass a small reply on: its app has finished."""
+        self._stopwatches.stop(kept.answered)
         if kept.delivery.is_whole:
             self._replied(kept.delivery)
 
@@ -239,19 +243,14 @@ class AppSessions:
         with self._store.transaction() as tx:
             if not tx.objects.belongs(object_id, run_id=lease.run_id):
                 return _find_instruction(tx, lease) is None  # the reply has left already
-            stored = tx.objects.put(object_id, content)
-            _ring_if_complete(tx, lease)
-        return stored
+            return tx.objects.put(object_id, content)
 
     def _put_large(self, lease: Lease, object_id: ObjectId, content: bytes) -> bool:
         """Write the file before the transaction, so that nobody waits for it."""
         with self._store.reading() as tx:
             if not tx.objects.belongs(object_id, run_id=lease.run_id):
                 return _find_instruction(tx, lease) is None
-        stored = self._store.put_object(object_id, content)
-        with self._store.transaction() as tx:
-            _ring_if_complete(tx, lease)
-        return stored
+        return self._store.put_object(object_id, content)
 
     def open_object(
         self, lease: Lease, object_id: ObjectId, *, suspected: bool
@@ -283,9 +282,7 @@ class AppSessions:
         arrived = [one.arrived for one in complete if one.arrived is not None]
         with self._store.keeping(arrived, Durability.LATER) as tx:
             has_left = _find_instruction(tx, lease) is None  # the reply, complete, already
-            stored = [tx.objects.take(one) or has_left for one in arrived]
-            _ring_if_complete(tx, lease)
-        return stored
+            return [tx.objects.take(one) or has_left for one in arrived]
 
     def finish(self, lease: Lease, context: bytes) -> None:
         """Keep the context for the run's next app and end the lease.
@@ -374,12 +371,6 @@ class AppSessions:
             while len(self._defaults) > _CONFIGS_KEPT:
                 self._defaults.popitem(last=False)
         return known
-
-
-def _ring_if_complete(tx: Tx, lease: Lease) -> None:
-    reply = tx.messages.find_reply(lease.message_id) if lease.message_id else None
-    if reply is not None and not tx.objects.missing(reply.message_id):
-        tx.notify("outbox")
 
 
 def _find_instruction(tx: Tx, lease: Lease) -> Instruction | None:

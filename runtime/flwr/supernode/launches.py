@@ -175,6 +175,8 @@ class WholeLaunches:
                 has_replied=kept is not None,
                 was_written=arrival is None,
             )
+            if kept is not None and not kept.delivery.is_whole:
+                tx.notify("outbox")
         if has_ended:
             self._apps.note_context(lease.run_id, context)
         if kept is not None:

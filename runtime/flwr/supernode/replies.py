@@ -142,9 +142,13 @@ def _settle(
         return "done"
     envelope = instruction.envelope
     reply = tx.messages.find_reply(envelope.message_id)
-    if reply is not None:
-        if not tx.objects.missing(reply.envelope.message_id):
+    if reply is not None and not tx.objects.missing(reply.envelope.message_id):
+        if not rerun_started:
+            tx.notify("outbox")
             return "answered"
+        tx.messages.take_back_reply(envelope.message_id)  # what its app would keep is lost
+        reply = None
+    if reply is not None:
         # Half a reply never becomes whole: its sender is gone.
         tx.messages.delete([envelope.message_id])
         tx.messages.add_instruction(

@@ -6,7 +6,7 @@ import pytest
 
 from flwr.auth.app_tokens import hash_token
 from flwr.core.errors import FailedPreconditionError, InvalidError, NotFoundError
-from flwr.core.ids import FabHash, ObjectId, RunId
+from flwr.core.ids import FabHash, MessageId, ObjectId, RunId
 from flwr.core.message import Delivery, ErrorCode
 from flwr.core.run import Run
 from flwr.store.fabs import Fab
@@ -71,7 +71,7 @@ def test_objects_of_another_run_do_not_exist_for_an_app() -> None:
     assert not site.apps.get_object(lease, ObjectId(foreign.message_id)).is_known
 
 
-def test_a_reply_is_complete_once_all_its_objects_are_there() -> None:
+def test_a_reply_leaves_once_all_its_objects_are_there_and_its_app_has_finished() -> None:
     site = Site()
     asked = site.take_in()
     _, lease = site.launch()
@@ -81,9 +81,17 @@ def test_a_reply_is_complete_once_all_its_objects_are_there() -> None:
     message_id, missing = site.apps.accept_reply(lease, sent.delivery)
     assert message_id == sent.message_id
     for object_id in missing:
-        assert "outbox" not in site.rung
         assert site.apps.put_object(lease, object_id, sent.contents[object_id])
+    assert "outbox" not in site.rung
+    assert not replies_to_send(site)
+    site.apps.finish(lease, b"what it keeps")
     assert "outbox" in site.rung
+    assert replies_to_send(site) == [sent.message_id]
+
+
+def replies_to_send(site: Site) -> list[MessageId]:
+    with site.store.reading() as tx:
+        return [reply.message_id for reply in tx.messages.replies_to_send()]
 
 
 def test_the_same_reply_twice_is_one_reply_and_another_is_refused() -> None:

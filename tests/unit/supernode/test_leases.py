@@ -13,6 +13,7 @@ from flwr.core.limits import (
     MAX_LAUNCH_ATTEMPTS,
 )
 from flwr.core.message import ErrorCode
+from flwr.store.objects import ObjectState
 from tests.unit.supernode import given
 from tests.unit.supernode.given import OTHER_RUN, RUN, Site
 
@@ -242,18 +243,40 @@ def test_work_that_kills_every_superexec_is_answered_at_last() -> None:
     assert site.reply_to(asked.message_id) is not None
 
 
-def test_a_finished_reply_survives_the_loss_of_the_superexec() -> None:
+def test_a_reply_whose_app_was_lost_before_its_state_was_kept_is_made_again() -> None:
     site = Site()
     asked = site.take_in()
     _, lease = site.launch()
     site.apps.message(lease)
-    sent = site.answer(lease, asked.delivery.envelope)
+    first = site.answer(lease, asked.delivery.envelope, payload=b"x" * 200_000)
 
     site.leases.revoke_all("the SuperExec was killed by SIGKILL")
 
+    assert site.reply_to(asked.message_id) is None
+    with site.store.reading() as tx:
+        assert all(tx.objects.state(one) is ObjectState.UNKNOWN for one in first.contents)
+        assert not tx.objects.missing(asked.message_id)
+    _, again = site.launch()
+    site.apps.message(again)
+    second = site.answer(again, asked.delivery.envelope, payload=b"y" * 200_000)
+    site.apps.finish(again, b"state")
     reply = site.reply_to(asked.message_id)
     assert reply is not None
-    assert reply.message_id == sent.message_id
+    assert reply.message_id == second.message_id
+
+
+def test_a_reply_of_an_app_that_ended_by_itself_is_sent() -> None:
+    site = Site()
+    asked = site.take_in()
+    token, lease = site.launch()
+    site.apps.message(lease)
+    sent = site.answer(lease, asked.delivery.envelope)
+
+    site.leases.report_exit(token, exit_code=-9, cause="was killed by SIGKILL")
+
+    with site.store.reading() as tx:
+        due = [reply.message_id for reply in tx.messages.replies_to_send()]
+    assert due == [sent.message_id]
 
 
 @pytest.mark.row("S27")

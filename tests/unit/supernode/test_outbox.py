@@ -106,6 +106,9 @@ def test_a_reply_that_comes_while_the_outbox_waits_is_sent_at_once() -> None:
         async with sending(site):
             await asyncio.sleep(0.05)
             site.answer(lease, asked.delivery.envelope)
+            await asyncio.sleep(0.05)
+            assert not site.fleet.replies, "what its app keeps is not stored yet"
+            site.apps.finish(lease, b"kept")
             await until_empty(site)
         assert list(site.fleet.replies) == [asked.message_id]
 

@@ -59,8 +59,7 @@ def answered(site: Site, asked: Sent) -> Sent:
     site.apps.message(lease)
     reply = given.reply(asked.delivery.envelope, site.clock)
     whole = Delivery(reply.delivery.envelope, reply.delivery.tree, reply.contents)
-    site.apps.accept_reply(lease, whole)
-    site.apps.finish(lease, b"")
+    site.launches.finish(lease, whole, b"")
     return reply
 
 
