@@ -7,7 +7,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -363,16 +363,17 @@ def open_store(url_or_path: str, *, payload_dir: Path | None = None) -> Store:
 
 def _open_sqlite(path: Path, payload_dir: Path | None, undo: ExitStack, *, durable: bool) -> Store:
     where = str(path)
-    payloads = Payloads(payload_dir or path.with_name(f"{path.name}.objects"))
-    undo.callback(payloads.close)
+    directory = payload_dir or path.with_name(f"{path.name}.objects")
+    payloads = undo.enter_context(closing(Payloads(directory)))
     with system_errors(where), driver_errors(where):
         lock = take_lock(path.with_name(f"{path.name}.lock"))
         with closing_on_error(lock):
             engines = open_sqlite(path, payloads, lock, durable=durable)
         lock.share()
+    undo.callback(lock.close)
+    undo.callback(engines.dispose)
     log = WriteAheadLog(path, engines.writing) if durable else NoLog()
-    for close in (lock.close, engines.dispose, log.close):
-        undo.callback(close)
+    undo.callback(log.close)
     return Store(where, engines, payloads, turn=WriterTurn(), log=log, cleanup=undo.pop_all())
 
 
@@ -383,8 +384,7 @@ def _open_postgres(url: URL, payload_dir: Path | None, undo: ExitStack) -> Store
             hint="name one that all replicas share",
         )
     where = shown(url)
-    payloads = Payloads(payload_dir)
-    undo.callback(payloads.close)
+    payloads = undo.enter_context(closing(Payloads(payload_dir)))
     with system_errors(str(payload_dir)), driver_errors(where):
         lock = take_lock(payload_dir / "store.lock")
         undo.callback(lock.close)
