@@ -79,6 +79,11 @@ class Noise:
         return f"steal {self.steal:.0%}, other processes {self.others:.0%}, load {self.load:.1f}"
 
 
+def _share(part_s: float, total_s: float) -> float:
+    """Return a share of 0 to 1: differences of large floats are off by a little."""
+    return min(max(part_s / total_s, 0.0), 1.0)
+
+
 class NoiseWatch:
     """Compares the machine's processor time with ours; ``noise()`` once ours has all ended."""
 
@@ -89,11 +94,11 @@ class NoiseWatch:
     def noise(self) -> Noise:
         """Return what was going on since the beginning."""
         now = _ticks()
-        total = max(now.total_s - self._begin.total_s, 1e-9)
+        total = max(now.total_s - self._begin.total_s, 1 / TICKS_PER_S)
         others = now.busy_s - self._begin.busy_s - (_own_s() - self._own_s)
         return Noise(
-            steal=(now.steal_s - self._begin.steal_s) / total,
-            others=min(max(others / total, 0.0), 1.0),
+            steal=_share(now.steal_s - self._begin.steal_s, total),
+            others=_share(others, total),
             load=self._load,
         )
 

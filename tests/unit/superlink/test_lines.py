@@ -109,7 +109,10 @@ def test_what_is_not_answered_soon_is_confirmed_by_itself(link: Link) -> None:
         sent = link.send(run, node_id)
         await node.pull_messages()
         held = asyncio.create_task(node.pull_messages([run.run_id], [sent.message_id]))
-        await asyncio.sleep(1.3)
+        for _ in range(300):
+            if "message.confirmed" in link.kinds():  # after LINE_CONFIRMS
+                break
+            await asyncio.sleep(0.05)
         assert not held.done()
         assert node.calls == 0
         held.cancel()
