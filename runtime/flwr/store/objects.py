@@ -60,6 +60,11 @@ _CONTENTS: Final = Prepared(
     .join(object_, object_.c.object_id == message_object.c.object_id)
     .where(message_object.c.message_id.in_(_SMALL))
 )
+_FILES: Final = Prepared(
+    select(object_.c.file)
+    .join(message_object, object_.c.object_id == message_object.c.object_id)
+    .where(message_object.c.message_id == bindparam("owner"), object_.c.file.is_not(None))
+)
 _BELONGS: Final = Prepared(select(exists().where(*_OWNED)))
 _BELONGS_TO_NODE: Final = Prepared(
     select(
@@ -195,6 +200,10 @@ class Objects:
             return None
         with closing(reader):
             return reader.read(0, reader.size) if reader.has_hash(object_id) else None
+
+    def files_of(self, owner: MessageId) -> list[str]:
+        """Return the files of a message's large objects."""
+        return [row.file for row in _FILES.rows(self._connection, {"owner": owner})]
 
     def missing(self, owner: MessageId) -> list[ObjectId]:
         """Return the ids this message still lacks content for, children before parents."""

@@ -300,8 +300,12 @@ class AppSessions:
 
         Who keeps nothing is executed again without harm.
         """
-        if self.is_new_context(lease.run_id, context):
-            self._store.settle_objects()
+        if not self.is_new_context(lease.run_id, context):
+            return
+        with self._store.reading() as tx:
+            reply = tx.messages.find_reply(lease.message_id) if lease.message_id else None
+            files = [] if reply is None else tx.objects.files_of(reply.message_id)
+        self._store.settle_objects(files)
 
     def is_new_context(self, run_id: RunId, context: bytes) -> bool:
         """Tell whether a context is to be stored: another one is, as far as is known."""

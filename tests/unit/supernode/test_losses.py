@@ -7,6 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from flwr.core.ids import ObjectId
+from flwr.core.limits import INLINE_OBJECT_BYTES
 from flwr.supernode.inbox import confirmed_after
 from flwr.supernode.replies import WAITING
 from tests.unit.supernode import given
@@ -97,6 +98,24 @@ def test_a_reply_is_durable_before_the_context_that_counts_it(
     for number, (context, times) in enumerate(((b"one", 1), (b"one", 1), (b"two", 2))):
         answered(site, context, text=str(number))
         assert settle.call_count == times
+
+
+def test_of_what_is_unsynced_only_the_reply_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site()
+    asked = site.take_in()
+    _, lease = site.launch()
+    reply = site.answer(lease, asked.delivery.envelope, payload=b"p" * 200_000)
+    with site.store.reading() as tx:
+        files = tx.objects.files_of(reply.message_id)
+        assert not tx.objects.files_of(asked.message_id)
+    settle = Mock(wraps=site.store.settle_objects)
+    monkeypatch.setattr(site.store, "settle_objects", settle)
+
+    site.apps.finish(lease, b"state")
+
+    settle.assert_called_once_with(files)
+    large = [one for one, content in reply.contents.items() if len(content) > INLINE_OBJECT_BYTES]
+    assert [file[3:67] for file in files] == large
 
 
 def test_a_large_instruction_that_is_answered_soon_is_not_confirmed_by_a_call() -> None:
