@@ -168,7 +168,7 @@ def test_no_one_listening_is_said_within_seconds(federation: Federation) -> None
 
     assert done.returncode == 3
     assert federation.control in done.stdout + done.stderr
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
 
 
 def test_an_unknown_connection_lists_the_known_ones(federation: Federation) -> None:

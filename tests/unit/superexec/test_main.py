@@ -99,7 +99,7 @@ class LaunchingSuperNode(_Launching, SuperNode):
 
 @asynccontextmanager
 async def superexec(
-    server: _Launching, home: Path, *flags: str
+    server: _Launching, home: Path, *flags: str, stderr: int | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     server.offer()
     async with server.serving():
@@ -107,6 +107,7 @@ async def superexec(
             *(sys.executable, "-P", "-m", "flwr.superexec.main", "--insecure"),
             *("--appio-api-address", server.address, "--plugin-type", str(server.kind), *flags),
             env={**os.environ, "FLWR_HOME": str(home), "GO": str(home / "go")},
+            stderr=stderr,
         )
         try:
             async with asyncio.timeout(60):
@@ -115,6 +116,14 @@ async def superexec(
             if process.returncode is None:
                 process.kill()
             await process.wait()
+
+
+async def until_it_drains(process: asyncio.subprocess.Process) -> None:
+    assert process.stderr is not None
+    async for line in process.stderr:
+        if b"SuperExec drains" in line:
+            return
+    raise AssertionError("it ended before")
 
 
 def parent_of(pid: int) -> int:
@@ -236,10 +245,10 @@ def test_a_politely_stopped_superexec_lets_its_app_finish(tmp_path: Path) -> Non
     link = LaunchingSuperLink(build_app(tmp_path / "app", WAITING))
 
     async def scenario() -> int | None:
-        async with superexec(link, tmp_path) as process:
+        async with superexec(link, tmp_path, stderr=asyncio.subprocess.PIPE) as process:
             await link.until("PushLogs")
             process.terminate()
-            await asyncio.sleep(0.5)
+            await until_it_drains(process)
             assert process.returncode is None
             (tmp_path / "go").touch()
             return await process.wait()
@@ -255,12 +264,12 @@ def test_a_second_request_to_stop_ends_the_superexec_at_once(tmp_path: Path) -> 
     node = LaunchingSuperNode(build_app(tmp_path / "app", WAITING), content)
 
     async def scenario() -> tuple[int | None, float]:
-        async with superexec(node, tmp_path) as process:
+        async with superexec(node, tmp_path, stderr=asyncio.subprocess.PIPE) as process:
             await node.until("PushAppLogs")
             runner = runner_pid(node)
             apps = [int(pid) for pid in children_of(runner).split()]
             process.terminate()
-            await asyncio.sleep(0.3)
+            await until_it_drains(process)
             asked_at = time.monotonic()
             process.terminate()
             code = await process.wait()
