@@ -79,7 +79,7 @@ class Notifications:
                 with driver_errors("database"), _listening(self._engine) as connection:
                     if is_lost:
                         logger.info("Hears other programs again", extra={"event": "notify-found"})
-                        self._tell(frozenset({EVERY_TOPIC}))
+                    self._tell(frozenset({EVERY_TOPIC}))  # what was told until now was missed
                     pause, is_lost, self._is_hearing = _RETRY_FIRST, False, True
                     self._hear(connection)
             except FlwrError as error:

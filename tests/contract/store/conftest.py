@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from flwr.store.store import Store, open_store
 from tests.harness.postgres import PostgresServer, why_no_postgres
+from tests.harness.program import eventually
 
 OpenStore = Callable[[], Store]
 _POSTGRES = "FLWR_TEST_POSTGRES_URL"
@@ -66,8 +67,9 @@ def opened(place: str, payload_dir: Path) -> Iterator[OpenStore]:
     stores: list[Store] = []
 
     def open_again() -> Store:
-        stores.append(open_store(place, payload_dir=payload_dir))
-        return stores[-1]
+        stores.append(store := open_store(place, payload_dir=payload_dir))
+        eventually(lambda: store.hears_all, timeout=30)  # else it tells us so in the middle
+        return store
 
     yield open_again
     for store in stores:

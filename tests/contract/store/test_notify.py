@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, make_url
 
 from flwr.core.topics import EVERY_TOPIC
+from flwr.store.notify import Notifications
 from flwr.store.store import Store, open_store
 from tests.harness.postgres import PostgresServer, why_no_postgres
 from tests.harness.program import eventually
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.postgres
 @pytest.fixture
 def shared(postgres_place: str, tmp_path: Path) -> Iterator[tuple[Store, Store]]:
     stores = [open_store(postgres_place, payload_dir=tmp_path / name) for name in ("one", "two")]
+    eventually(lambda: all(store.hears_all for store in stores), timeout=SOON_S)
     yield stores[0], stores[1]
     for store in stores:
         store.close()
@@ -88,6 +91,17 @@ def test_an_announcement_without_a_change_is_told_too(shared: tuple[Store, Store
     theirs.until("run:1")
 
 
+def test_what_others_commit_before_a_program_hears_them_wakes_everybody(
+    postgres_place: str,
+) -> None:
+    engine, heard = create_engine(make_url(postgres_place)), list[frozenset[str]]()
+    notifications = Notifications(engine, heard.append)
+    eventually(lambda: notifications.is_hearing, timeout=SOON_S)
+    assert heard == [frozenset({EVERY_TOPIC})]
+    notifications.close()
+    engine.dispose()
+
+
 @pytest.mark.row("F10")
 def test_a_program_that_may_have_missed_something_wakes_everybody(
     tmp_path: Path,
@@ -96,6 +110,7 @@ def test_a_program_that_may_have_missed_something_wakes_everybody(
         pytest.skip(why)
     with PostgresServer() as server:
         store = open_store(server.url, payload_dir=tmp_path)
+        eventually(lambda: store.hears_all, timeout=SOON_S)
         ear = Ear(store)
         server.stop()
         server.start()
