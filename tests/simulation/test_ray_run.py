@@ -133,6 +133,7 @@ class Machines:
     def _start(self, ip: str, *args: str) -> Program:
         argv = [sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--block"]
         argv += [f"--node-ip-address={ip}", "--num-gpus=0", "--object-store-memory=100000000"]
+        argv += ["--min-worker-port=0", "--max-worker-port=0"]  # any: ours may be of Ray's range
         log = self._root / f"{ip}.log"
         program = Program(f"ray {ip}", [*argv, *args], log=log, env=quiet(), cwd=self._root)
         self._stack.callback(program.end)
