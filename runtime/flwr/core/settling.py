@@ -16,18 +16,18 @@ _PROGRESS: Final = timedelta(seconds=10)  # what came in such a time is sent aga
 class Settling:
     """When one who takes objects in has the disk have them."""
 
-    while_more_comes: timedelta
-    """After the first object that is not promised yet."""
     at_the_end: timedelta
-    """After the last; more for many bytes."""
+    """After the last object; more for many bytes."""
+    while_more_comes: timedelta = timedelta()
+    """After the first that is not promised yet, for who promises some before all are there."""
 
     def after(self, size_bytes: int) -> timedelta:
         """Return how long to wait after the last of so many bytes."""
         return self.at_the_end + min(timedelta(seconds=size_bytes / _SLOW_APP), _LONGEST)
 
 
-REPLIES: Final = Settling(_PROGRESS, timedelta(milliseconds=500))
+REPLIES: Final = Settling(timedelta(milliseconds=500), _PROGRESS)
 """At a SuperLink, until its ServerApp has them; their nodes keep them as long."""
 
-INSTRUCTIONS: Final = Settling(_PROGRESS, timedelta(seconds=1))
+INSTRUCTIONS: Final = Settling(timedelta(seconds=1))
 """At a node, until they are answered; the SuperLink keeps them as long."""

@@ -195,7 +195,7 @@ class AppSessions:
         ``durable``: so is what came along.  ``arrival``: the instruction, if written in there, too.
 
         Returns:
-            What was kept; None when the lease's reply has left already.
+            What was kept; None when the instruction is gone: it expired, or its run ended.
 
         Raises:
             InvalidError: it does not answer the instruction (``core.message.check_reply``).
@@ -242,7 +242,7 @@ class AppSessions:
             return self._put_large(lease, object_id, content)
         with self._store.transaction() as tx:
             if not tx.objects.belongs(object_id, run_id=lease.run_id):
-                return _find_instruction(tx, lease) is None  # the reply has left already
+                return _find_instruction(tx, lease) is None  # gone: nobody is told to try again
             return tx.objects.put(object_id, content)
 
     def _put_large(self, lease: Lease, object_id: ObjectId, content: bytes) -> bool:
@@ -281,8 +281,8 @@ class AppSessions:
         """Keep objects that came in pieces; False for one that nobody wants."""
         arrived = [one.arrived for one in complete if one.arrived is not None]
         with self._store.keeping(arrived, Durability.LATER) as tx:
-            has_left = _find_instruction(tx, lease) is None  # the reply, complete, already
-            return [tx.objects.take(one) or has_left for one in arrived]
+            is_gone = _find_instruction(tx, lease) is None  # nobody is told to try again
+            return [tx.objects.take(one) or is_gone for one in arrived]
 
     def finish(self, lease: Lease, context: bytes) -> None:
         """Keep the context for the run's next app and end the lease.
@@ -338,7 +338,7 @@ class AppSessions:
         if not has_replied:
             if tx.leases.find_by_hash(lease.token_hash) is None:
                 return False
-            asked = _find_instruction(tx, lease)  # None: its reply has left already
+            asked = _find_instruction(tx, lease)  # None: it expired, or its run ended
             if asked is not None and asked.replied_at is None:
                 cause += " without a reply"
             end_lease(tx, lease, cause=cause, now=now)

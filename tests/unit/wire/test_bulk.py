@@ -295,13 +295,8 @@ async def test_a_wait_for_the_disk_is_put_off_until_what_came_may_be_gone_again(
         return next(messages)
 
     async def take() -> list[bytes]:
-        taken = take_in(
-            desk,
-            [id_of(SMALL)],
-            read,
-            in_thread,
-            Settling(timedelta(), timedelta(seconds=1)),
-        )
+        settling = Settling(timedelta(seconds=1))
+        taken = take_in(desk, [id_of(SMALL)], read, in_thread, settling)
         return [answer async for answer in taken]
 
     taking = asyncio.create_task(take())
@@ -332,7 +327,7 @@ async def test_while_more_comes_the_disk_is_waited_for_when_patience_ends(
     async def read() -> bytes | None:
         return await anext(coming, None)
 
-    settling = Settling(timedelta(seconds=patience_s), timedelta())
+    settling = Settling(timedelta(), timedelta(seconds=patience_s))
     ids = [id_of(batch), id_of(SMALL)]
     taken = [one async for one in take_in(desk, ids, read, in_thread, settling)]
 
