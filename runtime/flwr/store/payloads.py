@@ -24,6 +24,7 @@ from typing import Final, Self
 from flwr.core.ids import ObjectId
 from flwr.store.errors import system_errors
 from flwr.store.freeing import Freeing
+from flwr.store.leaving import Leaving
 
 logger: Final = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class Payloads:
         ] = {}  # files this process wrote or hashed, and as they were
         self._unsynced: dict[str, bool] = {}  # True: the disk refused some of it
         self._freeing = Freeing()
+        self.leaving: Final = Leaving(self.is_unsynced)
+        """Tells of files that are gone before they had to be durable."""
 
     def begin(self, object_id: ObjectId, *, durable: bool = True) -> "PayloadWriter":
         """Begin a file; it counts only once it is finished and a row names it.
@@ -163,6 +166,7 @@ class Payloads:
                     "Cannot remove a payload file",
                     extra={"event": "payload.remove", "path": name},
                 )
+            self.leaving.gone(name)
 
     def close(self) -> None:
         """Wait until all space is free."""

@@ -3,13 +3,13 @@
 Synchronous, and safe to use from many threads.  It knows no rules: operations decide, it keeps.
 """
 
-import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager as ContextManager
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
@@ -35,8 +35,6 @@ from flwr.store.turns import NoTurn, WriterTurn
 from flwr.store.untold import Untold
 
 __all__ = ["Store", "Tx", "open_store"]
-
-logger: Final = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -254,10 +252,7 @@ class Store:
     ) -> IncomingObject:
         """Begin an object of ``size`` bytes that arrives in pieces.
 
-        Args:
-            object_id: its SHA-256.
-            size: in bytes.
-            durable: when it is finished; else when ``settle_objects`` is asked for it.
+        It is ``durable`` when it is finished, else when ``settle_objects`` is asked for it.
 
         Raises:
             TooLargeError: one object may not have so many.
@@ -275,6 +270,10 @@ class Store:
             self._make_what_was_put_off()
         self._payloads.sync(files)
         self.settle()
+
+    def watching(self, files: Collection[str], tell: Callable[[], None]) -> ContextManager[None]:
+        """Call ``tell``, from any thread, when the last of these files of objects has gone."""
+        return self._payloads.leaving.watched(files, tell)
 
     @contextmanager
     def keeping(

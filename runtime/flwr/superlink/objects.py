@@ -4,8 +4,8 @@ An id outside the caller's own messages looks exactly like one that does not exi
 """
 
 import logging
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 
 from flwr.core.errors import InvalidError
@@ -202,8 +202,13 @@ class Objects:
 
     def settle(self, kept: Sequence[IncomingObject]) -> None:
         """Make objects durable that were kept, unless they have gone again."""
-        arrived = [one.arrived for one in kept if one.arrived is not None]
-        self._store.settle_objects([one.file for one in arrived if one.file is not None])
+        self._store.settle_objects(_files_of(kept))
+
+    def watching(
+        self, kept: Sequence[IncomingObject], tell: Callable[[], None]
+    ) -> AbstractContextManager[None]:
+        """Call ``tell``, from any thread, when the last large one of these has gone."""
+        return self._store.watching(_files_of(kept), tell)
 
     def _ring_askers(
         self, run_id: RunId, arrived: Sequence[ObjectId], node_id: NodeId | None
@@ -236,6 +241,11 @@ class Objects:
                 logger.exception("Object damaged", extra={"event": "object-damaged"})
                 tx.objects.forget(object_id)
                 return None
+
+
+def _files_of(kept: Sequence[IncomingObject]) -> list[str]:
+    arrived = [one.arrived for one in kept if one.arrived is not None]
+    return [one.file for one in arrived if one.file is not None]
 
 
 def _state_for(tx: Tx, run_id: RunId, object_id: ObjectId, node_id: NodeId | None) -> ObjectState:

@@ -6,7 +6,7 @@ each stream are in memory.  The disk is waited for in threads, which the caller 
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property
 from typing import Any, Final, Protocol
 
@@ -70,6 +70,10 @@ class Door(Keeper[A], Protocol[A]):
 
     def settle(self, kept: Sequence[A]) -> None:
         """Make what was kept durable, unless it has gone again; a synchronous operation."""
+        ...
+
+    async def until_gone(self, kept: Sequence[A]) -> None:
+        """Wait until somebody else has all of what was kept, so that it is not here any more."""
         ...
 
 
@@ -185,8 +189,11 @@ class _Promises:
         """Return all answers, when they are due."""
         self._answers += receiver.outcomes()
         if self._answers and self._settling is not None:
-            size_bytes = sum(one.kept.size for one in self._answers if one.kept is not None)
-            await asyncio.sleep(self._settling.after(size_bytes).total_seconds())
+            kept = [answer.kept for answer in self._answers if answer.kept is not None]
+            patience = self._settling.after(sum(one.size for one in kept))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience.total_seconds()):
+                    await self._door.until_gone(kept)
         return await self._settle()
 
     async def _settle(self) -> list[Outcome[Any]]:

@@ -1,5 +1,6 @@
 """A place for objects, as the Bulk services and the hatch see a store."""
 
+import asyncio
 import hashlib
 import sys
 import tempfile
@@ -88,6 +89,7 @@ class Desk:
         self.durable: list[ObjectId] = []
         self.suspected: list[ObjectId] = []
         self.admitted = 0
+        self.collected = asyncio.Event()
         self.filed_above = sys.maxsize
 
     def admit(self) -> None:
@@ -121,3 +123,6 @@ class Desk:
 
     def settle(self, kept: Sequence[Arriving]) -> None:
         self.durable += [one.object_id for one in kept]
+
+    async def until_gone(self, kept: Sequence[Arriving]) -> None:
+        await self.collected.wait()

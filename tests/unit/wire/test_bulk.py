@@ -306,6 +306,26 @@ async def test_a_wait_for_the_disk_is_put_off_until_what_came_may_be_gone_again(
     assert desk.durable == [id_of(SMALL)]
 
 
+@in_loop
+async def test_what_was_collected_is_answered_at_once() -> None:
+    desk = Watched(wanted=[id_of(SMALL)])
+    messages = iter([encode_piece(0, len(SMALL), 0, SMALL), None])
+
+    async def read() -> bytes | None:
+        return next(messages)
+
+    async def take() -> list[bytes]:
+        settling = Settling(timedelta(hours=1))
+        taken = take_in(desk, [id_of(SMALL)], read, in_thread, settling)
+        return [answer async for answer in taken]
+
+    taking = asyncio.create_task(take())
+    assert await in_thread(desk.has_kept.wait, 30)
+    desk.collected.set()
+    async with asyncio.timeout(30):
+        assert len(await taking) == 1
+
+
 @pytest.mark.parametrize("patience_s", [0.0, 3_600.0])
 @in_loop
 async def test_while_more_comes_the_disk_is_waited_for_when_patience_ends(

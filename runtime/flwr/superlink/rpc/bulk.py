@@ -1,6 +1,8 @@
 """Large objects of nodes and ServerApps, in pieces: who may take and bring what."""
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from flwr.auth.app_tokens import WrongRunError
@@ -8,7 +10,7 @@ from flwr.core.errors import FailedPreconditionError
 from flwr.core.ids import SUPERLINK_NODE, NodeId, ObjectId, RunId
 from flwr.core.limits import LONG_POLL
 from flwr.core.settling import REPLIES
-from flwr.shell.in_thread import in_thread
+from flwr.shell.in_thread import call_soon, in_thread
 from flwr.shell.wakeups import Wakeups
 from flwr.superlink import topics
 from flwr.superlink.objects import Objects
@@ -64,6 +66,12 @@ class ObjectDoor:
     def settle(self, kept: Sequence[_Arriving]) -> None:
         """Make what was kept durable, unless it was collected meanwhile."""
         self._objects.settle(kept)
+
+    async def until_gone(self, kept: Sequence[_Arriving]) -> None:
+        """Wait until all of it was collected."""
+        gone = asyncio.Event()
+        with self._objects.watching(kept, partial(call_soon, asyncio.get_running_loop(), gone.set)):
+            await gone.wait()
 
     def _open(self, wanted: Wanted) -> Readable | Absence:
         return self._objects.open(

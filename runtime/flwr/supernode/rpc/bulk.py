@@ -48,6 +48,9 @@ class LeaseDoor:
     def settle(self, kept: Sequence[_Arriving]) -> None:
         """Nothing is waited for: what a power cut takes of a reply is done again."""
 
+    async def until_gone(self, kept: Sequence[_Arriving]) -> None:
+        """Nothing is waited for."""
+
 
 def clientapp_bulk(apps: AppSessions, hatch: Hatch | None) -> BulkServicer:
     """Return what serves ClientApps; the interceptor has checked which run the request names."""
