@@ -15,7 +15,12 @@ class OpenObject(Protocol):
 
     @property
     def descriptor(self) -> int | None:
-        """Of a file that holds nothing else and never changes; None: there is none."""
+        """Of a file that holds the content and never changes; None: there is none."""
+        ...
+
+    @property
+    def lead(self) -> int:
+        """Where in that file the content begins; it ends with it."""
         ...
 
     def read(self, offset: int, size: int) -> bytes:
@@ -35,6 +40,7 @@ class InlineObject:
     """A small object, which is in its row."""
 
     descriptor: Final = None
+    lead: Final = 0
 
     def __init__(self, object_id: ObjectId, content: bytes) -> None:
         """Hold the content.

@@ -1,10 +1,10 @@
 """Large objects as files beside the database.
 
 A file is complete before the row that names it commits, and is removed only after the row is gone
-for good.  Every write has a name of its own (``ab/<object id>.<random>``), so removing an old copy
-can never hit a new one.  What a crash leaves behind is swept when a store is opened.
+for good.  Every write has a name of its own (``payload_layout``), so removing an old copy can never
+hit a new one.  What a crash leaves behind is swept when a store is opened.
 
-A file is durable before its row commits, too, unless its name ends in ``~``: such a one is synced
+A file is durable before its row commits, too, unless its name is unsure: such a one is synced
 when somebody is promised it, which may be never, and hashed when a store is opened (ADR-0023).
 
 Content is hashed when it is written.  A file that looks as it was left then is not hashed again by
@@ -13,7 +13,6 @@ the same process: not before every read.
 
 import logging
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,12 +24,13 @@ from flwr.core.ids import ObjectId
 from flwr.store.errors import system_errors
 from flwr.store.freeing import Freeing
 from flwr.store.leaving import Leaving
+from flwr.store.payload_layout import file_name, is_unsure, lead_before, lead_of
 
 logger: Final = logging.getLogger(__name__)
 
 _HASHED_AT_ONCE: Final = 1_048_576  # bytes of a file that are in memory while it is hashed
+_NOTHING: Final = memoryview(b"")
 _NO_WAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)  # Linux
-_UNSURE: Final = "~"  # ends the name of a file that need not be durable
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,14 @@ class Payloads:
             object_id: what it will hold.
             durable: when it is finished; else it is when ``sync`` is asked for it.
         """
-        name = f"{object_id[:2]}/{object_id}.{secrets.token_hex(4)}{'' if durable else _UNSURE}"
-        with system_errors(str(self.directory)):
-            folder = (self.directory / name).parent
-            if not folder.is_dir():
-                self._make(folder)
-            return PayloadWriter(self, name, durable=durable)
+        return PayloadWriter(self, object_id, durable=durable)
+
+    def create(self, name: str) -> int:
+        """Make a file; return its descriptor."""
+        path = self.directory / name
+        if not path.parent.is_dir():
+            self._make(path.parent)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
 
     def write(self, object_id: ObjectId, content: bytes, *, durable: bool = True) -> str:
         """Write a file; if it shall be durable, ``seal`` makes its name so."""
@@ -182,7 +184,7 @@ class Payloads:
 
         Files that were durable before their rows are not looked at.
         """
-        if not name.endswith(_UNSURE):
+        if not is_unsure(name):
             return True
         reader = self.open(name)
         if reader is None:
@@ -200,16 +202,17 @@ class Payloads:
 class PayloadWriter:
     """One file on its way to disk, piece by piece.  Made by ``Payloads.begin``.
 
-    It has its name from the beginning: what no row names does not count.  Renaming would cost a
-    second commit of the file system's journal.
+    It is made with its first piece, which tells where the content begins, and has its name from
+    then on: what no row names does not count.  Renaming would cost a second commit of the file
+    system's journal.
     """
 
-    def __init__(self, payloads: Payloads, name: str, *, durable: bool) -> None:
-        """Make the file."""
-        self._payloads, self._name, self._durable = payloads, name, durable
-        self._target = payloads.directory / name
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-        self._descriptor: int | None = os.open(self._target, flags, 0o600)
+    def __init__(self, payloads: Payloads, object_id: ObjectId, *, durable: bool) -> None:
+        """Make nothing yet."""
+        self._payloads, self._object_id, self._durable = payloads, object_id, durable
+        self._name = ""
+        self._lead = 0
+        self._descriptor: int | None = None
 
     def write(self, piece: bytes | memoryview) -> None:
         """Append a piece.
@@ -217,27 +220,26 @@ class PayloadWriter:
         Raises:
             StoreFullError: the disk is full.
         """
-        assert self._descriptor is not None, "the file is finished"
         with system_errors(str(self._payloads.directory)), memoryview(piece) as view:
+            descriptor = self._begun(view)
             written = 0
             while written < len(view):
-                written += os.write(self._descriptor, view[written:])
+                written += os.write(descriptor, view[written:])
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes of what was written."""
-        assert self._descriptor is not None, "the file is finished"
         with system_errors(str(self._payloads.directory)):
-            return os.pread(self._descriptor, size, offset)
+            return os.pread(self._begun(), size, self._lead + offset)
 
     def finish(self) -> str:
         """Return the file's name, its content durable if it shall be; the caller has hashed it."""
-        assert self._descriptor is not None, "the file is finished"
         with system_errors(str(self._payloads.directory)):
+            descriptor = self._begun()
             if self._durable:
-                os.fsync(self._descriptor)
+                os.fsync(descriptor)
             else:
                 self._payloads.note_unsynced(self._name)
-            self._payloads.vouch(self._name, self._descriptor)
+            self._payloads.vouch(self._name, descriptor)
         self._close()
         return self._name
 
@@ -245,7 +247,18 @@ class PayloadWriter:
         """Remove what was written, unless it is finished."""
         if self._descriptor is not None:
             self._close()
-            self._target.unlink(missing_ok=True)
+            (self._payloads.directory / self._name).unlink(missing_ok=True)
+
+    def _begun(self, beginning: memoryview = _NOTHING) -> int:
+        """Return the descriptor of the file, which is made if it is not there yet."""
+        if self._descriptor is None:
+            assert not self._name, "the file is finished"
+            lead = lead_before(beginning)
+            name = file_name(self._object_id, lead, durable=self._durable)
+            self._descriptor = self._payloads.create(name)
+            self._name, self._lead = name, lead
+            os.lseek(self._descriptor, lead, os.SEEK_SET)
+        return self._descriptor
 
     def _close(self) -> None:
         if self._descriptor is not None:
@@ -260,7 +273,8 @@ class PayloadReader:
         """Take over ``descriptor``."""
         self._payloads, self._name = payloads, name
         self.descriptor: Final = descriptor
-        self.size = os.fstat(descriptor).st_size
+        self.lead: Final = lead_of(name)
+        self.size = max(0, os.fstat(descriptor).st_size - self.lead)
 
     def has_hash(self, object_id: ObjectId, *, suspected: bool = False) -> bool:
         """Tell whether this is the content named ``object_id``.
@@ -283,12 +297,14 @@ class PayloadReader:
     def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes from ``offset`` on; none at the end."""
         with system_errors(str(self._payloads.directory)):
-            return os.pread(self.descriptor, size, offset)
+            return os.pread(self.descriptor, size, self.lead + offset)
 
     def read_now(self, target: memoryview, offset: int) -> int:
         """Fill ``target`` with what the page cache has; 0: the disk has to be asked, or fails."""
+        if not _NO_WAIT:
+            return 0
         try:
-            return os.preadv(self.descriptor, [target], offset, _NO_WAIT) if _NO_WAIT else 0
+            return os.preadv(self.descriptor, [target], self.lead + offset, _NO_WAIT)
         except OSError:  # not in the cache, or a file system that cannot tell
             return 0
 

@@ -37,7 +37,12 @@ class Readable(Protocol):
 
     @property
     def descriptor(self) -> int | None:
-        """Of a file that holds nothing else and never changes; None: there is none."""
+        """Of a file that holds the content and never changes; None: there is none."""
+        ...
+
+    @property
+    def lead(self) -> int:
+        """Where in that file the content begins; it ends with it."""
         ...
 
     def read(self, offset: int, size: int) -> bytes:

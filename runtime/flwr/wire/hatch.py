@@ -5,7 +5,8 @@ An app gets an invitation by a call of its runner, and connects.  Frames are
 
 - PULL, PUSH (app, first): the ticket, then the first message of the call of that name.
 - PIECE (both ways): as in the call of that name.
-- FILE (daemon): a piece without data, and one descriptor: the object is what that file holds.
+- FILE (daemon): a piece without data, and one descriptor: the object is what that file holds from
+  the piece's offset on.
 - END (both ways): nothing follows.
 - FAILURE (daemon): as on a pipe (``wire.pipe``).
 

@@ -149,7 +149,7 @@ class Hatch:
                 continue
             with closing(opened):
                 if opened.descriptor is not None:
-                    head = encode_piece_head(index, opened.size, 0, 0)
+                    head = encode_piece_head(index, opened.size, opened.lead, 0)
                     await guest.hand(head, opened.descriptor)
                     continue
                 async for piece in cutter.pieces(index, opened):

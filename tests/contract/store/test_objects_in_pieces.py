@@ -112,6 +112,7 @@ def test_an_altered_file_is_noticed_before_it_is_read(store: Store, payload_dir:
     stored(store)
     (file,) = files(payload_dir)
     with file.open("r+b") as opened:
+        opened.seek(-1, os.SEEK_END)
         opened.write(b"!")
     with store.reading() as tx, pytest.raises(ObjectDamagedError, match="altered"):
         tx.objects.open(ID)
@@ -121,6 +122,7 @@ def test_bytes_that_rotted_unseen_are_found_when_suspected(store: Store, payload
     stored(store)
     (file,) = files(payload_dir)
     with file.open("r+b") as opened:
+        opened.seek(-1, os.SEEK_END)
         opened.write(b"!")
     store._payloads._vouched = {name: _stamp(file) for name in store._payloads._vouched}
     assert read_all(store) != CONTENT

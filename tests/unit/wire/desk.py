@@ -17,9 +17,9 @@ def id_of(content: bytes) -> ObjectId:
     return ObjectId(hashlib.sha256(content).hexdigest())
 
 
-def filed(content: bytes) -> BinaryIO:
+def filed(content: bytes, lead: int) -> BinaryIO:
     file = tempfile.TemporaryFile()  # noqa: SIM115  (closed with what it is the content of)
-    file.write(content)
+    file.write(bytes(lead) + content)
     file.flush()
     return file
 
@@ -53,6 +53,7 @@ class Content:
         self.longest = 0
         self.is_cached = True
         self.file: BinaryIO | None = None
+        self.lead = 0
 
     @property
     def descriptor(self) -> int | None:
@@ -91,6 +92,8 @@ class Desk:
         self.admitted = 0
         self.collected = asyncio.Event()
         self.filed_above = sys.maxsize
+        self.lead = 0
+        self.told_lead: int | None = None
 
     def admit(self) -> None:
         self.admitted += 1
@@ -103,7 +106,8 @@ class Desk:
             return Absence.AWAITED if wanted.object_id in self.wanted else Absence.UNKNOWN
         self.opened.append(Content(content))
         if len(content) > self.filed_above:
-            self.opened[-1].file = filed(content)
+            self.opened[-1].lead = self.lead if self.told_lead is None else self.told_lead
+            self.opened[-1].file = filed(content, self.lead)
         return self.opened[-1]
 
     def begin(self, object_id: ObjectId, size: int) -> Arriving | None:

@@ -201,3 +201,25 @@ def test_a_hatch_on_another_machine_is_tried_once() -> None:
         assert dict(client.pull(RUN, [id_of(SMALL)])) == {}
         assert dict(client.pull(RUN, [id_of(SMALL)])) == {}
         assert daemon.asked == 1
+
+
+@pytest.mark.parametrize("lead", [1, 4_077])
+def test_content_may_begin_anywhere_in_a_file(lead: int) -> None:
+    desk = Desk(has=[LARGE, OTHER])
+    desk.filed_above, desk.lead = 0, lead
+    with serving(desk) as (_, client):
+        came = dict(client.pull(RUN, [id_of(LARGE), id_of(OTHER)]))
+    assert {key: bytes(content) for key, content in came.items()} == {
+        id_of(one): one for one in (LARGE, OTHER)
+    }
+    assert [one.longest for one in desk.opened] == [0, 0]
+
+
+@pytest.mark.parametrize("told", [0, 3_999, 4_001, 2**63])
+def test_a_file_that_is_not_as_long_as_was_said_is_left_to_the_other_way(told: int) -> None:
+    """As one from a daemon that lays files out in a way that this app does not know."""
+    desk = Desk(has=[LARGE])
+    desk.filed_above, desk.lead, desk.told_lead = 0, 4_000, told
+    with serving(desk) as (_, client):
+        assert dict(client.pull(RUN, [id_of(LARGE)])) == {}
+    assert desk.opened[0].is_closed

@@ -148,7 +148,7 @@ class _Hatch:
         coming = bytearray()
         for piece, descriptor in self._pieces():
             if descriptor is not None:
-                yield piece.index, _mapped(descriptor, piece.size)
+                yield piece.index, _mapped(descriptor, piece.size, piece.offset)
                 continue
             if piece.absence is not Absence.NONE:
                 continue
@@ -202,11 +202,12 @@ class _Hatch:
         return buffer
 
 
-def _mapped(descriptor: int, size: int) -> Content:
+def _mapped(descriptor: int, size: int, lead: int) -> Content:
     """Return a file's content, which is read when it is looked at."""
-    if not 0 < size <= MAX_OBJECT_BYTES or os.fstat(descriptor).st_size != size:
+    whole = lead + size
+    if not 0 < size <= MAX_OBJECT_BYTES or os.fstat(descriptor).st_size != whole:
         raise InvalidError("the daemon handed a file of another size")
-    mapping = mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
+    mapping = mmap.mmap(descriptor, whole, prot=mmap.PROT_READ)
     with suppress(AttributeError, OSError):  # read ahead: fewer faults
         mapping.madvise(mmap.MADV_WILLNEED)
-    return memoryview(mapping)
+    return memoryview(mapping)[lead:]
