@@ -1,7 +1,7 @@
 """Array: one tensor as bytes, with what is needed to read them."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
@@ -69,7 +69,8 @@ class Array:
             ndarray = given["ndarray"]
             self.dtype, self.shape = _name_of(ndarray.dtype), tuple(ndarray.shape)
             self.stype = NUMPY_STYPE
-            vars(self)["_lent"] = (copied(ndarray),)
+            copy = copied(ndarray)
+            vars(self).update(_lent=copy.parts, _ids=copy.ids)
         elif given.keys() == set(_FIELDS) and _are_fields(given):
             self.dtype, self.shape = given["dtype"], given["shape"]
             self.stype, self.data = given["stype"], bytes(given["data"])
@@ -82,6 +83,7 @@ class Array:
             vars(self).pop("_derived", None)
         if name == "data":
             vars(self).pop("_lent", None)
+            vars(self).pop("_ids", None)
         super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
@@ -167,6 +169,12 @@ def parts_of(array: Array) -> Parts:
     """Return the data where they lie: to be read, and not to be kept."""
     lent: Parts | None = vars(array).get("_lent")
     return (array.data,) if lent is None else lent
+
+
+def known_ids(array: Array) -> Sequence[str]:
+    """Return the ids of the objects that the data are sent as, as far as somebody knows them."""
+    ids: Sequence[str] = vars(array).get("_ids", ())
+    return ids
 
 
 def scan(array: Array) -> tuple[Header, Iterator[NDArray[Any]]]:

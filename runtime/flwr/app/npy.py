@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from flwr.app.depot import Copy, deposited
 from flwr.app.parts import Parts, Place, beginning, cut, fill, let_go, skip
 
 _FIXED: Final = 10  # bytes of magic, version and length before a header of version 1.0
@@ -57,8 +58,10 @@ def encode_ndarray(ndarray: NDArray[Any]) -> bytes:
     return b"".join(ndarray_parts(ndarray))
 
 
-def copied(ndarray: NDArray[Any]) -> bytes | memoryview:
+def copied(ndarray: NDArray[Any]) -> Copy:
     """Return the same bytes as ``encode_ndarray``, a large array's in memory of huge pages.
+
+    Or with somebody who keeps them for us (``app.depot``).
 
     Raises:
         ValueError: it holds Python objects, which only pickling could write.
@@ -66,10 +69,12 @@ def copied(ndarray: NDArray[Any]) -> bytes | memoryview:
     parts = ndarray_parts(ndarray)
     size = sum(map(len, parts))
     if size < _HUGE:
-        return b"".join(parts)
+        return Copy((b"".join(parts),))
+    if (elsewhere := deposited(parts)) is not None:
+        return elsewhere
     memory = np.empty(size, np.uint8).data
     fill(memory, parts)
-    return memory.toreadonly()
+    return Copy((memory.toreadonly(),))
 
 
 def ndarray_parts(ndarray: NDArray[Any]) -> tuple[bytes, memoryview | bytes]:

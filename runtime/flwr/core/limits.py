@@ -108,6 +108,8 @@ PIECE_BYTES: Final = 1_049_600  # of an object in one message of a stream: a chu
 PIECES_AHEAD: Final = 2  # that wait while another is written
 HATCH_PIECE_BYTES: Final = 5_505_024  # of an object sent by an app of this machine: all of a chunk
 STORED_AT_ONCE_BYTES: Final = 16_777_216  # of a stream, in files already, in one transaction
+DEPOSIT_BYTES: Final = 16_777_216  # an app's arrays of as many are copied into its daemon
+MAX_DEPOSIT_BYTES: Final = 34_359_738_368  # of one app, before it says what they are part of
 HATCH_STALL: Final = timedelta(seconds=5)  # in the middle of a frame
 HATCH_PATIENCE: Final = timedelta(seconds=60)  # for the other end; more than LONG_POLL
 MAX_HATCH_GUESTS: Final = 64  # at a time; others send and get pieces through their runner

@@ -5,10 +5,13 @@ the runner.
 """
 
 import logging
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cached_property, partial
 from typing import Final
 
 from flwr.app import Context, Message
+from flwr.app.depot import Copy, used
+from flwr.app.parts import Place
 from flwr.clientapp import ClientApp
 from flwr.clientapp.answering import answer, answer_unloaded
 from flwr.core.errors import FlwrError
@@ -60,7 +63,9 @@ class _Flow:
     def run(self, imported: ClientApp | None = None, came_along: bytes = b"") -> Report:
         taken = self._appio.take(came_along)
         message = self._receive(taken.run_id, taken.instruction)
-        finish = self._finish(*_answer(imported, taken, message))
+        with used(partial(self._deposit, taken.run_id)):
+            reply, context = _answer(imported, taken, message)
+        finish = self._finish(reply, context)
         return Report(Outcome.COMPLETED, finish=finish)
 
     def _receive(self, run_id: RunId, delivery: Delivery) -> Message:
@@ -80,6 +85,9 @@ class _Flow:
             pushed = self._appio.push_message(delivery)
             self._large.push(run_id, pushed.wanted, parts.objects)
         return self._appio.finished(context, delivery if delivery.is_whole else None)
+
+    def _deposit(self, run_id: RunId, parts: Sequence[Place]) -> Copy | None:
+        return self._large.deposit(run_id, parts)
 
     @cached_property
     def _large(self) -> LargeMessages:

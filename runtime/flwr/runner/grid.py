@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from flwr.app import Error, Message
+from flwr.app.depot import Copy
 from flwr.app.message import restore
 from flwr.app.metadata import Metadata, stamp
+from flwr.app.parts import Place
 from flwr.core.errors import FlwrError, NotFoundError, UnavailableError
 from flwr.core.ids import SUPERLINK_NODE, MessageId, NodeId, ObjectId, RunId
 from flwr.core.limits import (
@@ -78,6 +80,14 @@ class AppIoGrid(Grid):
         self._online: tuple[float, list[NodeId]] = _UNKNOWN
         """Until when these nodes may be taken for online, once."""
         self._wants_online = False
+
+    def deposit(self, parts: Sequence[Place]) -> Copy | None:
+        """Copy the data of an array to where messages go (``app.depot``)."""
+        return self._large.deposit(self._run_id, parts)
+
+    def close(self) -> None:
+        """Nothing more is sent."""
+        self._large.close()
 
     def set_run(self, run: Run) -> None:
         """Tell the grid which run it serves.

@@ -2,11 +2,13 @@
 
 import logging
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Final
 
 import numpy.random  # noqa: F401  # nearly every app uses it: loaded while this process stands by
 
+from flwr.app.depot import used
 from flwr.core.errors import FailedPreconditionError
 from flwr.core.run import RunType
 from flwr.core.run_config import fuse
@@ -72,13 +74,19 @@ def _grid(inputs: AppInputs, app: AppManifest, caller: AppCaller) -> AbstractCon
     """Return the way to the nodes: over the SuperLink, or to virtual ones right here."""
     run = describe(inputs.run)
     if inputs.run.run_type is not RunType.SIMULATION:
-        return nullcontext(AppIoGrid(caller, run))
+        return _remote(AppIoGrid(caller, run))
     # Only simulations pay for loading it.
     from flwr.simulation.engine import open_grid, simulation_of  # noqa: PLC0415
 
     config = inputs.context.run_config
     bundle = None if inputs.fab is None else inputs.fab.content
     return open_grid(simulation_of(inputs.simulation, app, run, config, bundle))
+
+
+@contextmanager
+def _remote(grid: AppIoGrid) -> Iterator[Grid]:
+    with closing(grid), used(grid.deposit):
+        yield grid
 
 
 def _failed(error: BaseException) -> Report:

@@ -23,7 +23,7 @@ _RESTORE: Final = (
     "objects directory from a backup; or move both away to start empty"
 )
 _SMALL_TRANSACTION_BYTES: Final = 1_048_576
-_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NOT_ALLOWED: Final = frozenset(
     {
         errno.EACCES,
@@ -220,7 +220,7 @@ def system_errors(where: str) -> Iterator[None]:
 
 
 def _of_system(where: str, cause: OSError) -> FlwrError:
-    if cause.errno in _DISK_FULL:
+    if cause.errno in DISK_FULL:
         return StoreFullError(where)
     if cause.errno in _NOT_ALLOWED:
         return StoreUnwritableError(where, cause.strerror or str(cause))

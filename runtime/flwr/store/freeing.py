@@ -1,49 +1,144 @@
-"""The space of removed files, freed off the way of who removes them.
+"""The space of removed files: freed off the way of who removes them, when somebody can use it.
 
 To free what has been on a disk takes milliseconds for each file.  A file that was removed while it
 was open holds its space until it is closed.
+
+Where a machine is a guest, memory that is free for seconds goes back to its host, and to get it
+again costs ten times what it costs to use it.  Rounds of a large model free gigabytes of the page
+cache, and need them again soon.  So it is kept until the next large file is written, for a while.
 """
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import resource
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 _SLOW_TO_FREE: Final = 1_048_576  # bytes of a file
-_MOST_HELD: Final = 128  # files, and descriptors
+_HELD_S: Final = 10.0  # the longest
+_MOST_BYTES: Final = 2_147_483_648
+_OF_MEMORY: Final = 16  # and no more than such a part of it
+_OF_DESCRIPTORS: Final = 4  # no more than such a part of those that a process may have
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A removed file."""
+
+    descriptor: int
+    size: int
+    until: float
 
 
 class Freeing:
-    """Closes removed files, one after the other, in a thread of its own."""
+    """Closes removed files, one after the other, in a thread of its own.
 
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="freeing")
-        self._held: set[int] = set()
+    Args:
+        now: seconds, of a clock that only goes forward.
+        most_bytes: to be held.
+        most_files: to be held, each with a descriptor.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        most_bytes: int | None = None,
+        most_files: int | None = None,
+    ) -> None:
+        self._now = now
+        self._most_bytes = _spare_bytes() if most_bytes is None else most_bytes
+        self._most_files = _spare_descriptors() if most_files is None else most_files
+        self._held: deque[_Held] = deque()
+        self._bytes = self._wanted = 0  # held; of these to be freed at once
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
 
     @contextmanager
     def later(self, path: Path, size: int) -> Iterator[None]:
         """Have a file that is removed by the block freed later, if that takes long."""
-        is_slow = size >= _SLOW_TO_FREE and len(self._held) < _MOST_HELD
-        descriptor = _opened(path) if is_slow else None
+        is_slow = size >= _SLOW_TO_FREE and len(self._held) < self._most_files
+        descriptor = _opened(path) if is_slow and not self._is_closed else None
         try:
             yield
         finally:
             if descriptor is not None:
-                self._held.add(descriptor)
-                self._thread.submit(self._let_go, descriptor)
+                self._hold(_Held(descriptor, size, self._now() + _HELD_S))
+
+    def reuse(self, size: int) -> None:
+        """Free space soon for a file of ``size`` bytes that is written now, if some is held."""
+        if size >= _SLOW_TO_FREE and self._held:
+            with self._changed:
+                self._wanted += size
+                self._changed.notify()
+
+    def free_all(self) -> bool:
+        """Free everything at once, for the disk is full; False when nothing is held."""
+        with self._changed:
+            held, self._held = self._held, deque()
+            self._bytes = self._wanted = 0
+        for one in held:
+            os.close(one.descriptor)
+        return bool(held)
 
     def close(self) -> None:
         """Wait until nothing is held."""
-        self._thread.shutdown()
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
 
-    def _let_go(self, descriptor: int) -> None:
-        self._held.discard(descriptor)
-        os.close(descriptor)
+    def _hold(self, held: _Held) -> None:
+        with self._changed:
+            self._held.append(held)
+            self._bytes += held.size
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="freeing", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while (descriptor := self._next()) is not None:
+            os.close(descriptor)
+
+    def _next(self) -> int | None:
+        """Return the next file to close, when it is time; None at the end."""
+        with self._changed:
+            while not self._is_due():
+                if self._is_closed:
+                    return None
+                left_s = self._held[0].until - self._now() if self._held else None
+                self._changed.wait(left_s)
+            oldest = self._held.popleft()
+            self._bytes -= oldest.size
+            self._wanted = max(0, self._wanted - oldest.size) if self._held else 0
+            return oldest.descriptor
+
+    def _is_due(self) -> bool:
+        if not self._held:
+            return False
+        is_over = self._is_closed or self._held[0].until <= self._now()
+        return is_over or self._wanted > 0 or self._bytes > self._most_bytes
 
 
 def _opened(path: Path) -> int | None:
     with suppress(OSError):  # whoever removes it meets the cause
         return os.open(path, os.O_RDONLY)
     return None
+
+
+def _spare_bytes() -> int:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(_MOST_BYTES, memory // _OF_MEMORY)
+
+
+def _spare_descriptors() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft // _OF_DESCRIPTORS

@@ -4,6 +4,7 @@ Begin with ``Store.begin_object``, write pieces, ``finish``, and give what arriv
 Files are written and made durable outside of any transaction, so nobody waits for the disk.
 """
 
+import secrets
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -11,7 +12,10 @@ from typing import Final
 from flwr.core.errors import InvalidError, TooLargeError
 from flwr.core.ids import ObjectId
 from flwr.core.limits import INLINE_OBJECT_BYTES, MAX_OBJECT_BYTES
+from flwr.store.outgoing import OpenObject
 from flwr.store.payloads import Payloads, PayloadWriter
+
+_ID_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +41,19 @@ class IncomingObject:
     """One object while its pieces arrive; not for two threads at a time."""
 
     def __init__(
-        self, payloads: Payloads, object_id: ObjectId, size: int, *, durable: bool = True
+        self, payloads: Payloads, object_id: ObjectId | None, size: int, *, durable: bool = True
     ) -> None:
         """Expect ``size`` bytes, to be ``durable`` when they are finished.
+
+        Without ``object_id``, they have the id that they turn out to have.
 
         Raises:
             TooLargeError: one object may not have so many.
         """
-        require_size(object_id, size)
-        self.object_id: Final = object_id
+        self._has_id = object_id is not None
+        self.object_id = object_id or ObjectId(secrets.token_hex(_ID_BYTES))
+        """Something to call it by until it is finished, if it came without."""
+        require_size(self.object_id, size)
         self.size: Final = size
         self.received = 0
         """Bytes that have arrived."""
@@ -53,7 +61,7 @@ class IncomingObject:
         """What it became; None until it is finished."""
         self._payloads, self._digest, self._kept = payloads, sha256(), bytearray()
         self._durable, is_large = durable, size > INLINE_OBJECT_BYTES
-        self._writer = payloads.begin(object_id, durable=durable) if is_large else None
+        self._writer = payloads.begin(self.object_id, size, durable=durable) if is_large else None
 
     @property
     def is_complete(self) -> bool:
@@ -88,6 +96,8 @@ class IncomingObject:
         Raises:
             WrongContentError: it has another id; it is dropped.
         """
+        if not self._has_id:
+            self.object_id = ObjectId(self._digest.hexdigest())
         if not self.is_complete or self._digest.hexdigest() != self.object_id:
             self.abandon()
             raise WrongContentError(self.object_id)
@@ -99,6 +109,17 @@ class IncomingObject:
             )
         self.arrived = arrived
         return arrived
+
+    def open(self) -> OpenObject | None:
+        """Open the file of a finished one for reading; None if it has none, or not any more."""
+        if self.arrived is None or self.arrived.file is None:
+            return None
+        return self._payloads.open(self.arrived.file)
+
+    def discard(self) -> None:
+        """Drop a finished one that no transaction has taken."""
+        if self.arrived is not None and self.arrived.file is not None:
+            self._payloads.remove([self.arrived.file])
 
     def abandon(self) -> None:
         """Drop it, unless it is finished."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from flwr.core.ids import ObjectId
-from flwr.store.errors import system_errors
+from flwr.store.errors import DISK_FULL, system_errors
 from flwr.store.freeing import Freeing
 from flwr.store.leaving import Leaving
 from flwr.store.payload_layout import file_name, is_unsure, lead_before, lead_of
@@ -62,13 +62,15 @@ class Payloads:
         self.leaving: Final = Leaving(self.is_unsynced)
         """Tells of files that are gone before they had to be durable."""
 
-    def begin(self, object_id: ObjectId, *, durable: bool = True) -> "PayloadWriter":
+    def begin(self, object_id: ObjectId, size: int, *, durable: bool = True) -> "PayloadWriter":
         """Begin a file; it counts only once it is finished and a row names it.
 
         Args:
             object_id: what it will hold.
+            size: in bytes.
             durable: when it is finished; else it is when ``sync`` is asked for it.
         """
+        self._freeing.reuse(size)
         return PayloadWriter(self, object_id, durable=durable)
 
     def create(self, name: str) -> int:
@@ -80,7 +82,7 @@ class Payloads:
 
     def write(self, object_id: ObjectId, content: bytes, *, durable: bool = True) -> str:
         """Write a file; if it shall be durable, ``seal`` makes its name so."""
-        writer = self.begin(object_id, durable=durable)
+        writer = self.begin(object_id, len(content), durable=durable)
         try:
             writer.write(content)
             return writer.finish()
@@ -170,6 +172,10 @@ class Payloads:
                 )
             self.leaving.gone(name)
 
+    def free_space(self) -> bool:
+        """Free the space of removed files now; False when there is none."""
+        return self._freeing.free_all()
+
     def close(self) -> None:
         """Wait until all space is free."""
         self._freeing.close()
@@ -224,7 +230,11 @@ class PayloadWriter:
             descriptor = self._begun(view)
             written = 0
             while written < len(view):
-                written += os.write(descriptor, view[written:])
+                try:
+                    written += os.write(descriptor, view[written:])
+                except OSError as error:
+                    if error.errno not in DISK_FULL or not self._payloads.free_space():
+                        raise
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes of what was written."""

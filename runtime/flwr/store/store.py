@@ -248,9 +248,9 @@ class Store:
             return tx.objects.take(arrived)
 
     def begin_object(
-        self, object_id: ObjectId, size: int, *, durable: bool = True
+        self, object_id: ObjectId | None, size: int, *, durable: bool = True
     ) -> IncomingObject:
-        """Begin an object of ``size`` bytes that arrives in pieces.
+        """Begin an object of ``size`` bytes, whatever its id if there is none, in pieces.
 
         It is ``durable`` when it is finished, else when ``settle_objects`` is asked for it.
 

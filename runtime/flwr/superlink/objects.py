@@ -173,6 +173,10 @@ class Objects:
                 return None
         return self._store.begin_object(object_id, size, durable=False)
 
+    def begin_deposit(self, size: int) -> IncomingObject:
+        """Begin an object that a ServerApp brings before it is announced, and without its id."""
+        return self._store.begin_object(None, size, durable=False)
+
     def complete(self, arriving: IncomingObject) -> None:
         """Check an object that is here in full, and finish it; ``settle`` makes it durable.
 

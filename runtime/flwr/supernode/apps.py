@@ -277,6 +277,10 @@ class AppSessions:
                 return None
         return self._store.begin_object(object_id, size, durable=False)
 
+    def begin_deposit(self, size: int) -> IncomingObject:
+        """Begin an object that an app brings before it is announced, and without its id."""
+        return self._store.begin_object(None, size, durable=False)
+
     def keep_objects(self, lease: Lease, complete: Sequence[IncomingObject]) -> list[bool]:
         """Keep objects that came in pieces; False for one that nobody wants."""
         arrived = [one.arrived for one in complete if one.arrived is not None]

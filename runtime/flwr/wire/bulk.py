@@ -22,7 +22,7 @@ from flwr.wire.codec.pieces import (
     encode_piece,
     encode_taken,
 )
-from flwr.wire.receiver import A, InThread, Keeper, Outcome, Receiver
+from flwr.wire.receiver import A, Arriving, InThread, Keeper, Outcome, Receiver
 
 NODE_BULK: Final = "/flwr.compose.v1.NodeBulk/"
 
@@ -58,6 +58,23 @@ class Readable(Protocol):
         ...
 
 
+class Deposited(Arriving, Protocol):
+    """An object that came without its id."""
+
+    @property
+    def object_id(self) -> ObjectId:
+        """Its id, when it is complete."""
+        ...
+
+    def open(self) -> Readable | None:
+        """Open it when it is complete; None if it is not here any more."""
+        ...
+
+    def discard(self) -> None:
+        """Drop it when it is complete and was not kept."""
+        ...
+
+
 class Door(Keeper[A], Protocol[A]):
     """What one caller may take and bring."""
 
@@ -71,6 +88,10 @@ class Door(Keeper[A], Protocol[A]):
 
     async def open(self, wanted: Wanted) -> Readable | Absence:
         """Open an object, waiting a while for one that is on its way."""
+        ...
+
+    def begin_deposit(self, size: int) -> A:
+        """Begin an object that nobody has asked for yet; for apps on this machine."""
         ...
 
     def settle(self, kept: Sequence[A]) -> None:

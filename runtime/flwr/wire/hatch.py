@@ -9,6 +9,14 @@ An app gets an invitation by a call of its runner, and connects.  Frames are
   the piece's offset on.
 - END (both ways): nothing follows.
 - FAILURE (daemon): as on a pipe (``wire.pipe``).
+- DEPOSIT (app, first, and any number of times): the ticket if it is the first frame, then the
+  first message of a PUSH, with names of the app's own instead of ids.  PIECEs follow, and END.
+  Answered by a FILE for each, in the order of the names, whose payload begins with the 32 bytes of
+  the id; then END.
+- KEEP (app, after a DEPOSIT): the first message of a PUSH; what was deposited is as if it were
+  pushed.  Answered as that: a PIECE for each, then END.
+
+What was deposited and not kept is dropped when the connection ends.
 
 A hatch is a short cut.  Whatever goes wrong there, what is missing goes through the runner.
 """
@@ -21,6 +29,7 @@ from flwr.core.errors import InvalidError, UnavailableError
 from flwr.core.limits import MAX_RPC_BYTES
 
 HEAD: Final = struct.Struct(">IB")
+ID_BYTES: Final = 32  # at the beginning of a FILE that answers for a deposit
 
 
 class HatchFrame(IntEnum):
@@ -32,6 +41,8 @@ class HatchFrame(IntEnum):
     FILE = 4
     END = 5
     FAILURE = 6
+    DEPOSIT = 7
+    KEEP = 8
 
 
 class HatchClosedError(UnavailableError):

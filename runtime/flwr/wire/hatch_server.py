@@ -43,6 +43,7 @@ from flwr.wire.hatch import (
     decode_head,
     encode_head,
 )
+from flwr.wire.hatch_deposits import Deposits
 from flwr.wire.pipe import encode_failure
 from flwr.wire.receiver import Assembly, InThread
 from flwr.wire.tickets import TICKET_BYTES, Tickets, socket_name
@@ -122,9 +123,11 @@ class Hatch:
             await self._hand_out(guest, door, decode_pull(request))
         elif kind is HatchFrame.PUSH:
             await self._take_in(guest, door, decode_opening(request))
+        elif kind is HatchFrame.DEPOSIT:
+            return await Deposits(guest, door, self._run).serve(request)
         else:
             raise InvalidError("the first frame is no call")
-        await guest.send(HatchFrame.END)
+        return await guest.send(HatchFrame.END)
 
     async def _take_in(self, guest: "_Guest", door: Door[Any], ids: Sequence[ObjectId]) -> None:
         """Take objects; nothing is settled, as who brings them loses power when we do."""
@@ -181,12 +184,24 @@ class _Guest:
         self._buffer = bytearray(_PIECE_AND_HEAD)
         return kind, bytes(payload)
 
+    async def read_next(self) -> tuple[HatchFrame, bytes] | None:
+        """Return the next frame, whenever it comes; None when the guest has left."""
+        await self._until(self._loop.add_reader, self._loop.remove_reader)
+        try:
+            kind, payload = await self._loop.run_in_executor(
+                self._threads, self._read_now, _OPENING_BYTES
+            )
+        except (HatchClosedError, ConnectionResetError):
+            return None
+        return kind, bytes(payload)
+
     async def read_pieces(self, use: Callable[[memoryview], None]) -> None:
         """Have a thread use each piece, good until it returns, until the end."""
         is_over = False
         while not is_over:
             await self._begun()
             is_over = await self._loop.run_in_executor(self._threads, self._use_those_here, use)
+        self._buffer = bytearray()  # a guest may stay
 
     async def send(self, kind: HatchFrame, payload: bytes = b"") -> None:
         """Send one frame."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
-from flwr.app.array import Array, derived, lend, parts_of
+from flwr.app.array import Array, derived, known_ids, lend, parts_of
 from flwr.app.arrayrecord import ArrayRecord
 from flwr.app.configrecord import ConfigRecord
 from flwr.app.error import Error
@@ -205,8 +205,9 @@ def _deflate_array(array: Array, objects: dict[ObjectId, Source]) -> ObjectTree:
 
 
 def _plan_of(array: Array) -> _ArrayPlan:
-    chunks = [_chunk_of(slices) for slices in cut(parts_of(array), _chunk_bytes())]
-    ids = _ids_of(chunks)
+    chunks = list(chunks_of(parts_of(array)))
+    known = list(map(ObjectId, known_ids(array)))
+    ids = known if len(known) == len(chunks) else _ids_of(chunks)
     index_of = {object_id: index for index, object_id in enumerate(dict.fromkeys(ids))}
     body = {
         "dtype": array.dtype,
@@ -219,6 +220,11 @@ def _plan_of(array: Array) -> _ArrayPlan:
     return _ArrayPlan(tree, content, dict(zip(ids, chunks, strict=True)))
 
 
+def chunks_of(data: Sequence[Content]) -> Iterator[Source]:
+    """Yield the objects that the data of an array are sent as, where they lie."""
+    yield from (_chunk_of(slices) for slices in cut(data, _chunk_bytes()))
+
+
 def _chunk_of(slices: list[memoryview]) -> Source:
     return Source((encode_head(ObjectType.ARRAY_CHUNK, (), sum(map(len, slices))), *slices))
 
@@ -227,14 +233,15 @@ def _ids_of(chunks: Sequence[Source]) -> list[ObjectId]:
     """Hash chunks on as many processors as help: nobody can send them before."""
     threads = min(_HASH_THREADS, os.cpu_count() or 1, len(chunks) // _CHUNKS_PER_THREAD)
     if threads < _HASH_THREADS // 2:
-        return [_id_of(chunk) for chunk in chunks]
+        return [id_of_source(chunk) for chunk in chunks]
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # hooks into every fork
 
     with ThreadPoolExecutor(threads, thread_name_prefix="hash") as pool:
-        return list(pool.map(_id_of, chunks))
+        return list(pool.map(id_of_source, chunks))
 
 
-def _id_of(source: Source) -> ObjectId:
+def id_of_source(source: Source) -> ObjectId:
+    """Return the id of an object, by hashing it."""
     digest = hashlib.sha256()
     for part in source.parts:
         digest.update(part)

@@ -1,14 +1,27 @@
-"""Large files that are removed: gone at once, their space a little later."""
+"""Large files that are removed: gone at once, their space when somebody can use it, or later."""
 
 import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from flwr.store import freeing
+from flwr.store import freeing as module
 from flwr.store.freeing import Freeing
 
-SLOW = freeing._SLOW_TO_FREE
+SLOW = module._SLOW_TO_FREE
+MUCH = 1_000 * SLOW
+
+
+class Clock:
+    """Stands still."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def held() -> list[str]:
@@ -23,58 +36,125 @@ def held() -> list[str]:
     return found
 
 
+def soon(happened: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 30
+    while not happened() and time.monotonic() < until:
+        time.sleep(0.005)
+    return happened()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def freeing(clock: Clock) -> Iterator[Freeing]:
+    made = Freeing(clock, most_bytes=MUCH, most_files=100)
+    yield made
+    made.close()
+    assert not held()
+
+
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    path = tmp_path / "large"
-    path.write_bytes(bytes(SLOW))
-    return path
+    return tmp_path / "large"
 
 
-def test_a_large_file_is_gone_at_once_and_freed_by_a_thread(large: Path) -> None:
-    freeing, may_go_on = Freeing(), threading.Event()
-    freeing._thread.submit(may_go_on.wait)
-
-    with freeing.later(large, SLOW):
+def remove(freeing: Freeing, large: Path, size: int = SLOW) -> None:
+    large.write_bytes(bytes(SLOW))
+    with freeing.later(large, size):
         large.unlink()
 
+
+def test_a_large_file_is_gone_at_once_and_its_space_is_kept(freeing: Freeing, large: Path) -> None:
+    remove(freeing, large)
     assert not large.exists()
     assert held() == [f"{large} (deleted)"]
-    may_go_on.set()
     freeing.close()
     assert not held()
 
 
 @pytest.mark.parametrize("size", [0, SLOW - 1])
-def test_a_small_file_is_freed_where_it_is_removed(large: Path, size: int) -> None:
-    freeing, may_go_on = Freeing(), threading.Event()
-    freeing._thread.submit(may_go_on.wait)
-
-    with freeing.later(large, size):
-        large.unlink()
-
+def test_a_small_file_is_freed_where_it_is_removed(
+    freeing: Freeing, large: Path, size: int
+) -> None:
+    remove(freeing, large, size)
     assert not held()
-    may_go_on.set()
+
+
+def test_as_much_is_freed_as_is_written(freeing: Freeing, large: Path) -> None:
+    for _ in range(4):
+        remove(freeing, large)
+    freeing.reuse(SLOW - 1)
+    freeing.reuse(2 * SLOW)
+    assert soon(lambda: len(held()) == 2)
+    freeing.reuse(10 * SLOW)
+    assert soon(lambda: not held())
+    remove(freeing, large)
+    assert len(held()) == 1, "what was wanted before there was something is over"
+
+
+def test_nothing_is_kept_for_long(freeing: Freeing, large: Path, clock: Clock) -> None:
+    remove(freeing, large)
+    clock.now += module._HELD_S
+    remove(freeing, large)
+    assert soon(lambda: len(held()) == 1)
+
+
+def test_a_file_is_freed_when_its_time_is_over_without_another_event(
+    large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_HELD_S", 0.05)
+    real = Freeing(most_bytes=MUCH, most_files=100)
+    remove(real, large)
+    assert soon(lambda: not held())
+    real.close()
+
+
+def test_not_more_bytes_are_kept_than_allowed(clock: Clock, large: Path) -> None:
+    freeing = Freeing(clock, most_bytes=2 * SLOW, most_files=100)
+    for _ in range(5):
+        remove(freeing, large)
+    assert soon(lambda: len(held()) == 2)
     freeing.close()
 
 
-def test_not_more_than_some_are_held(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flwr.store.freeing._MOST_HELD", 1)
-    freeing, may_go_on = Freeing(), threading.Event()
-    freeing._thread.submit(may_go_on.wait)
-
+def test_not_more_files_are_kept_than_allowed(clock: Clock, large: Path) -> None:
+    freeing = Freeing(clock, most_bytes=MUCH, most_files=1)
     for _ in range(3):
-        large.write_bytes(bytes(SLOW))
-        with freeing.later(large, SLOW):
-            large.unlink()
-
+        remove(freeing, large)
     assert len(held()) == 1
-    may_go_on.set()
     freeing.close()
+
+
+def test_a_full_disk_has_all_of_it_at_once(freeing: Freeing, large: Path) -> None:
+    assert not freeing.free_all()
+    remove(freeing, large)
+    remove(freeing, large)
+    assert freeing.free_all()
     assert not held()
 
 
-def test_a_file_that_stays_or_is_gone_is_not_held(large: Path) -> None:
-    freeing = Freeing()
+def test_who_removes_does_not_wait_for_who_frees(
+    freeing: Freeing, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on, close = threading.Event(), module.os.close
+
+    def slowly(descriptor: int) -> None:
+        may_go_on.wait(30)
+        close(descriptor)
+
+    monkeypatch.setattr(module.os, "close", slowly)
+    remove(freeing, large)
+    freeing.reuse(SLOW)
+    remove(freeing, large)
+    assert len(held()) == 2
+    may_go_on.set()
+
+
+def test_a_file_that_stays_or_is_gone_is_not_held(freeing: Freeing, large: Path) -> None:
+    large.write_bytes(bytes(SLOW))
 
     def resist() -> None:
         raise PermissionError(large)
@@ -83,9 +163,13 @@ def test_a_file_that_stays_or_is_gone_is_not_held(large: Path) -> None:
         resist()
     with freeing.later(large.with_name("gone"), SLOW):
         pass
-
     freeing.close()
     assert large.exists()
     assert not [
         link for link in Path("/proc/self/fd").iterdir() if link.exists() and link.samefile(large)
     ]
+
+
+def test_a_machine_says_how_much_is_kept() -> None:
+    assert 0 < module._spare_bytes() <= module._MOST_BYTES
+    assert module._spare_descriptors() > 0

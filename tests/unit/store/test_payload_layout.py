@@ -22,7 +22,7 @@ def payloads(tmp_path: Path) -> Payloads:
 
 
 def written(payloads: Payloads, content: bytes, *, durable: bool = True, pieces: int = 1) -> str:
-    writer = payloads.begin(ObjectId(sha256(content).hexdigest()), durable=durable)
+    writer = payloads.begin(ObjectId(sha256(content).hexdigest()), len(content), durable=durable)
     step = -(-len(content) // pieces)
     for start in range(0, len(content), step):
         writer.write(content[start : start + step])
@@ -78,7 +78,7 @@ def test_the_lead_depends_on_where_the_head_ends(
 
 
 def test_what_is_on_its_way_can_be_read_as_it_comes(payloads: Payloads) -> None:
-    writer = payloads.begin(ID)
+    writer = payloads.begin(ID, len(LARGE))
     assert list(payloads.names()) == []
     writer.write(LARGE[:50_000])
     assert writer.read(0, 100_000) == LARGE[:50_000]

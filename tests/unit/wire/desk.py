@@ -24,6 +24,10 @@ def filed(content: bytes, lead: int) -> BinaryIO:
     return file
 
 
+UNNAMED = ObjectId("")
+LEAD = 11  # of files of deposits
+
+
 class Arriving:
     """One object on its way; counts what it holds."""
 
@@ -31,7 +35,7 @@ class Arriving:
         self.object_id, self.size = object_id, size
         self.content = bytearray()
         self.longest = 0
-        self.is_abandoned = False
+        self.is_abandoned = self.is_discarded = False
 
     @property
     def received(self) -> int:
@@ -43,6 +47,15 @@ class Arriving:
 
     def abandon(self) -> None:
         self.is_abandoned = True
+
+    def open(self) -> "Content | None":
+        opened = Content(bytes(self.content))
+        opened.lead = LEAD
+        opened.file = filed(opened.read(0, opened.size), LEAD)
+        return opened
+
+    def discard(self) -> None:
+        self.is_discarded = True
 
 
 class Content:
@@ -116,7 +129,13 @@ class Desk:
         self.begun.append(Arriving(object_id, size))
         return self.begun[-1]
 
+    def begin_deposit(self, size: int) -> Arriving:
+        self.begun.append(Arriving(UNNAMED, size))
+        return self.begun[-1]
+
     def complete(self, arriving: Arriving) -> None:
+        if arriving.object_id == UNNAMED:
+            arriving.object_id = id_of(bytes(arriving.content))
         if id_of(bytes(arriving.content)) != arriving.object_id:
             raise InvalidError("it has another id")
 

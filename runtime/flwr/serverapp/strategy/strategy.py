@@ -117,6 +117,7 @@ class Strategy(ABC):
             evaluate_config=ConfigRecord() if evaluate_config is None else evaluate_config,
             evaluate_fn=evaluate_fn,
         )
+        del initial_arrays  # a model is large, and another one takes its place
         started_s = _clock.monotonic()
         rounds.evaluate_initial_model()
         for server_round in range(1, num_rounds + 1):

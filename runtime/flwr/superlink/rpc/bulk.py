@@ -55,6 +55,10 @@ class ObjectDoor:
         """Begin an object; None if it is not wanted here."""
         return self._objects.begin(self._run_id, object_id, size, node_id=self._node_id)
 
+    def begin_deposit(self, size: int) -> _Arriving:
+        """Begin an object of a message that is still to come."""
+        return self._objects.begin_deposit(size)
+
     def complete(self, arriving: _Arriving) -> None:
         """Check a complete object and finish it."""
         self._objects.complete(arriving)

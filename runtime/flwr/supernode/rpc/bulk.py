@@ -36,6 +36,10 @@ class LeaseDoor:
         """Begin an object of the reply; None if it is not wanted here."""
         return self._apps.begin_object(self._lease, object_id, size)
 
+    def begin_deposit(self, size: int) -> _Arriving:
+        """Begin an object of a reply that is still to come."""
+        return self._apps.begin_deposit(size)
+
     def complete(self, arriving: _Arriving) -> None:
         """Check a complete object and finish it."""
         check_object_in_pieces(arriving.read, arriving.size)

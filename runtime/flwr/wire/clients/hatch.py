@@ -29,7 +29,7 @@ from flwr.wire.codec.pieces import (
     encode_opening,
     encode_pull,
 )
-from flwr.wire.hatch import HEAD, HatchClosedError, HatchFrame, decode_head, encode_head
+from flwr.wire.hatch import HEAD, ID_BYTES, HatchClosedError, HatchFrame, decode_head, encode_head
 from flwr.wire.object_format import Content
 from flwr.wire.transport import Buffers, Caller
 
@@ -80,9 +80,9 @@ class HatchClient:
         return answered
 
     @contextmanager
-    def _opened(self, run_id: RunId) -> Iterator["_Hatch | None"]:
+    def _opened(self, run_id: RunId) -> Iterator["Connection | None"]:
         """Yield a connection, None where there is none; it ends where it fails."""
-        hatch = self._connect(run_id) if self._is_there else None
+        hatch = self.connect(run_id)
         if hatch is None:
             yield None
             return
@@ -92,9 +92,12 @@ class HatchClient:
         except (FlwrError, OSError) as failure:
             log.debug("The hatch failed: %s", failure)
 
-    def _connect(self, run_id: RunId) -> "_Hatch | None":
+    def connect(self, run_id: RunId) -> "Connection | None":
+        """Return a connection, None where there is none."""
+        if not self._is_there:
+            return None
         try:
-            return _Hatch(self._invitation(run_id))
+            return Connection(self._invitation(run_id))
         except (UnimplementedError, ConnectionRefusedError):  # an older daemon, or another machine
             self._is_there = False
         except (FlwrError, OSError) as failure:
@@ -110,11 +113,11 @@ class HatchClient:
         return decode_invitation(bytes(answers[0]))
 
 
-class _Hatch:
-    """One connection."""
+class Connection:
+    """One visit at the hatch."""
 
     def __init__(self, invitation: Invitation) -> None:
-        self._ticket = invitation.ticket
+        self._ticket: bytes = invitation.ticket
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._sock.settimeout(HATCH_PATIENCE.total_seconds())
         try:
@@ -129,8 +132,9 @@ class _Hatch:
         self._sock.close()
 
     def open(self, kind: HatchFrame, request: bytes) -> None:
-        """Say what it is about."""
-        self.send(kind, (self._ticket, request))
+        """Say what it is about; the ticket opens the hatch once, with the first frame."""
+        ticket, self._ticket = self._ticket, b""
+        self.send(kind, (ticket, request))
 
     def send(self, kind: HatchFrame, parts: Buffers = ()) -> None:
         """Send a frame."""
@@ -148,7 +152,7 @@ class _Hatch:
         coming = bytearray()
         for piece, descriptor in self._pieces():
             if descriptor is not None:
-                yield piece.index, _mapped(descriptor, piece.size, piece.offset)
+                yield piece.index, mapped(descriptor, piece.size, piece.offset)
                 continue
             if piece.absence is not Absence.NONE:
                 continue
@@ -167,7 +171,21 @@ class _Hatch:
                 return
             yield bytes(payload)
 
+    def deposited(self) -> Iterator[tuple[ObjectId, Content]]:
+        """Yield what became of a deposit: the id of each object, and its file."""
+        for payload, descriptor in self._payloads():
+            if descriptor is None:
+                raise InvalidError("the daemon handed no file for a deposit")
+            piece = decode_piece(payload[ID_BYTES:])
+            content = mapped(descriptor, piece.size, piece.offset)
+            yield ObjectId(payload[:ID_BYTES].hex()), content
+
     def _pieces(self) -> Iterator[tuple[Piece, int | None]]:
+        for payload, descriptor in self._payloads():
+            yield decode_piece(payload), descriptor
+
+    def _payloads(self) -> Iterator[tuple[bytearray, int | None]]:
+        """Yield what comes until the end, each with a descriptor that is open for the moment."""
         while True:
             kind, payload, descriptors = self._read()
             try:
@@ -175,7 +193,7 @@ class _Hatch:
                     return
                 if kind is HatchFrame.FILE and not descriptors:
                     raise InvalidError("the daemon handed no file")
-                yield decode_piece(payload), descriptors[0] if descriptors else None
+                yield payload, descriptors[0] if descriptors else None
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
@@ -202,7 +220,7 @@ class _Hatch:
         return buffer
 
 
-def _mapped(descriptor: int, size: int, lead: int) -> Content:
+def mapped(descriptor: int, size: int, lead: int) -> Content:
     """Return a file's content, which is read when it is looked at."""
     whole = lead + size
     if not 0 < size <= MAX_OBJECT_BYTES or os.fstat(descriptor).st_size != whole:

@@ -1,0 +1,184 @@
+"""Large arrays of an app, copied into its daemon before they are part of a message."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import numpy as np
+import pytest
+
+from flwr.app import Array, ArrayRecord, Message, RecordDict
+from flwr.app.array import known_ids, parts_of
+from flwr.app.depot import Copy, used
+from flwr.app.npy import encode_ndarray
+from flwr.app.parts import let_go
+from flwr.core.ids import NodeId, ObjectId, RunId
+from flwr.core.limits import ARRAY_CHUNK_BYTES, DEPOSIT_BYTES, INLINE_OBJECT_BYTES
+from flwr.wire import hatch_deposits
+from flwr.wire.clients.deposits import Deposits
+from flwr.wire.hatch import HatchFrame
+from flwr.wire.objects import chunks_of, deflate, id_of_source
+from tests.unit.wire.desk import Desk, id_of
+from tests.unit.wire.hatch_daemon import Daemon, serving
+
+RUN, NODE = RunId(7), NodeId(5)
+MODEL = np.random.default_rng(3).integers(0, 255, DEPOSIT_BYTES + 7, dtype=np.uint8)
+
+
+@contextmanager
+def depositing(desk: Desk) -> Iterator[tuple[Daemon, Deposits]]:
+    with serving(desk) as (daemon, client):
+        deposits = Deposits(client.connect, NODE, RUN)
+        with used(deposits.deposit), closing(deposits):
+            yield daemon, deposits
+
+
+def ids_of(model: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> list[ObjectId]:
+    return [id_of_source(chunk) for chunk in chunks_of([encode_ndarray(model)])]
+
+
+def test_a_large_array_is_with_the_daemon_and_reads_as_it_was() -> None:
+    desk, model = Desk(), MODEL.copy()
+    with depositing(desk):
+        array = Array(model)
+        model[:] = 0  # what was copied stays as it was
+        assert known_ids(array) == ids_of(MODEL)
+        assert [id_of(bytes(one.content)) for one in desk.begun] == ids_of(MODEL)
+        assert np.array_equal(array.numpy(), MODEL)
+        assert np.array_equal(array.numpy(), MODEL), "it can be read again"
+        assert array.data == encode_ndarray(MODEL)
+
+
+def test_what_it_consists_of_is_not_hashed_by_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    with depositing(Desk()):
+        record = ArrayRecord([MODEL])
+
+    def refuse(_chunks: object) -> list[ObjectId]:
+        raise AssertionError("chunks are hashed")
+
+    monkeypatch.setattr("flwr.wire.objects._ids_of", refuse)
+    message = Message(RecordDict({"arrays": record}), dst_node_id=1, message_type="train")
+    assert set(ids_of(MODEL)) <= deflate(message).objects.keys()
+
+
+def test_what_a_message_consists_of_is_kept_without_being_sent_again() -> None:
+    wanted = [*ids_of(MODEL), id_of(b"another")]
+    desk = Desk(wanted=wanted)
+    with depositing(desk) as (_, deposits):
+        array = Array(MODEL)
+        begun = len(desk.begun)
+        assert deposits.keep(wanted) == dict.fromkeys(ids_of(MODEL), True)
+        assert deposits.keep(wanted) == {}, "it is kept once"
+        assert len(desk.begun) == begun
+        assert sorted(desk.kept) == sorted(ids_of(MODEL))
+        assert np.array_equal(array.numpy(), MODEL)
+    assert not any(one.is_discarded for one in desk.begun)
+
+
+def test_what_was_not_kept_is_dropped_when_the_app_leaves() -> None:
+    desk = Desk(wanted=ids_of(MODEL))
+    with depositing(desk) as (_, deposits):
+        Array(MODEL)
+        deposits.keep(ids_of(MODEL)[:1])
+    assert [one.is_discarded for one in desk.begun] == [False, True, True, True]
+
+
+def test_equal_chunks_are_deposited_once() -> None:
+    zeros = np.zeros(4 * ARRAY_CHUNK_BYTES, np.uint8)
+    desk = Desk(wanted=ids_of(zeros))
+    with depositing(desk) as (_, deposits):
+        array = Array(zeros)
+        assert np.array_equal(array.numpy(), zeros)
+        assert len(deposits.keep(list(dict.fromkeys(ids_of(zeros))))) == 2
+    assert len(desk.begun) == 4
+    assert sum(one.is_discarded for one in desk.begun) == 2
+
+
+def test_a_small_rest_is_no_file() -> None:
+    model = np.zeros(DEPOSIT_BYTES // ARRAY_CHUNK_BYTES * ARRAY_CHUNK_BYTES + 5_242_880, np.uint8)
+    rest = len(encode_ndarray(model)) % ARRAY_CHUNK_BYTES
+    assert 0 < rest <= INLINE_OBJECT_BYTES
+    desk = Desk()
+    with depositing(desk):
+        array = Array(model)
+    assert list(known_ids(array)) == ids_of(model)
+    assert min(one.size for one in desk.begun) > INLINE_OBJECT_BYTES
+    assert np.array_equal(array.numpy(), model)
+
+
+def test_a_new_value_forgets_where_the_old_one_was() -> None:
+    with depositing(Desk()):
+        array = Array(MODEL)
+    array.data = encode_ndarray(MODEL[:10])
+    assert not known_ids(array)
+
+
+def test_small_arrays_stay_here() -> None:
+    desk = Desk()
+    with depositing(desk) as (daemon, _):
+        array = Array(MODEL[: DEPOSIT_BYTES // 2])
+        assert not known_ids(array)
+    assert not desk.begun
+    assert not daemon.asked
+
+
+def test_an_app_that_forks_shares_no_connection() -> None:
+    desk = Desk()
+    with depositing(desk) as (daemon, _):
+        if (pid := os.fork()) == 0:
+            os._exit(bool(known_ids(Array(MODEL))))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert not daemon.asked
+
+
+@pytest.mark.parametrize("way", ["none", "refused", "too much", "gone"])
+def test_without_a_place_copies_are_in_memory(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(wanted=ids_of(MODEL))
+    with depositing(desk) as (daemon, deposits):
+        if way == "none":
+            daemon.offers = False
+        elif way == "refused":
+            monkeypatch.setattr(Desk, "begin_deposit", lambda *_: 1 / 0)
+        elif way == "too much":
+            monkeypatch.setattr(hatch_deposits, "MAX_DEPOSIT_BYTES", DEPOSIT_BYTES // 2)
+        else:
+            Array(MODEL)
+            daemon.stop_serving()
+        for _ in range(2):
+            array = Array(MODEL)
+            assert np.array_equal(array.numpy(), MODEL)
+            assert not known_ids(array)
+        assert deposits.keep(ids_of(MODEL)) == {}
+    assert daemon.asked <= 1, "it does not ask again"
+
+
+def test_nothing_of_a_deposit_is_in_this_process() -> None:
+    """Pages that were never read are not mapped; those that were can be let go."""
+    with depositing(Desk()):
+        array = Array(MODEL)
+        large = [part for part in parts_of(array) if len(part) > INLINE_OBJECT_BYTES]
+        assert large
+        for part in large:
+            assert isinstance(part, memoryview)
+            assert part.readonly
+            let_go(part)
+
+
+def test_who_says_something_else_among_deposits_is_sent_away() -> None:
+    with serving(Desk()) as (_, client):
+        connection = client.connect(RUN)
+        assert connection is not None
+        with closing(connection):
+            connection.open(HatchFrame.DEPOSIT, b"")
+            connection.send(HatchFrame.END)
+            assert not list(connection.deposited())
+            connection.send(HatchFrame.PULL)
+            assert connection._read()[0] is HatchFrame.FAILURE
+            assert connection._sock.recv(1) == b""
+
+
+def test_a_copy_without_ids_is_hashed_as_ever() -> None:
+    with used(lambda parts: Copy((b"".join(parts),))):
+        record = ArrayRecord([MODEL])
+    message = Message(RecordDict({"arrays": record}), dst_node_id=1, message_type="train")
+    assert set(ids_of(MODEL)) <= deflate(message).objects.keys()
