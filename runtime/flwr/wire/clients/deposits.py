@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from threading import Lock
 
 from flwr.app.depot import Copy
-from flwr.app.parts import Place
+from flwr.app.parts import Place, let_go
 from flwr.core.errors import FlwrError, InvalidError
 from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import DEPOSIT_BYTES, HATCH_PIECE_BYTES, INLINE_OBJECT_BYTES
@@ -54,8 +54,7 @@ class Deposits:
             return None
         rest = iter(handed)
         kept = [next(rest) if one.size > INLINE_OBJECT_BYTES else _copied(one) for one in chunks]
-        bodies = [memoryview(content)[head_of(content).body_at :] for _, content in kept]
-        return Copy(tuple(bodies), [object_id for object_id, _ in kept])
+        return Copy(tuple(_body(content) for _, content in kept), [one for one, _ in kept])
 
     def keep(self, ids: Sequence[ObjectId]) -> dict[ObjectId, bool]:
         """Have deposits kept that a message consists of; return which were stored, and refused."""
@@ -113,6 +112,13 @@ class Deposits:
             self._connection.close()
         self._connection, self._is_there = None, False
         self._ids.clear()
+
+
+def _body(content: Content) -> memoryview:
+    """Return what follows the head; reading that has mapped megabytes around it."""
+    body = memoryview(content)[head_of(content).body_at :]
+    let_go(body)
+    return body
 
 
 def _copied(chunk: Source) -> tuple[ObjectId, Content]:
