@@ -12,7 +12,9 @@ from flwr.core.errors import UnavailableError
 from flwr.core.ids import MessageId, ObjectId, RunId
 from flwr.core.message import ObjectTree
 from flwr.store.durability import Durability
+from flwr.store.errors import StoreFullError
 from flwr.store.objects import ObjectState
+from flwr.store.payloads import Payloads
 from flwr.store.store import Store, open_store
 
 LARGE = b"x" * 100_000
@@ -52,6 +54,33 @@ def state(store: Store) -> ObjectState:
 
 def files(tmp_path: Path) -> list[Path]:
     return list((tmp_path / "store.db.objects").glob("??/*"))
+
+
+def test_a_full_disk_has_the_space_of_removed_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed, write = bytes(2_000_000), os.write
+    refusals: list[int] = []
+
+    def full_once(descriptor: int, data: bytes) -> int:
+        if not refusals:
+            refusals.append(descriptor)
+            raise OSError(errno.ENOSPC, "full")
+        return write(descriptor, data)
+
+    with closing(Payloads(tmp_path)) as payloads:
+        payloads.remove([payloads.write(ObjectId("a" * 64), removed, durable=False)])
+        monkeypatch.setattr(os, "write", full_once)
+        name = payloads.write(ID, LARGE, durable=False)
+        assert refusals
+        reader = payloads.open(name)
+        assert reader is not None
+        with closing(reader):
+            assert reader.read(0, reader.size) == LARGE
+        assert not payloads.free_space()
+        refusals.clear()
+        with pytest.raises(StoreFullError):
+            payloads.write(ID, LARGE, durable=False)
 
 
 def of_files(synced: list[str]) -> list[str]:

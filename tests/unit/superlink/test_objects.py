@@ -7,6 +7,7 @@ from flwr.core.errors import InvalidError
 from flwr.core.ids import NodeId, ObjectId
 from flwr.core.limits import INLINE_OBJECT_BYTES
 from flwr.core.run import RunNotRunningError
+from flwr.store.incoming import IncomingObject
 from flwr.superlink import topics
 from flwr.superlink.objects import Objects
 from flwr.superlink.uploads import Uploads
@@ -162,7 +163,7 @@ def bring_in_calls(objects: Objects, reply: Sent, node_id: NodeId) -> None:
         assert objects.put(run_id, object_id, content, node_id=node_id)
 
 
-def bring_in_pieces(objects: Objects, reply: Sent, node_id: NodeId) -> None:
+def bring_in_pieces(objects: Objects, reply: Sent, node_id: NodeId) -> list[IncomingObject]:
     run_id = reply.delivery.envelope.run_id
     arriving = []
     for object_id, content in reply.objects.items():
@@ -172,12 +173,13 @@ def bring_in_pieces(objects: Objects, reply: Sent, node_id: NodeId) -> None:
         objects.complete(one)
         arriving.append(one)
     assert all(objects.keep(run_id, arriving, node_id=node_id))
+    return arriving
 
 
 @pytest.mark.row("F6")
 @pytest.mark.parametrize("bring", [bring_in_calls, bring_in_pieces])
 def test_what_completes_a_reply_of_before_a_restart_wakes_who_waits_for_it(
-    link: Link, bring: Callable[[Objects, Sent, NodeId], None]
+    link: Link, bring: Callable[[Objects, Sent, NodeId], object]
 ) -> None:
     run, _ = link.running()
     node = link.online()
@@ -188,6 +190,21 @@ def test_what_completes_a_reply_of_before_a_restart_wakes_who_waits_for_it(
     bring(Objects(link.store, link.traffic, Uploads()), reply, node.node_id)
 
     assert topics.run(run.run_id) in link.rung
+
+
+def test_who_brought_a_large_reply_is_told_when_it_was_collected(link: Link) -> None:
+    run, _ = link.running()
+    node = link.online()
+    sent = link.send(run, node.node_id)
+    reply = link.reply_to(sent, payload=bytes(2 * INLINE_OBJECT_BYTES))
+    assert link.messages.accept_reply(node.node_id, reply.delivery, runtime_s=0).missing
+    kept = bring_in_pieces(link.objects, reply, node.node_id)
+    told: list[str] = []
+
+    with link.objects.watching(kept, lambda: told.append("collected")):
+        assert not told
+        link.messages.confirm_replies(run.run_id, [reply.message_id])
+        assert told == ["collected"]
 
 
 @pytest.mark.row("F13")
