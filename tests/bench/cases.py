@@ -194,7 +194,7 @@ CASES: Final[Sequence[Case]] = (
     rounds("rounds-1kB", 2, KB, Setup(2), is_quick=True, repeats=2),
     rounds("rounds-1kB", 5, KB, Setup(5)),
     rounds("rounds-1kB", 10, KB, Setup(10), is_quick=True, deadline_s=400),
-    rounds("rounds-1kB", 20, KB, Setup(20), deadline_s=800),
+    rounds("rounds-1kB", 20, KB, Setup(20), deadline_s=450),
     rounds("rounds-1kB", 40, KB, Setup(40), deadline_s=400),
     rounds("turns-1kB", 40, KB, Setup(40, takes_turns=True), sides=OURS_ALONE, deadline_s=400),
     rounds("rounds-1MB", 2, MB, Setup(2)),
