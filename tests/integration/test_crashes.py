@@ -21,8 +21,10 @@ from tests.harness.toolset import OURS
 ROUNDS = 4
 SMALL = 100  # elements of a model that travels with its message
 LARGE = 1_500_000  # of 6 MB, which travel apart from it, as files
+DEPOSITED = 5_000_000  # of 20 MB, which are with the daemon before a message names them
+SIZES = (SMALL, LARGE, DEPOSITED)
 PART = 2_000_000  # bytes of a LARGE one; nothing else is as much
-TWO_APPS = ("--max-apps", "2")  # at once, on whatever machine
+AN_APP_FOR_EACH = ("--max-apps", str(len(SIZES)))  # at once, on whatever machine
 Outcome = tuple[str, str]
 Outcomes = Mapping[int, Outcome]  # by size of the model
 _numbers = count(1)
@@ -39,15 +41,15 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
 @pytest.fixture(scope="module")
 def undisturbed(calm: Federation) -> Outcomes:
     """What comes of the run when nothing dies, by the size of its model."""
-    runs = {size: submit(calm, size=size) for size in (SMALL, LARGE)}
+    runs = {size: submit(calm, size=size) for size in SIZES}
     return {size: outcome_of(calm, run_id) for size, run_id in runs.items()}
 
 
 def start(federation: Federation) -> tuple[Program, Program, Program]:
     programs = (
         federation.start_superlink(),
-        federation.start_node(1, OURS, *TWO_APPS, "--log-level", "DEBUG"),
-        federation.start_node(2, OURS, *TWO_APPS),
+        federation.start_node(1, OURS, *AN_APP_FOR_EACH, "--log-level", "DEBUG"),
+        federation.start_node(2, OURS, *AN_APP_FOR_EACH),
     )
     federation.await_nodes(2)
     return programs
@@ -151,7 +153,7 @@ def test_a_run_survives_kill_9_of_the_superlink(
     federation: Federation, undisturbed: Outcomes
 ) -> None:
     superlink, *_ = start(federation)
-    runs, gate = submit_all_held(federation, SMALL, LARGE)
+    runs, gate = submit_all_held(federation, *SIZES)
 
     superlink.kill()
     time.sleep(1)  # nodes and ServerApp notice
@@ -166,7 +168,7 @@ def test_a_run_survives_a_polite_restart_of_the_superlink(
     federation: Federation, undisturbed: Outcomes
 ) -> None:
     superlink, *_ = start(federation)
-    runs, gate = submit_all_held(federation, SMALL, LARGE)
+    runs, gate = submit_all_held(federation, *SIZES)
 
     assert superlink.stop() == 0
     federation.start_superlink(name="superlink-again")
@@ -180,7 +182,7 @@ def test_a_run_survives_kill_9_of_a_supernode(
     federation: Federation, undisturbed: Outcomes
 ) -> None:
     _, node, _ = start(federation)
-    runs, gate = submit_all_held(federation, SMALL, LARGE)
+    runs, gate = submit_all_held(federation, *SIZES)
 
     node.kill()
     federation.start_node(1)
@@ -195,7 +197,7 @@ def test_a_run_survives_kill_9_of_a_supernode(
 def test_a_run_survives_kill_9_of_the_clients_superexec(
     calm: Federation, undisturbed: Outcomes
 ) -> None:
-    runs, gate = submit_all_held(calm, SMALL, LARGE)
+    runs, gate = submit_all_held(calm, *SIZES)
 
     kill(child_running(calm.nodes[0].pid, "superexec"))
     gate.touch()
@@ -211,7 +213,7 @@ def test_a_run_survives_kill_9_of_the_clients_superexec(
 def test_a_run_survives_kill_9_of_the_servers_superexec(
     calm: Federation, undisturbed: Outcomes
 ) -> None:
-    runs, gate = submit_all_held(calm, SMALL, LARGE)
+    runs, gate = submit_all_held(calm, *SIZES)
 
     kill(child_running(superlink_of(calm).pid, "superexec"))
     gate.touch()
@@ -271,11 +273,12 @@ def test_a_clientapp_that_dies_is_an_error_reply_and_others_go_on(
 
 
 @pytest.mark.row("F5")
+@pytest.mark.parametrize("size", [LARGE, DEPOSITED])
 def test_a_clientapp_that_dies_while_it_sends_leaves_nothing_of_its_reply(
-    calm: Federation,
+    calm: Federation, size: int
 ) -> None:
-    raised = submit(calm, fail="client-raises", size=LARGE)
-    killed = submit(calm, fail="client-killed-sending", size=LARGE)
+    raised = submit(calm, fail="client-raises", size=size)
+    killed = submit(calm, fail="client-killed-sending", size=size)
 
     assert outcome_of(calm, killed) == outcome_of(calm, raised)
     log = calm.log_of(killed)
@@ -308,7 +311,7 @@ def test_a_site_that_is_shut_down_and_started_again_rejoins(
     federation: Federation, undisturbed: Outcomes
 ) -> None:
     _, node, _ = start(federation)
-    runs, gate = submit_all_held(federation, SMALL, LARGE)
+    runs, gate = submit_all_held(federation, *SIZES)
 
     os.kill(node.pid, signal.SIGTERM)
     gate.touch()  # what it has begun is finished first
