@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from flwr.app.depot import deposited
 from flwr.app.npy import Header, blocks, copied, decode_parts, header_of, ndarray_parts
 from flwr.app.parts import Parts, Place, joined
 
@@ -132,7 +133,9 @@ def _name_of(dtype: np.dtype[Any]) -> str:
     return str(dtype)
 
 
-def lend(dtype: str, shape: tuple[int, ...], stype: str, *data: Place) -> Array:
+def lend(
+    dtype: str, shape: tuple[int, ...], stype: str, *data: Place, ids: Sequence[str] = ()
+) -> Array:
     """Return an array over memory of somebody else, which is copied only if ``data`` is read.
 
     Args:
@@ -140,9 +143,10 @@ def lend(dtype: str, shape: tuple[int, ...], stype: str, *data: Place) -> Array:
         shape: see ``Array``.
         stype: see ``Array``.
         data: bytes, or views that stay as they are for as long as they live, one after the other.
+        ids: of the objects that the data are sent as, if these are known.
     """
     array = Array.__new__(Array)
-    vars(array).update(dtype=dtype, shape=shape, stype=stype, _lent=data)
+    vars(array).update(dtype=dtype, shape=shape, stype=stype, _lent=data, _ids=ids)
     return array
 
 
@@ -169,6 +173,13 @@ def parts_of(array: Array) -> Parts:
     """Return the data where they lie: to be read, and not to be kept."""
     lent: Parts | None = vars(array).get("_lent")
     return (array.data,) if lent is None else lent
+
+
+def hand_over(array: Array) -> None:
+    """Have memory that an array was lent kept elsewhere, if there is a place (``app.depot``)."""
+    lent: Parts | None = vars(array).get("_lent")
+    if lent is not None and not known_ids(array) and (copy := deposited(lent)) is not None:
+        vars(array).update(_lent=copy.parts, _ids=copy.ids)
 
 
 def known_ids(array: Array) -> Sequence[str]:

@@ -64,8 +64,7 @@ class _Flow:
         taken = self._appio.take(came_along)
         message = self._receive(taken.run_id, taken.instruction)
         with used(partial(self._deposit, taken.run_id)):
-            reply, context = _answer(imported, taken, message)
-        finish = self._finish(reply, context)
+            finish = self._finish(*_answer(imported, taken, message))
         return Report(Outcome.COMPLETED, finish=finish)
 
     def _receive(self, run_id: RunId, delivery: Delivery) -> Message:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flwr.app import Array, ArrayRecord, Message, RecordDict
-from flwr.app.array import known_ids, parts_of
+from flwr.app.array import known_ids, own, parts_of
 from flwr.app.depot import Copy, used
 from flwr.app.npy import encode_ndarray
 from flwr.app.parts import let_go
@@ -17,7 +17,7 @@ from flwr.core.limits import ARRAY_CHUNK_BYTES, DEPOSIT_BYTES, INLINE_OBJECT_BYT
 from flwr.wire import hatch_deposits
 from flwr.wire.clients.deposits import Deposits
 from flwr.wire.hatch import HatchFrame
-from flwr.wire.objects import chunks_of, deflate, id_of_source
+from flwr.wire.objects import CHUNK_SIZE_VARIABLE, chunks_of, deflate, id_of_source
 from tests.unit.wire.desk import Desk, id_of
 from tests.unit.wire.hatch_daemon import Daemon, serving
 
@@ -182,3 +182,29 @@ def test_a_copy_without_ids_is_hashed_as_ever() -> None:
         record = ArrayRecord([MODEL])
     message = Message(RecordDict({"arrays": record}), dst_node_id=1, message_type="train")
     assert set(ids_of(MODEL)) <= deflate(message).objects.keys()
+
+
+def test_what_was_lent_is_handed_over_when_it_is_to_be_sent() -> None:
+    desk, record = Desk(), ArrayRecord({"x": own(MODEL.copy())})
+    array = record["x"]
+    with depositing(desk):
+        for node_id in (1, 2):
+            message = Message(RecordDict({"a": record}), dst_node_id=node_id, message_type="train")
+            assert set(ids_of(MODEL)) <= deflate(message).objects.keys()
+        assert list(known_ids(array)) == ids_of(MODEL)
+        assert len(desk.begun) == len(ids_of(MODEL))
+        assert np.array_equal(array.numpy(), MODEL)
+
+
+def test_ids_of_an_array_that_is_cut_otherwise_count_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with depositing(Desk()):
+        array = Array(MODEL)
+    monkeypatch.setenv(CHUNK_SIZE_VARIABLE, str(ARRAY_CHUNK_BYTES + 1))
+    message = Message(
+        RecordDict({"a": ArrayRecord({"x": array})}), dst_node_id=1, message_type="train"
+    )
+    assert len(ids_of(MODEL)) == len(known_ids(array))
+    assert set(ids_of(MODEL)) <= deflate(message).objects.keys()
+    assert set(known_ids(array)).isdisjoint(deflate(message).objects)
