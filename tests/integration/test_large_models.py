@@ -2,11 +2,17 @@
 
 from pathlib import Path
 
-from tests.harness.federation import Federation
+from tests.harness.apps import config
+from tests.harness.federation import CONNECTION, Federation
 from tests.harness.program import Program, eventually, processes
 from tests.harness.toolset import ROOT
 
 ECHO = ROOT / "tests" / "bench" / "app"
+SCRIBBLER = ROOT / "tests" / "apps" / "scribbling"
+SCRIBBLING = (
+    *("--server-app", f"{SCRIBBLER / 'hub.py'}:app"),
+    *("--client-app", f"{SCRIBBLER / 'node.py'}:app"),
+)
 MODEL_MB = 160
 ROUNDS = 2
 
@@ -42,3 +48,22 @@ def test_daemons_and_executors_hold_a_fraction_of_a_model(federation: Federation
     assert max(grown.values()) < MODEL_MB / 2, grown
     (executor,) = executors_of(node)
     assert most_resident_mb(executor) < MODEL_MB / 2  # it imports half of that; its app has a hatch
+
+
+def test_a_model_is_received_in_place_and_what_is_written_to_it_is_its_apps_alone(
+    federation: Federation,
+) -> None:
+    """The same files are mapped by one app after another, and by one that got them twice."""
+    federation.start_superlink()
+    federation.start_node(1, of=1)
+    federation.await_nodes(1)
+    size = 20_000_000 // 4  # four chunks
+
+    run = federation.flwr_json("run", CONNECTION, *SCRIBBLING, *config(size=size))["run-id"]
+
+    ended = federation.await_end(run)
+    log = federation.log_of(run)
+    assert ended["status"] == "finished:completed", log
+    fine = "before True, again True, mine True, files 4"
+    assert log.count(f"at the node: {fine}") == 4, log
+    assert log.count(f"at the hub: {fine}") == 4, log

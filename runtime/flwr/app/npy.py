@@ -16,6 +16,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from flwr.app.depot import Copy, deposited
+from flwr.app.in_place import IN_PLACE_BYTES, side_by_side
 from flwr.app.parts import Parts, Place, beginning, cut, fill, let_go, skip
 
 _FIXED: Final = 10  # bytes of magic, version and length before a header of version 1.0
@@ -103,7 +104,7 @@ def decode_ndarray(data: Place) -> NDArray[Any]:
 
 
 def decode_parts(parts: Parts) -> NDArray[Any]:
-    """Return the same of bytes that lie in several places; each is copied once.
+    """Return the same of bytes that lie in several places; each is copied once, or not at all.
 
     Raises:
         ValueError: the bytes are no ``.npy`` file, are cut off, or hold pickled objects.
@@ -111,12 +112,24 @@ def decode_parts(parts: Parts) -> NDArray[Any]:
     header = header_of(parts)
     if header is None or header.dtype.itemsize == 0:
         return np.asarray(np.load(BytesIO(b"".join(parts)), allow_pickle=False))
-    array = np.empty(prod(header.shape), header.dtype)
-    rest = array.view(np.uint8).data if array.size else memoryview(b"")
-    for part in skip(parts, header.length):
-        rest = rest[fill(rest, (part,)) :]
-        let_go(part)
+    size = prod(header.shape) * header.dtype.itemsize
+    array = _in_place(parts, header) if size >= IN_PLACE_BYTES else None
+    if array is None:
+        array = np.empty(prod(header.shape), header.dtype)
+        rest = array.view(np.uint8).data if array.size else memoryview(b"")
+        for part in skip(parts, header.length):
+            rest = rest[fill(rest, (part,)) :]
+            let_go(part)
     return array.reshape(header.shape, order=header.order)
+
+
+def _in_place(parts: Parts, header: Header) -> NDArray[Any] | None:
+    if header.dtype.kind not in _PLAIN or header.length % _ALIGNMENT:
+        return None
+    data = side_by_side(parts)
+    if data is None:
+        return None
+    return np.frombuffer(data, header.dtype, prod(header.shape), header.length)
 
 
 def blocks(parts: Parts, header: Header) -> Iterator[NDArray[Any]]:

@@ -5,13 +5,13 @@ lies.  Whatever fails, what is missing goes through the runner.
 """
 
 import logging
-import mmap
 import os
 import socket
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import Final
 
+from flwr.app.in_place import map_file
 from flwr.core.errors import FlwrError, InvalidError, UnimplementedError
 from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import HATCH_PATIENCE, HATCH_PIECE_BYTES, MAX_OBJECT_BYTES
@@ -225,7 +225,4 @@ def mapped(descriptor: int, size: int, lead: int) -> Content:
     whole = lead + size
     if not 0 < size <= MAX_OBJECT_BYTES or os.fstat(descriptor).st_size != whole:
         raise InvalidError("the daemon handed a file of another size")
-    mapping = mmap.mmap(descriptor, whole, prot=mmap.PROT_READ)
-    with suppress(AttributeError, OSError):  # read ahead: fewer faults
-        mapping.madvise(mmap.MADV_WILLNEED)
-    return memoryview(mapping)[lead:]
+    return memoryview(map_file(descriptor, whole))[lead:]
