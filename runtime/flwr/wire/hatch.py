@@ -15,6 +15,7 @@ An app gets an invitation by a call of its runner, and connects.  Frames are
   the id; then END.
 - KEEP (app, after a DEPOSIT): the first message of a PUSH; what was deposited is as if it were
   pushed.  Answered as that: a PIECE for each, then END.
+- DROP (app, after a DEPOSIT): the first message of a PUSH; nobody needs these any more.  No answer.
 
 What was deposited and not kept is dropped when the connection ends.
 
@@ -43,6 +44,7 @@ class HatchFrame(IntEnum):
     FAILURE = 6
     DEPOSIT = 7
     KEEP = 8
+    DROP = 9
 
 
 class HatchClosedError(UnavailableError):

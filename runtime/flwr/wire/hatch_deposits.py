@@ -91,6 +91,8 @@ class Deposits:
                     await self._take_in(decode_opening(said))
                 elif kind is HatchFrame.KEEP:
                     await self._keep(decode_opening(said))
+                elif kind is HatchFrame.DROP:
+                    await self._run(_discard, self._taken_out(decode_opening(said)))
                 else:
                     raise InvalidError(f"a frame of kind {kind.name} among deposits")
         finally:
@@ -133,14 +135,18 @@ class Deposits:
 
     async def _keep(self, ids: Sequence[ObjectId]) -> None:
         place = {object_id: index for index, object_id in enumerate(ids)}
-        wanted = [self._here.pop(object_id) for object_id in place if object_id in self._here]
-        self._keeper.size_bytes -= sum(one.size for one in wanted)
+        wanted = self._taken_out(ids)
         await self._run(self._door.admit)
         stored = await self._run(self._door.keep, wanted) if wanted else []
         for one, is_stored in zip(wanted, stored, strict=True):
             taken = encode_taken(place[one.object_id], stored=is_stored)
             await self._guest.send(HatchFrame.PIECE, taken)
         await self._guest.send(HatchFrame.END)
+
+    def _taken_out(self, ids: Sequence[ObjectId]) -> list[Deposited]:
+        found = [self._here.pop(object_id) for object_id in ids if object_id in self._here]
+        self._keeper.size_bytes -= sum(one.size for one in found)
+        return found
 
 
 def _discard(deposits: Sequence[Deposited]) -> None:

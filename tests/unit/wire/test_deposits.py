@@ -83,6 +83,21 @@ def test_what_was_not_kept_is_dropped_when_the_app_leaves() -> None:
     assert [one.is_discarded for one in desk.begun] == [False, True, True, True]
 
 
+def test_what_an_app_forgets_is_dropped_with_its_next_deposit() -> None:
+    desk = Desk(wanted=ids_of(MODEL))
+    with depositing(desk) as (_, deposits):
+        first = Array(MODEL)
+        del first
+        second = Array(MODEL + 1)
+        assert [one.is_discarded for one in desk.begun] == [True] * 4 + [False] * 4
+        assert deposits.keep(ids_of(MODEL)) == {}
+        assert np.array_equal(second.numpy(), MODEL + 1)
+        for _ in range(3):
+            Array(MODEL)
+        assert len(deposits._ids) == 8
+        assert len(deposits._watched) == 8
+
+
 def test_equal_chunks_are_deposited_once() -> None:
     zeros = np.zeros(4 * ARRAY_CHUNK_BYTES, np.uint8)
     desk = Desk(wanted=ids_of(zeros))

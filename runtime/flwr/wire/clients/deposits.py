@@ -5,6 +5,7 @@ not kept.  Whatever fails, copies are made in memory, and messages go the other 
 """
 
 import logging
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -39,7 +40,9 @@ class Deposits:
         self._connect, self._node_id, self._run_id = connect, node_id, run_id
         self._connection: Connection | None = None
         self._is_there = True
-        self._ids = set[ObjectId]()
+        self._ids = set[ObjectId]()  # of what is there
+        self._dead: list[ObjectId] = []  # of these, nobody here can read them any more
+        self._watched: list[weakref.ref[object]] = []
         self._turn = Lock()
 
     def deposit(self, parts: Sequence[Place]) -> Copy | None:
@@ -85,6 +88,7 @@ class Deposits:
             names = [ObjectId(str(number)) for number in range(len(chunks))]
             objects = dict(zip(names, chunks, strict=True))
             opening = encode_opening(self._node_id, self._run_id, names)
+            self._drop_dead(connection)
             connection.open(HatchFrame.DEPOSIT, opening)
             for piece in pieces_in_parts(names, objects, HATCH_PIECE_BYTES):
                 connection.send(HatchFrame.PIECE, piece)
@@ -92,8 +96,26 @@ class Deposits:
             handed += connection.deposited()
             if len(handed) < len(chunks):
                 raise InvalidError("the daemon did not take a deposit")
-            self._ids.update(object_id for object_id, _ in handed)
+            for object_id, content in handed:
+                self._note(object_id, content)
         return handed
+
+    def _note(self, object_id: ObjectId, content: Content) -> None:
+        self._ids.add(object_id)
+        if isinstance(content, memoryview):  # of a mapping, which dies with the last view of it
+            dead = self._dead
+            self._watched.append(weakref.ref(content.obj, lambda _: dead.append(object_id)))
+
+    def _drop_dead(self, connection: Connection) -> None:
+        """Say which deposits were for nothing: an app may make arrays that it never sends."""
+        dead = set[ObjectId]()
+        while self._dead:
+            dead.add(self._dead.pop())
+        self._watched = [one for one in self._watched if one() is not None]
+        if dropped := list(dead & self._ids):
+            self._ids.difference_update(dropped)
+            opening = encode_opening(self._node_id, self._run_id, dropped)
+            connection.send(HatchFrame.DROP, (opening,))
 
     @contextmanager
     def _connected(self, *, begin: bool = False) -> Iterator[Connection | None]:
