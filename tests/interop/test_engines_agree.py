@@ -5,12 +5,13 @@ deployment and upstream's nodes have ids of chance, so sums of floats may differ
 what is compared may differ by TOLERANCE of its size.
 """
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -19,16 +20,16 @@ from tests.harness.simulator import start_simulator, virtual
 from tests.harness.toolset import Toolset
 from tests.interop.app_list import FOLDER
 from tests.interop.app_results import assert_equal, results_in
-from tests.interop.conftest import PATIENT
 from tests.interop.telling import TOLERANCE, telling_digits
 from tests.simulation.commands import config
 
 pytestmark = [
-    PATIENT,
+    pytest.mark.timeout(1500),  # above the deadlines of five runs
     pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed"),
 ]
 
 NODES: Final = 3
+COMPLETED: Final = "finished:completed"
 BRIEF: Final = {"digits": {"num-server-rounds": 2}}
 
 
@@ -70,8 +71,12 @@ ENGINES: Final = {
 }
 """Each engine of ours: whose federation it is, and what a run is submitted with."""
 
-NO_RAY: Final = "in start_head_processes"
-"""In the trace of an upstream run whose Ray did not start in 30 s, as on a busy machine."""
+RAY_WAS_LATE: Final = ("in start_head_processes", "timed out during startup")
+"""In the trace of a run of upstream's whose Ray was not up in the 30 s that it gives itself.
+
+On a busy machine its GCS may be late, or its first raylet: these end in different places.
+"""
+PATIENCE_S: Final = 300  # to the end of a run, while others start their Rays
 
 APPS: Final = [
     "digits",
@@ -88,7 +93,7 @@ def test_every_engine_ends_with_the_same_parameters(
 ) -> None:
     app = digits if name == "digits" else FOLDER / name
 
-    fab, wanted = finish(opened("upstream"), app, *virtual(NODES), again=NO_RAY)
+    fab, wanted = finish(opened("upstream"), app, *virtual(NODES), late=RAY_WAS_LATE)
 
     assert any(line.startswith(("model", "outcome")) for line in wanted), wanted
     for engine, (federation, options) in ENGINES.items():
@@ -98,16 +103,22 @@ def test_every_engine_ends_with_the_same_parameters(
 
 
 def finish(
-    federation: Federation, app: Path, *options: str, again: str | None = None
+    federation: Federation, app: Path, *options: str, late: Sequence[str] = ()
 ) -> tuple[str, list[str]]:
     """Run an app to its end; return the hash of its FAB and what it printed of its models.
 
-    A run that failed with ``again`` in its log is submitted once more.
+    A run that failed with one of ``late`` in its log is submitted once more.
     """
-    settings = config(BRIEF[app.name]) if app.name in BRIEF else ()
-    run = federation.await_end(federation.submit(app, *options, *settings))
-    log = federation.log_of(run["run-id"])
-    if again and again in log:
-        return finish(federation, app, *options)
-    assert run["status"] == "finished:completed", log[-3000:]
+    run, log = ended(federation, app, *options)
+    if run["status"] != COMPLETED and any(sign in log for sign in late):
+        sys.stdout.write("Ray was late, the run is submitted once more\n")
+        run, log = ended(federation, app, *options)
+    assert run["status"] == COMPLETED, log[-3000:]
     return run["fab-hash"], results_in(log)
+
+
+def ended(federation: Federation, app: Path, *options: str) -> tuple[dict[str, Any], str]:
+    """Run an app to its end; return the run and its log."""
+    settings = config(BRIEF[app.name]) if app.name in BRIEF else ()
+    run_id = federation.submit(app, *options, *settings)
+    return federation.await_end(run_id, PATIENCE_S), federation.log_of(run_id)
