@@ -43,7 +43,8 @@ _DEFAULTS: Final = {
     "include_dashboard": False,
 }
 _OF_A_NEW_ONE: Final = frozenset({"num_cpus", "num_gpus", "resources", "object_store_memory"})
-_LATE: Final = "timed out during startup"  # on a machine that does much else
+# What Ray says on a machine that does much else: of its first raylet, and of its GCS, twice.
+_LATE: Final = ("timed out during startup", "Timed out waiting for file", "Failed to start GCS")
 _ANSWERS_WITHIN_S: Final = 5.0
 _ENDS_WITHIN_S: Final = 10.0
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
@@ -112,7 +113,7 @@ class RayCluster:
             try:
                 ray.init(address="local", _temp_dir=str(folder), **settings)
             except Exception as cause:
-                if _LATE not in str(cause):
+                if not any(words in str(cause) for words in _LATE):
                     raise
                 log.info("Ray was not up within its 30 s, trying once more")
                 ray.shutdown()

@@ -13,6 +13,8 @@ from flwr.simulation import ray_cluster
 from flwr.simulation.ray_cluster import RayCluster
 
 LATE = Exception("The current node timed out during startup. Nobody knows why.")
+NO_GCS = RuntimeError("Timed out waiting for file /tmp/flwr-ray-x/gcs_server_port_1, 30s elapsed.")
+NO_ANSWER = RuntimeError("Failed to start GCS.  Last 0 lines of error files: none.")
 
 
 class FakeRay(SimpleNamespace):
@@ -71,8 +73,11 @@ def test_a_ray_of_our_own_is_quiet_and_leaves_this_process_as_it_was(
     assert not os.path.lexists(said["_temp_dir"])
 
 
-def test_a_start_that_is_late_is_tried_once_more(with_ray: Callable[..., FakeRay]) -> None:
-    fake = with_ray(LATE)
+@pytest.mark.parametrize("late", [LATE, NO_GCS, NO_ANSWER])
+def test_a_start_that_is_late_is_tried_once_more(
+    with_ray: Callable[..., FakeRay], late: Exception
+) -> None:
+    fake = with_ray(late)
     RayCluster({}, cpus=1).close()
     assert len(fake.calls) == 2
     fake = with_ray(LATE, LATE)
