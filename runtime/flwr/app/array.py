@@ -22,6 +22,7 @@ NUMPY_STYPE: Final = "numpy.ndarray"
 """The serialization written by this package: a ``.npy`` file without pickling."""
 
 _REMEMBERED: Final = 64  # names of types
+_SHOWN: Final = 40  # characters of what somebody else calls a type
 _FIELDS: Final = ("dtype", "shape", "stype", "data")
 
 
@@ -204,6 +205,28 @@ def scan(array: Array) -> tuple[Header, Iterator[NDArray[Any]]]:
         return header, blocks(parts, header)
     whole = decode_parts(parts)
     return Header(whole.shape, False, whole.dtype, 0), iter([whole.reshape(-1)])
+
+
+def require_sound(array: Array) -> None:
+    """Check that ``data`` hold what the other fields say; of a ``.npy`` file its header is read.
+
+    What was not written by numpy is for the app to judge, and so is a type of several fields,
+    which numpy names in more than one way.
+
+    Raises:
+        ValueError: ``data`` is damaged, or another array than the fields say.
+    """
+    if array.stype != NUMPY_STYPE:
+        return
+    try:
+        header, _ = scan(array)
+    except ValueError as cause:
+        raise ValueError(f"its data are no array: {cause}") from cause
+    dtype = header.dtype
+    if header.shape != tuple(array.shape):
+        raise ValueError(f"it says shape {array.shape}, its data have {header.shape}")
+    if dtype.kind != "V" and array.dtype not in {_name_of(dtype), dtype.str, dtype.name}:
+        raise ValueError(f"it says dtype {array.dtype[:_SHOWN]}, its data have {dtype}")
 
 
 def derived(array: Array, make: Callable[[Array], T]) -> T:

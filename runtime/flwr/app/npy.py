@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from io import BytesIO
 from math import prod
+from tokenize import TokenError
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -25,6 +26,15 @@ _VERSION_1: Final = b"\x93NUMPY\x01\x00"
 _VERSION_3: Final = b"\x93NUMPY\x03\x00"  # as 2, but names of fields are in UTF-8
 _REMEMBERED: Final = 512  # headers
 _PLAIN: Final = "biufc"  # kinds of types that have a buffer, and that their name says all about
+_UNREADABLE: Final = (
+    TokenError,
+    SyntaxError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)
+"""What numpy and Python raise, beside ValueError, of a header that was made to be misread."""
 _USUAL: Final = re.compile(  # what numpy writes of plain types; an axis has at most 18 digits here
     rb"\{'descr': '([<>|](?:b1|[iu][1248]|f[248]|c8|c16))', 'fortran_order': (True|False), "
     rb"'shape': \(((?:\d{1,18}, )*(?:\d{1,18},?)?)\), \} *\n"
@@ -161,10 +171,13 @@ def header_of(parts: Parts) -> Header | None:
         ValueError: the bytes are no ``.npy`` file, are cut off, or hold pickled objects.
     """
     start = beginning(parts, _FIXED)
-    if start.startswith(_VERSION_1):
-        header = _parsed(beginning(parts, _FIXED + int.from_bytes(start[-2:], "little")))
-    else:
-        header = _parsed_by_numpy(beginning(parts, _HEADER_MAX))
+    try:
+        if start.startswith(_VERSION_1):
+            header = _parsed(beginning(parts, _FIXED + int.from_bytes(start[-2:], "little")))
+        else:
+            header = _parsed_by_numpy(beginning(parts, _HEADER_MAX))
+    except _UNREADABLE as cause:
+        raise ValueError(f"the header of the array is damaged: {type(cause).__name__}") from cause
     if header is None:
         return None
     if header.dtype.hasobject:

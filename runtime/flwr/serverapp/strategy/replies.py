@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+from flwr.app.array import require_sound
 from flwr.app.arrayrecord import ArrayRecord
 from flwr.app.console_log import logger
-from flwr.app.message import Message
+from flwr.app.error import Error
+from flwr.app.message import Message, restore
 from flwr.app.metricrecord import MetricRecord
 from flwr.app.recorddict import RecordDict, records_of
+from flwr.core.message import ErrorCode
 from flwr.serverapp.exception import InconsistentMessageReplies
 
 _Form = dict[str, frozenset[str]]
@@ -79,6 +82,24 @@ def validate_message_reply_consistency(
     forms = _Forms(weighted_by_key, with_arrays=check_arrayrecord)
     for reply in replies:
         forms.require(reply)
+
+
+def without_lies(reply: Message) -> Message:
+    """Return a reply as it is, or an error in its place if its arrays are not what they say.
+
+    So a node that sends damaged arrays costs its own reply, not the run: no strategy meets them.
+    Only headers are read.
+    """
+    if reply.has_error():
+        return reply
+    for record_name, record in records_of(reply.content, ArrayRecord).items():
+        for name, array in record.items():
+            try:
+                require_sound(array)
+            except ValueError as cause:
+                reason = f"refused, array '{name}' of '{record_name}' is damaged: {cause}"
+                return restore(reply.metadata, error=Error(ErrorCode.UNKNOWN, reason))
+    return reply
 
 
 class _Forms:

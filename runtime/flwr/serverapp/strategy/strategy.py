@@ -13,6 +13,7 @@ from flwr.app.metricrecord import MetricRecord
 from flwr.core.clock import Clock, SystemClock
 from flwr.serverapp.grid import Grid
 from flwr.serverapp.strategy import progress
+from flwr.serverapp.strategy.replies import without_lies
 from flwr.serverapp.strategy.result import Result
 
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
@@ -185,5 +186,6 @@ class _Rounds:
         self, ask: Iterable[Message], aggregate: Callable[..., object]
     ) -> Iterable[Message]:
         if getattr(aggregate, _FOLDS, False) and hasattr(type(self.grid), "stream"):
-            return self.grid.stream(ask, timeout=self.timeout_s)
-        return self.grid.send_and_receive(messages=ask, timeout=self.timeout_s)
+            return map(without_lies, self.grid.stream(ask, timeout=self.timeout_s))
+        replies = self.grid.send_and_receive(messages=ask, timeout=self.timeout_s)
+        return [without_lies(reply) for reply in replies]

@@ -1,4 +1,6 @@
 import logging
+import tracemalloc
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -6,8 +8,17 @@ import pytest
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.exception import InconsistentMessageReplies
-from flwr.serverapp.strategy.replies import accept_replies
-from tests.unit.serverapp.strategy.given_replies import content, failure, model, reply, weighted
+from flwr.serverapp.strategy import FedAdam, FedAvg, FedMedian, FedTrimmedAvg, Krum, QFedAvg
+from flwr.serverapp.strategy.replies import accept_replies, without_lies
+from tests.unit.serverapp.fake_grid import FakeGrid
+from tests.unit.serverapp.strategy.given_replies import (
+    content,
+    failure,
+    floats,
+    model,
+    reply,
+    weighted,
+)
 
 
 def accept(*messages: Message, with_arrays: bool = True) -> list[RecordDict]:
@@ -75,3 +86,85 @@ def test_keys_in_another_order_and_other_configs_are_fine() -> None:
 def test_evaluation_needs_no_arrays_and_ignores_them() -> None:
     assert len(accept(reply(weighted(None, acc=1)), with_arrays=False)) == 1
     assert len(accept(reply(weighted(model(1), acc=1)), with_arrays=False)) == 1
+
+
+def lying(**fields: Any) -> Array:
+    """Return the honest array with another value of some fields."""
+    return Array(**{"dtype": "float32", "shape": (2,), "stype": "numpy.ndarray"} | fields)
+
+
+def header_of_brackets() -> bytes:
+    """Return a ``.npy`` file whose header is nested deeper than Python's parser goes."""
+    header = b"(" * 9_000 + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+HONEST = Array(np.array([1, 2], np.float32))
+PICKLED = BytesIO()
+np.save(PICKLED, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+LIES = {
+    "no npy file": lying(data=b"nothing of the kind"),
+    "nothing": lying(data=b""),
+    "cut off in its header": lying(data=HONEST.data[:20]),
+    "cut off in its elements": lying(data=HONEST.data[:-1]),
+    "pickled": lying(data=PICKLED.getvalue()),
+    "an unknown type": lying(data=HONEST.data.replace(b"<f4", b"<f3")),
+    "a header of brackets": lying(data=header_of_brackets()),
+    "another shape": lying(shape=(1, 2), data=HONEST.data),
+    "another type": lying(dtype="float64", data=HONEST.data),
+}
+
+
+@pytest.mark.row("F34")
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES.keys())
+@pytest.mark.parametrize("strategy", [FedAvg, FedAdam, FedMedian, FedTrimmedAvg, Krum, QFedAvg])
+def test_a_lying_reply_costs_itself_and_no_more(
+    strategy: Any, lie: Array, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = {101: HONEST, 102: lie, 103: HONEST}
+
+    def answer(message: Message) -> Message:
+        arrays = ArrayRecord({"0": told[message.metadata.dst_node_id]})
+        return Message(weighted(arrays, train_loss=1.0), reply_to=message)
+
+    rate = {"client_learning_rate": 0.1} if strategy is QFedAvg else {}
+    rule = strategy(fraction_evaluate=0.0, **rate)
+    with caplog.at_level(logging.INFO, "flwr"):
+        result = rule.start(FakeGrid(3, answer), model(1, 2), num_rounds=1)
+
+    assert np.allclose(floats(result.arrays), [1, 2])
+    assert "aggregate_train: Received 2 results and 1 failures" in caplog.messages
+    assert any(
+        "reply from node 102: refused, array '0' of 'arrays' is damaged: " in line
+        for line in caplog.messages
+    )
+
+
+def test_what_is_as_it_says_passes_unread_and_as_it_is() -> None:
+    sound = [
+        np.array(2.5),
+        np.zeros((0, 3), ">i2"),
+        np.asfortranarray(np.ones((2, 3))),
+        np.array(["2020-01"], "datetime64[M]"),
+        np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
+        np.array([True]),
+    ]
+    arrays = {str(number): Array(array) for number, array in enumerate(sound)}
+    own = Array("whatever", (7,), "of.the.app", b"x")
+    message = reply(weighted(ArrayRecord({**arrays, "own": own})))
+
+    assert without_lies(message) is message
+    assert without_lies(failed := failure()) is failed
+
+
+def test_of_a_large_array_the_header_is_read_alone() -> None:
+    message = reply(weighted(ArrayRecord([np.zeros(4_000_000, np.float32)])))
+
+    tracemalloc.start()
+    try:
+        assert without_lies(message) is message
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 100_000
