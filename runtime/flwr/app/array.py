@@ -21,6 +21,7 @@ T = TypeVar("T")
 NUMPY_STYPE: Final = "numpy.ndarray"
 """The serialization written by this package: a ``.npy`` file without pickling."""
 
+_WORTH_A_DEPOSIT: Final = 4_194_304  # bytes; who keeps it may want more
 _REMEMBERED: Final = 64  # names of types
 _SHOWN: Final = 40  # characters of what somebody else calls a type
 _FIELDS: Final = ("dtype", "shape", "stype", "data")
@@ -71,8 +72,11 @@ class Array:
             ndarray = given["ndarray"]
             self.dtype, self.shape = _name_of(ndarray.dtype), tuple(ndarray.shape)
             self.stype = NUMPY_STYPE
-            copy = copied(ndarray)
-            vars(self).update(_lent=copy.parts, _ids=copy.ids)
+            is_large = ndarray.nbytes >= _WORTH_A_DEPOSIT and not ndarray.dtype.hasobject
+            if is_large and (copy := deposited(ndarray_parts(ndarray))) is not None:
+                vars(self).update(_lent=copy.parts, _ids=copy.ids)
+            else:
+                vars(self)["_lent"] = (copied(ndarray),)
         elif given.keys() == set(_FIELDS) and _are_fields(given):
             self.dtype, self.shape = given["dtype"], given["shape"]
             self.stype, self.data = given["stype"], bytes(given["data"])

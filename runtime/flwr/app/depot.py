@@ -5,8 +5,7 @@ twice.  Whoever runs apps says where the place is; without one, copies are in me
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,14 +28,14 @@ Depot = Callable[[Sequence[Place]], Copy | None]
 _present: Final = list[tuple[int, Depot]]()  # each with its process: what that forks has none
 
 
-@contextmanager
-def used(depot: Depot) -> Iterator[None]:
-    """Have copies of large arrays go there during the block."""
+def begin(depot: Depot) -> None:
+    """Have copies of large arrays go there, until ``end``."""
     _present.append((os.getpid(), depot))
-    try:
-        yield
-    finally:
-        _present.pop()
+
+
+def end() -> None:
+    """Have them go where they went before."""
+    _present.pop()
 
 
 def deposited(parts: Sequence[Place]) -> Copy | None:

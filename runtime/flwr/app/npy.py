@@ -16,7 +16,6 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from flwr.app.depot import Copy, deposited
 from flwr.app.in_place import IN_PLACE_BYTES, side_by_side
 from flwr.app.parts import Parts, Place, beginning, cut, fill, let_go, skip
 
@@ -69,10 +68,8 @@ def encode_ndarray(ndarray: NDArray[Any]) -> bytes:
     return b"".join(ndarray_parts(ndarray))
 
 
-def copied(ndarray: NDArray[Any]) -> Copy:
+def copied(ndarray: NDArray[Any]) -> bytes | memoryview:
     """Return the same bytes as ``encode_ndarray``, a large array's in memory of huge pages.
-
-    Or with somebody who keeps them for us (``app.depot``).
 
     Raises:
         ValueError: it holds Python objects, which only pickling could write.
@@ -80,12 +77,10 @@ def copied(ndarray: NDArray[Any]) -> Copy:
     parts = ndarray_parts(ndarray)
     size = sum(map(len, parts))
     if size < _HUGE:
-        return Copy((b"".join(parts),))
-    if (elsewhere := deposited(parts)) is not None:
-        return elsewhere
+        return b"".join(parts)
     memory = np.empty(size, np.uint8).data
     fill(memory, parts)
-    return Copy((memory.toreadonly(),))
+    return memory.toreadonly()
 
 
 def ndarray_parts(ndarray: NDArray[Any]) -> tuple[bytes, memoryview | bytes]:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Final
 
-from flwr.app import Context, Message
-from flwr.app.depot import Copy, used
+from flwr.app import Context, Message, depot
+from flwr.app.depot import Copy
 from flwr.app.parts import Place
 from flwr.clientapp import ClientApp
 from flwr.clientapp.answering import answer, answer_unloaded
@@ -63,8 +63,11 @@ class _Flow:
     def run(self, imported: ClientApp | None = None, came_along: bytes = b"") -> Report:
         taken = self._appio.take(came_along)
         message = self._receive(taken.run_id, taken.instruction)
-        with used(partial(self._deposit, taken.run_id)):
+        depot.begin(partial(self._deposit, taken.run_id))
+        try:
             finish = self._finish(*_answer(imported, taken, message))
+        finally:
+            depot.end()
         return Report(Outcome.COMPLETED, finish=finish)
 
     def _receive(self, run_id: RunId, delivery: Delivery) -> Message:

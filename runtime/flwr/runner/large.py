@@ -11,11 +11,12 @@ from flwr.core.ids import ObjectId, RunId
 from flwr.core.message import Delivery
 from flwr.runner.app_caller import AppCaller
 from flwr.runner.transfer import Transfers
+from flwr.wire.chunks import Source
 from flwr.wire.clients.app_bulk import AppBulk
 from flwr.wire.clients.appio import ClientAppIoClient, ObjectRefusedError, ServerAppIoClient
 from flwr.wire.clients.deposits import Deposits
 from flwr.wire.clients.hatch import HatchClient
-from flwr.wire.objects import Source, inflate
+from flwr.wire.objects import inflate
 
 
 class LargeMessages:

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy.random  # noqa: F401  # nearly every app uses it: loaded while this process stands by
 
-from flwr.app.depot import used
+from flwr.app import depot
 from flwr.core.errors import FailedPreconditionError
 from flwr.core.run import RunType
 from flwr.core.run_config import fuse
@@ -85,8 +85,12 @@ def _grid(inputs: AppInputs, app: AppManifest, caller: AppCaller) -> AbstractCon
 
 @contextmanager
 def _remote(grid: AppIoGrid) -> Iterator[Grid]:
-    with closing(grid), used(grid.deposit):
-        yield grid
+    depot.begin(grid.deposit)
+    try:
+        with closing(grid):
+            yield grid
+    finally:
+        depot.end()
 
 
 def _failed(error: BaseException) -> Report:

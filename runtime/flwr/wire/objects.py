@@ -5,32 +5,30 @@
 array is joined.
 """
 
-import hashlib
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from flwr.app.array import Array, derived, hand_over, known_ids, lend, parts_of
+from flwr.app.array import Array, derived, lend
 from flwr.app.arrayrecord import ArrayRecord
 from flwr.app.configrecord import ConfigRecord
 from flwr.app.error import Error
 from flwr.app.message import Message, restore
 from flwr.app.metadata import Metadata
 from flwr.app.metricrecord import MetricRecord
-from flwr.app.parts import cut
 from flwr.app.recorddict import RecordDict, RecordType
 from flwr.core.errors import InvalidError
 from flwr.core.ids import MessageId, NodeId, ObjectId, RunId
-from flwr.core.limits import ARRAY_CHUNK_BYTES, ENCLOSED_MESSAGE_BYTES
+from flwr.core.limits import ENCLOSED_MESSAGE_BYTES
 from flwr.core.message import Delivery, Envelope, MessageError, ObjectTree
 from flwr.proto import recorddict_pb2
+from flwr.wire.chunks import Source, chunks_and_ids
 from flwr.wire.codec.records import (
     decode_config_record,
     decode_metric_record,
@@ -45,31 +43,9 @@ from flwr.wire.object_format import (
     build_object,
     check_object,
     decode_message_object,
-    encode_head,
     message_object,
     object_id_of,
 )
-
-CHUNK_SIZE_VARIABLE: Final = "FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE"
-_HASH_THREADS: Final = 4
-_HEAD_AND_BODY: Final = 2  # parts of an object whose bytes are in one place
-_CHUNKS_PER_THREAD: Final = 2  # 10 MB take 6 ms, a thread less than one
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One object, in parts that are put together when its bytes are asked for."""
-
-    parts: tuple[Content, ...]
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return sum(map(len, self.parts))
-
-    def make(self) -> bytes:
-        """Return its bytes."""
-        return b"".join(self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +182,7 @@ def _deflate_array(array: Array, objects: dict[ObjectId, Source]) -> ObjectTree:
 
 
 def _plan_of(array: Array) -> _ArrayPlan:
-    hand_over(array)
-    chunks = list(chunks_of(parts_of(array)))
-    known = list(map(ObjectId, known_ids(array)))
-    is_cut_so = len(known) == len(chunks) and all(
-        len(one.parts) == _HEAD_AND_BODY for one in chunks
-    )
-    ids = known if is_cut_so else _ids_of(chunks)
+    chunks, ids = chunks_and_ids(array)
     index_of = {object_id: index for index, object_id in enumerate(dict.fromkeys(ids))}
     body = {
         "dtype": array.dtype,
@@ -223,44 +193,6 @@ def _plan_of(array: Array) -> _ArrayPlan:
     content = build_object(ObjectType.ARRAY, index_of, json.dumps(body).encode())
     tree = ObjectTree(object_id_of(content), tuple(map(ObjectTree, index_of)))
     return _ArrayPlan(tree, content, dict(zip(ids, chunks, strict=True)))
-
-
-def chunks_of(data: Sequence[Content]) -> Iterator[Source]:
-    """Yield the objects that the data of an array are sent as, where they lie."""
-    yield from (_chunk_of(slices) for slices in cut(data, _chunk_bytes()))
-
-
-def _chunk_of(slices: list[memoryview]) -> Source:
-    return Source((encode_head(ObjectType.ARRAY_CHUNK, (), sum(map(len, slices))), *slices))
-
-
-def _ids_of(chunks: Sequence[Source]) -> list[ObjectId]:
-    """Hash chunks on as many processors as help: nobody can send them before."""
-    threads = min(_HASH_THREADS, os.cpu_count() or 1, len(chunks) // _CHUNKS_PER_THREAD)
-    if threads < _HASH_THREADS // 2:
-        return [id_of_source(chunk) for chunk in chunks]
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # hooks into every fork
-
-    with ThreadPoolExecutor(threads, thread_name_prefix="hash") as pool:
-        return list(pool.map(id_of_source, chunks))
-
-
-def id_of_source(source: Source) -> ObjectId:
-    """Return the id of an object, by hashing it."""
-    digest = hashlib.sha256()
-    for part in source.parts:
-        digest.update(part)
-    return ObjectId(digest.hexdigest())
-
-
-def _chunk_bytes() -> int:
-    text = os.environ.get(CHUNK_SIZE_VARIABLE, str(ARRAY_CHUNK_BYTES))
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise InvalidError(
-            f"{CHUNK_SIZE_VARIABLE} is {text!r}",
-            hint=f"unset it, or set a number of bytes such as {ARRAY_CHUNK_BYTES}",
-        )
-    return int(text)
 
 
 def _envelope_of(message: Message, message_id: str = "") -> Envelope:

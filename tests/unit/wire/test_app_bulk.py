@@ -10,6 +10,7 @@ from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import PIECE_BYTES
 from flwr.proto.compose.v1 import bulk_pb2
 from flwr.wire.appio_methods import OPEN_HATCH, PULL_PIECES, PUSH_PIECES
+from flwr.wire.chunks import Source
 from flwr.wire.clients.app_bulk import AppBulk
 from flwr.wire.clients.appio import ObjectRefusedError
 from flwr.wire.clients.hatch import HatchClient
@@ -23,7 +24,6 @@ from flwr.wire.codec.pieces import (
     encode_taken,
 )
 from flwr.wire.object_format import Content, MalformedObjectError
-from flwr.wire.objects import Source
 from flwr.wire.transport import NO_METADATA, Buffers, Take
 
 HEAD, BODY = b"ArrayChunk  3145735\0", bytes(range(256)) * 4096 * 3 + b"the end"

@@ -1,23 +1,25 @@
 """Large arrays of an app, copied into its daemon before they are part of a message."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
 
-from flwr.app import Array, ArrayRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, Message, RecordDict, depot
 from flwr.app.array import known_ids, own, parts_of
-from flwr.app.depot import Copy, used
+from flwr.app.depot import Copy, Depot
 from flwr.app.npy import encode_ndarray
 from flwr.app.parts import let_go
 from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import ARRAY_CHUNK_BYTES, DEPOSIT_BYTES, INLINE_OBJECT_BYTES
 from flwr.wire import hatch_deposits
+from flwr.wire.chunks import CHUNK_SIZE_VARIABLE, chunks_of, id_of_source
 from flwr.wire.clients.deposits import Deposits
 from flwr.wire.hatch import HatchFrame
-from flwr.wire.objects import CHUNK_SIZE_VARIABLE, chunks_of, deflate, id_of_source
+from flwr.wire.objects import deflate
 from tests.unit.wire.desk import Desk, id_of
 from tests.unit.wire.hatch_daemon import Daemon, serving
 
@@ -26,11 +28,31 @@ MODEL = np.random.default_rng(3).integers(0, 255, DEPOSIT_BYTES + 7, dtype=np.ui
 
 
 @contextmanager
+def used(place: Depot) -> Iterator[None]:
+    depot.begin(place)
+    try:
+        yield
+    finally:
+        depot.end()
+
+
+@contextmanager
 def depositing(desk: Desk) -> Iterator[tuple[Daemon, Deposits]]:
     with serving(desk) as (daemon, client):
         deposits = Deposits(client.connect, NODE, RUN)
         with used(deposits.deposit), closing(deposits):
             yield daemon, deposits
+
+
+def discarded(desk: Desk) -> list[bool]:
+    return [one.is_discarded for one in desk.begun]
+
+
+def soon(happened: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 30
+    while not happened() and time.monotonic() < until:
+        time.sleep(0.005)
+    return happened()
 
 
 def ids_of(model: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> list[ObjectId]:
@@ -56,7 +78,7 @@ def test_what_it_consists_of_is_not_hashed_by_the_app(monkeypatch: pytest.Monkey
     def refuse(_chunks: object) -> list[ObjectId]:
         raise AssertionError("chunks are hashed")
 
-    monkeypatch.setattr("flwr.wire.objects._ids_of", refuse)
+    monkeypatch.setattr("flwr.wire.chunks._ids_of", refuse)
     message = Message(RecordDict({"arrays": record}), dst_node_id=1, message_type="train")
     assert set(ids_of(MODEL)) <= deflate(message).objects.keys()
 
@@ -72,7 +94,7 @@ def test_what_a_message_consists_of_is_kept_without_being_sent_again() -> None:
         assert len(desk.begun) == begun
         assert sorted(desk.kept) == sorted(ids_of(MODEL))
         assert np.array_equal(array.numpy(), MODEL)
-    assert not any(one.is_discarded for one in desk.begun)
+    assert not any(discarded(desk))
 
 
 def test_what_was_not_kept_is_dropped_when_the_app_leaves() -> None:
@@ -80,7 +102,8 @@ def test_what_was_not_kept_is_dropped_when_the_app_leaves() -> None:
     with depositing(desk) as (_, deposits):
         Array(MODEL)
         deposits.keep(ids_of(MODEL)[:1])
-    assert [one.is_discarded for one in desk.begun] == [False, True, True, True]
+        deposits.close()
+        assert soon(lambda: discarded(desk) == [False, True, True, True])
 
 
 def test_what_an_app_forgets_is_dropped_with_its_next_deposit() -> None:
@@ -89,7 +112,7 @@ def test_what_an_app_forgets_is_dropped_with_its_next_deposit() -> None:
         first = Array(MODEL)
         del first
         second = Array(MODEL + 1)
-        assert [one.is_discarded for one in desk.begun] == [True] * 4 + [False] * 4
+        assert discarded(desk) == [True] * 4 + [False] * 4
         assert deposits.keep(ids_of(MODEL)) == {}
         assert np.array_equal(second.numpy(), MODEL + 1)
         for _ in range(3):
@@ -106,7 +129,7 @@ def test_equal_chunks_are_deposited_once() -> None:
         assert np.array_equal(array.numpy(), zeros)
         assert len(deposits.keep(list(dict.fromkeys(ids_of(zeros))))) == 2
     assert len(desk.begun) == 4
-    assert sum(one.is_discarded for one in desk.begun) == 2
+    assert sum(discarded(desk)) == 2
 
 
 def test_a_small_rest_is_no_file() -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import HATCH_PIECE_BYTES
+from flwr.wire.chunks import Source
 from flwr.wire.codec.pieces import encode_opening
 from flwr.wire.hatch import HEAD, HatchFrame, encode_head
-from flwr.wire.objects import Source
 from tests.unit.wire.desk import Desk, id_of
 from tests.unit.wire.hatch_daemon import serving
 

@@ -18,6 +18,7 @@ from flwr.app.recorddict import RecordDict
 from flwr.core.errors import InvalidError
 from flwr.core.ids import NodeId, ObjectId
 from flwr.core.message import ObjectTree, check_tree
+from flwr.wire.chunks import CHUNK_SIZE_VARIABLE, Source
 from flwr.wire.object_format import (
     MalformedObjectError,
     ObjectType,
@@ -25,7 +26,7 @@ from flwr.wire.object_format import (
     message_object,
     object_id_of,
 )
-from flwr.wire.objects import CHUNK_SIZE_VARIABLE, DeflatedMessage, Source, deflate, inflate
+from flwr.wire.objects import DeflatedMessage, deflate, inflate
 
 MEBIBYTE = 2**20
 

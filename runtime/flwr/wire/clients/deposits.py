@@ -15,12 +15,12 @@ from flwr.app.parts import Place, let_go
 from flwr.core.errors import FlwrError, InvalidError
 from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import DEPOSIT_BYTES, HATCH_PIECE_BYTES, INLINE_OBJECT_BYTES
+from flwr.wire.chunks import Source, chunks_of, id_of_source
 from flwr.wire.clients.cutting import pieces_in_parts
 from flwr.wire.clients.hatch import Connection
 from flwr.wire.codec.pieces import decode_taken, encode_opening
 from flwr.wire.hatch import HatchFrame
 from flwr.wire.object_format import Content, head_of
-from flwr.wire.objects import Source, chunks_of, id_of_source
 
 log = logging.getLogger(__name__)
 
