@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flwr.app import Array
 from flwr.app.array import derived
-from tests.unit.app import fake_torch
+from tests.unit.app import anything, fake_torch
 
 FLOATS = np.array([[1.5, -2.0], [0.0, 3.0]], np.float32)
 
@@ -36,6 +36,7 @@ def test_an_ndarray_becomes_its_npy_file() -> None:
     assert type(array.data) is bytes
 
 
+@anything.quick
 @given(ANY_ARRAY, st.booleans())
 def test_bytes_equal_those_of_numpy_save_and_read_back(
     ndarray: NDArray[Any], by_columns: bool

@@ -4,6 +4,8 @@ Source: McMahan et al., AISTATS 2017, arXiv:1602.05629.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from types import MappingProxyType
+from typing import ClassVar
 
 from flwr.app.arrayrecord import ArrayRecord
 from flwr.app.configrecord import ConfigRecord
@@ -21,7 +23,13 @@ from flwr.serverapp.strategy.aggregate import (
 )
 from flwr.serverapp.strategy.cohort import sample_nodes
 from flwr.serverapp.strategy.mean import WeightedMean
-from flwr.serverapp.strategy.replies import accept_replies, whole, without_arrays
+from flwr.serverapp.strategy.replies import (
+    Shapes,
+    accept_replies,
+    whole,
+    without_arrays,
+    without_misfits,
+)
 from flwr.serverapp.strategy.strategy import Strategy, folding
 
 ROUND_KEY = "server-round"
@@ -46,6 +54,9 @@ class FedAvg(Strategy):
         train_metrics_aggr_fn: folds metrics; the weighted mean if absent.
         evaluate_metrics_aggr_fn: folds metrics; the weighted mean if absent.
     """
+
+    _keeps_shapes: ClassVar[bool] = True  # a reply's arrays are like those sent
+    _sent: Shapes = MappingProxyType({})  # of the round, as far as ``configure_train`` knows
 
     def __init__(
         self,
@@ -110,6 +121,8 @@ class FedAvg(Strategy):
             return []
         cohort = self._sample("configure_train", grid, self.fraction_train, self.min_train_nodes)
         config[ROUND_KEY] = server_round
+        if self._keeps_shapes:
+            self._sent = {name: array.shape for name, array in arrays.items()}
         return self._address(cohort, MessageType.TRAIN, arrays, config)
 
     @folding
@@ -210,7 +223,7 @@ class FedAvg(Strategy):
         keep: Callable[[RecordDict], RecordDict] = whole,
     ) -> list[RecordDict]:
         return accept_replies(
-            replies,
+            without_misfits(replies, self._sent),
             stage="aggregate_train",
             weighted_by_key=self.weighted_by_key,
             with_arrays=True,

@@ -49,6 +49,8 @@ class FedXgbBagging(FedAvg):
         self.current_bst = _only_booster(arrays)[1]
         return super().configure_train(server_round, arrays, config, grid)
 
+    _keeps_shapes = False  # a booster is as long as its text
+
     def aggregate_train(
         self,
         server_round: int,  # noqa: ARG002  named by the contract, subclasses use it

@@ -1,6 +1,6 @@
 """Replies of a round: apart from errors, and checked to have one form."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from flwr.app.array import require_sound
 from flwr.app.arrayrecord import ArrayRecord
@@ -11,6 +11,9 @@ from flwr.app.metricrecord import MetricRecord
 from flwr.app.recorddict import RecordDict, records_of
 from flwr.core.message import ErrorCode
 from flwr.serverapp.exception import InconsistentMessageReplies
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Of the arrays of a model, by name."""
 
 _Form = dict[str, frozenset[str]]
 
@@ -97,9 +100,39 @@ def without_lies(reply: Message) -> Message:
             try:
                 require_sound(array)
             except ValueError as cause:
-                reason = f"refused, array '{name}' of '{record_name}' is damaged: {cause}"
-                return restore(reply.metadata, error=Error(ErrorCode.UNKNOWN, reason))
+                return _refused(reply, f"array '{name}' of '{record_name}' is damaged: {cause}")
     return reply
+
+
+def without_misfits(replies: Iterable[Message], sent: Shapes) -> Iterator[Message]:
+    """Yield replies, and an error in place of each that has other shapes than the model sent.
+
+    Those wait until all others are heard: where no reply has the shapes that were sent, the app
+    may rightly change them, and all replies are yielded as they are.
+    """
+    waiting: list[tuple[Message, str]] = []
+    is_kept = False
+    for reply in replies:
+        misfit = None if reply.has_error() else _misfit(reply.content, sent)
+        if misfit is not None:
+            waiting.append((reply, misfit))
+            continue
+        is_kept = is_kept or reply.has_content()
+        yield reply
+    for reply, misfit in waiting:
+        yield _refused(reply, misfit) if is_kept else reply
+
+
+def _misfit(content: RecordDict, sent: Shapes) -> str | None:
+    for record in records_of(content, ArrayRecord).values():
+        for name, array in record.items():
+            if (wanted := sent.get(name, array.shape)) != array.shape:
+                return f"array '{name}' has shape {array.shape}, the model sent has {wanted}"
+    return None
+
+
+def _refused(reply: Message, cause: str) -> Message:
+    return restore(reply.metadata, error=Error(ErrorCode.UNKNOWN, f"refused, {cause}"))
 
 
 class _Forms:

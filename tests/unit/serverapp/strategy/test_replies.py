@@ -140,6 +140,35 @@ def test_a_lying_reply_costs_itself_and_no_more(
     )
 
 
+SHORT, LONG = model(1, 2), model(1, 2, 3)
+
+
+@pytest.mark.row("F34")
+@pytest.mark.parametrize("liar", [101, 102, 103])
+@pytest.mark.parametrize("strategy", [FedAvg, FedAdam, FedMedian, FedTrimmedAvg, Krum])
+def test_a_model_of_another_shape_than_was_sent_costs_its_reply(
+    strategy: Any, liar: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(message: Message) -> Message:
+        arrays = LONG if message.metadata.dst_node_id == liar else SHORT
+        return Message(weighted(arrays), reply_to=message)
+
+    with caplog.at_level(logging.INFO, "flwr"):
+        rule = strategy(fraction_evaluate=0.0)
+        result = rule.start(FakeGrid(3, answer), model(1, 2), num_rounds=1)
+
+    assert np.allclose(floats(result.arrays), [1, 2])
+    wanted = f"reply from node {liar}: refused, array '0' has shape (3,), the model sent has (2,)"
+    assert any(wanted in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize("strategy", [FedAvg, FedMedian])
+def test_models_that_all_change_their_shape_are_averaged(strategy: Any) -> None:
+    grid = FakeGrid(3, lambda message: Message(weighted(LONG), reply_to=message))
+    result = strategy(fraction_evaluate=0.0).start(grid, SHORT, num_rounds=1)
+    assert floats(result.arrays) == [1, 2, 3]
+
+
 def test_what_is_as_it_says_passes_unread_and_as_it_is() -> None:
     sound = [
         np.array(2.5),
