@@ -24,8 +24,9 @@ from flwr.serverapp.strategy.aggregate import (
 from flwr.serverapp.strategy.cohort import sample_nodes
 from flwr.serverapp.strategy.mean import WeightedMean
 from flwr.serverapp.strategy.replies import (
-    Shapes,
+    Outline,
     accept_replies,
+    outline,
     whole,
     without_arrays,
     without_misfits,
@@ -56,7 +57,7 @@ class FedAvg(Strategy):
     """
 
     _keeps_shapes: ClassVar[bool] = True  # a reply's arrays are like those sent
-    _sent: Shapes = MappingProxyType({})  # of the round, as far as ``configure_train`` knows
+    _sent: Outline = MappingProxyType({})  # of the round, as far as ``configure_train`` knows
 
     def __init__(
         self,
@@ -122,7 +123,7 @@ class FedAvg(Strategy):
         cohort = self._sample("configure_train", grid, self.fraction_train, self.min_train_nodes)
         config[ROUND_KEY] = server_round
         if self._keeps_shapes:
-            self._sent = {name: array.shape for name, array in arrays.items()}
+            self._sent = outline(arrays)
         return self._address(cohort, MessageType.TRAIN, arrays, config)
 
     @folding

@@ -1,8 +1,10 @@
 """Replies of a round: apart from errors, and checked to have one form."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
 
-from flwr.app.array import require_sound
+from flwr.app.array import Array, require_sound
 from flwr.app.arrayrecord import ArrayRecord
 from flwr.app.console_log import logger
 from flwr.app.error import Error
@@ -12,8 +14,14 @@ from flwr.app.recorddict import RecordDict, records_of
 from flwr.core.message import ErrorCode
 from flwr.serverapp.exception import InconsistentMessageReplies
 
-Shapes = Mapping[str, tuple[int, ...]]
-"""Of the arrays of a model, by name."""
+Outline = Mapping[str, tuple[tuple[int, ...], str, str]]
+"""Of the arrays of a model, by name: shape, how they are written, and of what kind of numbers.
+
+Their type is left out: the mean of a model of float32 may be of replies in float16.
+"""
+
+_REAL: Final = re.compile(r"[<>=|]?(bool|u?int\d+|float\d+|[biuf]\d+)")  # numpy's names
+_SHOWN: Final = 40  # characters of what somebody else chose
 
 _Form = dict[str, frozenset[str]]
 
@@ -104,11 +112,11 @@ def without_lies(reply: Message) -> Message:
     return reply
 
 
-def without_misfits(replies: Iterable[Message], sent: Shapes) -> Iterator[Message]:
-    """Yield replies, and an error in place of each that has other shapes than the model sent.
+def without_misfits(replies: Iterable[Message], sent: Outline) -> Iterator[Message]:
+    """Yield replies, and an error in place of each that is unlike the model sent.
 
-    Those wait until all others are heard: where no reply has the shapes that were sent, the app
-    may rightly change them, and all replies are yielded as they are.
+    Those wait until all others are heard: where no reply is like the model, the app may
+    rightly change it, and all replies are yielded as they are.
     """
     waiting: list[tuple[Message, str]] = []
     is_kept = False
@@ -123,12 +131,26 @@ def without_misfits(replies: Iterable[Message], sent: Shapes) -> Iterator[Messag
         yield _refused(reply, misfit) if is_kept else reply
 
 
-def _misfit(content: RecordDict, sent: Shapes) -> str | None:
+def outline(record: ArrayRecord) -> Outline:
+    """Return what replies to a model are held against; it keeps nothing of the model itself."""
+    return {name: (array.shape, array.stype, _kind(array)) for name, array in record.items()}
+
+
+def _misfit(content: RecordDict, sent: Outline) -> str | None:
     for record in records_of(content, ArrayRecord).values():
-        for name, array in record.items():
-            if (wanted := sent.get(name, array.shape)) != array.shape:
-                return f"array '{name}' has shape {array.shape}, the model sent has {wanted}"
+        for name, found in outline(record).items():
+            if (wanted := sent.get(name, found)) != found:
+                return f"array '{name}' is {_described(found)}, the model sent {_described(wanted)}"
     return None
+
+
+def _kind(array: Array) -> str:
+    return "of real numbers" if _REAL.fullmatch(array.dtype) else "of others"
+
+
+def _described(form: tuple[tuple[int, ...], str, str]) -> str:
+    shape, stype, kind = form
+    return f"{stype[:_SHOWN]} {kind}, shape {shape}"
 
 
 def _refused(reply: Message, cause: str) -> Message:
