@@ -1,5 +1,6 @@
 """Large files that are removed: gone at once, their space when somebody can use it, or later."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -139,13 +140,13 @@ def test_a_full_disk_has_all_of_it_at_once(freeing: Freeing, large: Path) -> Non
 def test_who_removes_does_not_wait_for_who_frees(
     freeing: Freeing, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_go_on, close = threading.Event(), module.os.close
+    may_go_on, close = threading.Event(), os.close
 
     def slowly(descriptor: int) -> None:
         may_go_on.wait(30)
         close(descriptor)
 
-    monkeypatch.setattr(module.os, "close", slowly)
+    monkeypatch.setattr("flwr.store.freeing.os.close", slowly)
     remove(freeing, large)
     freeing.reuse(SLOW)
     remove(freeing, large)
