@@ -38,6 +38,7 @@ _QUIET: Final = {
     "PYTHONUNBUFFERED": "1",
     "NO_COLOR": "1",
     "COLUMNS": "200",
+    "RAY_NUM_REDIS_GET_RETRIES": "120",  # seconds that Ray waits for its own GCS: 20 if not said
 }
 
 
