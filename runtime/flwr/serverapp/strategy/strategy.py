@@ -1,7 +1,7 @@
 """Strategy: what an algorithm must say, and the round loop that asks it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -186,6 +186,9 @@ class _Rounds:
         self, ask: Iterable[Message], aggregate: Callable[..., object]
     ) -> Iterable[Message]:
         if getattr(aggregate, _FOLDS, False) and hasattr(type(self.grid), "stream"):
-            return map(without_lies, self.grid.stream(ask, timeout=self.timeout_s))
-        replies = self.grid.send_and_receive(messages=ask, timeout=self.timeout_s)
+            replies = self.grid.stream(ask, timeout=self.timeout_s)
+            if isinstance(replies, Iterator):  # what is there at once is summed as upstream does
+                return map(without_lies, replies)
+        else:
+            replies = self.grid.send_and_receive(messages=ask, timeout=self.timeout_s)
         return [without_lies(reply) for reply in replies]

@@ -11,6 +11,7 @@ from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.exception import InconsistentMessageReplies
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedProx
 from flwr.serverapp.strategy.result import Result
+from flwr.serverapp.strategy.strategy import folding
 from tests.unit.serverapp.fake_grid import FakeGrid
 from tests.unit.serverapp.strategy.given_replies import failure, floats, model, reply, weighted
 
@@ -65,6 +66,26 @@ def test_the_mean_is_that_of_a_list() -> None:
     np.testing.assert_allclose(floats(folded.arrays), floats(listed.arrays), rtol=1e-6)
     assert folded.train_metrics_clientapp == listed.train_metrics_clientapp
     assert grid.alive == 20
+
+
+def test_what_is_there_at_once_comes_as_a_list() -> None:
+    """It is summed in the order of operations of upstream's aggregation, to the last bit."""
+    seen: list[type] = []
+
+    class Seeing(FedAvg):
+        @folding
+        def aggregate_train(
+            self, server_round: int, replies: Iterable[Message]
+        ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+            seen.append(type(replies))
+            return super().aggregate_train(server_round, replies)
+
+    def answer(message: Message) -> Message:
+        return Message(weighted(model(1, 1), 1), reply_to=message)
+
+    strategy = Seeing(fraction_evaluate=0.0)
+    strategy.start(FakeGrid(2, answer), model(0, 0), num_rounds=1)
+    assert seen == [list]
 
 
 def test_strategies_that_need_all_models_get_all() -> None:
