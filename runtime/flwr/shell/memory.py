@@ -1,11 +1,9 @@
-"""How much memory our control groups grant, whether it runs short, what is kept for reuse.
+"""How much memory our control groups grant, and whether it runs short.
 
 Of version 1 the limits are read, and not how much is in use.
 """
 
-import ctypes
 import os
-import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,13 +13,6 @@ from flwr.shell.control_groups import own_groups
 
 CGROUP: Final = Path("/sys/fs/cgroup")
 _OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
-_ARENA_MAX: Final = -8  # mallopt(3)
-_ARENAS: Final = 2
-_TRIM_THRESHOLD: Final = -1
-_MMAP_THRESHOLD: Final = -3
-_MMAP_FROM: Final = 32 * 1024 * 1024  # bytes; the most that glibc takes
-_KEPT: Final = 128 * 1024 * 1024
-_KEPT_FOR_PIECES: Final = 16 * 1024 * 1024
 _LIMITS: Final = ("memory.max", "memory.limit_in_bytes")  # of versions 2 and 1
 _UNLIMITED: Final = 1 << 60  # about what version 1 says where there is no limit
 _SHORT: Final = 0.5  # of the limit in use, without what the kernel can take back at once
@@ -62,29 +53,6 @@ def go_first_for_memory() -> None:
     """Have the kernel end this process, not one that it works for, when memory runs out."""
     with suppress(OSError):  # not Linux
         _OOM_SCORE.write_text("1000")
-
-
-def reuse_freed_memory() -> None:
-    """Keep what this process frees for its next arrays, up to a bound; where glibc is used.
-
-    Else each array of some megabytes is taken from the kernel anew, page by page, and cleared:
-    that costs more than to compute with it.
-    """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(_MMAP_THRESHOLD, _MMAP_FROM)
-        libc.mallopt(_TRIM_THRESHOLD, _KEPT)
-
-
-def share_arenas() -> None:
-    """Let all threads of this process reuse what any of them frees; where glibc is used.
-
-    Else each thread that ever held a piece of a payload keeps room for it, or gives it back to the
-    kernel with each piece, and gets it again page by page.  Call it early.
-    """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(_ARENA_MAX, _ARENAS)
-        libc.mallopt(_MMAP_THRESHOLD, _MMAP_FROM)
-        libc.mallopt(_TRIM_THRESHOLD, _KEPT_FOR_PIECES)
 
 
 def _limit(group: Path) -> int | None:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from flwr.core.allocator import share_arenas
 from flwr.shell import logs
 from flwr.shell.daemon_settings import ReportingConfig
 from flwr.shell.exits import ExitCode, run_program
-from flwr.shell.memory import share_arenas
 from flwr.shell.settings import Setting, show_settings
 
 _COLLECT_AFTER: Final = 10_000  # new containers; what a call makes is gone before that, uncollected

@@ -9,10 +9,10 @@ from flwr.app.message import restore
 from flwr.app.metadata import Metadata
 from flwr.clientapp import ClientApp
 from flwr.clientapp.answering import answer_unloaded, reply_of
+from flwr.core.allocator import reuse_freed_memory
 from flwr.core.errors import FlwrError
 from flwr.fab.entry import EntryReference
 from flwr.fab.load import load
-from flwr.shell.memory import reuse_freed_memory
 from flwr.simulation.backend import WorkerSetup
 from flwr.simulation.packing import Packed, pack, unpack
 from flwr.simulation.partitions import node_config

@@ -70,7 +70,7 @@ class Payloads:
             size: in bytes.
             durable: when it is finished; else it is when ``sync`` is asked for it.
         """
-        self._freeing.reuse(size)
+        self._freeing.make_room(size)
         return PayloadWriter(self, object_id, durable=durable)
 
     def create(self, name: str) -> int:

@@ -15,6 +15,7 @@ import grpc
 
 from flwr.auth.superexec_auth import load_secret
 from flwr.auth.tls import ClientTls
+from flwr.core.allocator import share_arenas
 from flwr.core.clock import Clock, SystemClock
 from flwr.core.lease import AppKind
 from flwr.core.limits import STOP_GRACE
@@ -26,7 +27,6 @@ from flwr.shell.confinement import forbid_inspection, plan
 from flwr.shell.exits import ExitCode, run_program
 from flwr.shell.health import take_away, told
 from flwr.shell.logs import configure
-from flwr.shell.memory import share_arenas
 from flwr.shell.orphans import orphans_reaped
 from flwr.shell.parent import until_parent_exits
 from flwr.shell.resource_settings import Room

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from flwr.core.allocator import give_back, share_arenas
 from flwr.store import freeing as module
 from flwr.store.freeing import Freeing
 
 SLOW = module._SLOW_TO_FREE
 MUCH = 1_000 * SLOW
+LARGE = module._MUCH
 
 
 class Clock:
@@ -87,10 +89,10 @@ def test_a_small_file_is_freed_where_it_is_removed(
 def test_as_much_is_freed_as_is_written(freeing: Freeing, large: Path) -> None:
     for _ in range(4):
         remove(freeing, large)
-    freeing.reuse(SLOW - 1)
-    freeing.reuse(2 * SLOW)
+    freeing.make_room(SLOW - 1)
+    freeing.make_room(2 * SLOW)
     assert soon(lambda: len(held()) == 2)
-    freeing.reuse(10 * SLOW)
+    freeing.make_room(10 * SLOW)
     assert soon(lambda: not held())
     remove(freeing, large)
     assert len(held()) == 1, "what was wanted before there was something is over"
@@ -148,7 +150,7 @@ def test_who_removes_does_not_wait_for_who_frees(
 
     monkeypatch.setattr("flwr.store.freeing.os.close", slowly)
     remove(freeing, large)
-    freeing.reuse(SLOW)
+    freeing.make_room(SLOW)
     remove(freeing, large)
     assert len(held()) == 2
     may_go_on.set()
@@ -174,3 +176,46 @@ def test_a_file_that_stays_or_is_gone_is_not_held(freeing: Freeing, large: Path)
 def test_a_machine_says_how_much_is_kept() -> None:
     assert 0 < module._spare_bytes() <= module._MOST_BYTES
     assert module._spare_descriptors() > 0
+
+
+def test_memory_is_given_back_when_much_has_come_and_nothing_follows(clock: Clock) -> None:
+    given = threading.Event()
+    freeing = Freeing(clock, most_bytes=MUCH, most_files=100, give_back=given.set)
+    freeing.make_room(LARGE // 2)
+    freeing.make_room(LARGE - LARGE // 2)
+    assert not freeing._is_calm(), "more may come"
+    clock.now += module._CALM_S
+    assert given.wait(30)
+    freeing.close()
+
+
+def test_memory_is_kept_while_more_comes_and_after_little(clock: Clock) -> None:
+    given: list[float] = []
+    freeing = Freeing(
+        clock, most_bytes=MUCH, most_files=100, give_back=lambda: given.append(clock.now)
+    )
+    freeing.make_room(LARGE - 1)
+    clock.now += module._CALM_S
+    assert soon(lambda: not freeing._came), "it has been calm, after too little"
+    for _ in range(3):
+        freeing.make_room(LARGE)
+        clock.now += 0.9 * module._CALM_S
+    freeing.close()
+    assert not given
+
+
+def test_this_process_can_give_memory_back() -> None:
+    def in_use() -> int:
+        (line,) = [
+            line
+            for line in Path("/proc/self/smaps_rollup").read_text().splitlines()
+            if line.startswith("Anonymous:")
+        ]
+        return int(line.split()[1]) * 1024
+
+    share_arenas()
+    pieces = [bytes([number]) * SLOW for number in range(1, 13)]
+    before = in_use()
+    del pieces
+    give_back()
+    assert before - in_use() > 11 * SLOW
