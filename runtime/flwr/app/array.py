@@ -205,10 +205,7 @@ def scan(array: Array) -> tuple[Header, Iterator[NDArray[Any]]]:
     _require_numpy(array)
     parts = parts_of(array)
     header = header_of(parts)
-    if header is not None:
-        return header, blocks(parts, header)
-    whole = decode_parts(parts)
-    return Header(whole.shape, False, whole.dtype, 0), iter([whole.reshape(-1)])
+    return header, blocks(parts, header)
 
 
 def require_sound(array: Array) -> None:

@@ -21,8 +21,8 @@ from flwr.app.parts import Parts, Place, beginning, cut, fill, let_go, skip
 
 _FIXED: Final = 10  # bytes of magic, version and length before a header of version 1.0
 _HEADER_MAX: Final = 16_384  # bytes; numpy itself refuses longer ones
+_LETTERS_MAX: Final = 10_000  # of a header, by numpy's own rule; in UTF-8 it may have more bytes
 _VERSION_1: Final = b"\x93NUMPY\x01\x00"
-_VERSION_3: Final = b"\x93NUMPY\x03\x00"  # as 2, but names of fields are in UTF-8
 _REMEMBERED: Final = 512  # headers
 _PLAIN: Final = "biufc"  # kinds of types that have a buffer, and that their name says all about
 _UNREADABLE: Final = (
@@ -115,7 +115,7 @@ def decode_parts(parts: Parts) -> NDArray[Any]:
         ValueError: the bytes are no ``.npy`` file, are cut off, or hold pickled objects.
     """
     header = header_of(parts)
-    if header is None or header.dtype.itemsize == 0:
+    if header.dtype.itemsize == 0:
         return np.asarray(np.load(BytesIO(b"".join(parts)), allow_pickle=False))
     size = prod(header.shape) * header.dtype.itemsize
     array = _in_place(parts, header) if size >= IN_PLACE_BYTES else None
@@ -159,8 +159,8 @@ def blocks(parts: Parts, header: Header) -> Iterator[NDArray[Any]]:
             let_go(part)
 
 
-def header_of(parts: Parts) -> Header | None:
-    """Return the header that the bytes begin with; None: only ``numpy.load`` can read it.
+def header_of(parts: Parts) -> Header:
+    """Return the header that the bytes begin with; of any version, and nothing else is read.
 
     Raises:
         ValueError: the bytes are no ``.npy`` file, are cut off, or hold pickled objects.
@@ -173,14 +173,14 @@ def header_of(parts: Parts) -> Header | None:
             header = _parsed_by_numpy(beginning(parts, _HEADER_MAX))
     except _UNREADABLE as cause:
         raise ValueError(f"the header of the array is damaged: {type(cause).__name__}") from cause
-    if header is None:
-        return None
     if header.dtype.hasobject:
         raise ValueError("Object arrays cannot be read: they would need unpickling")
+    if any(axis < 0 for axis in header.shape):
+        raise ValueError(f"the shape of the array is {header.shape}")
     needed = header.length + prod(header.shape) * header.dtype.itemsize
     if sum(map(len, parts)) < needed:
         raise ValueError("the elements of the array are cut off")
-    return None if start.startswith(_VERSION_3) else header
+    return header
 
 
 def remember(parts: Parts) -> None:
@@ -190,12 +190,12 @@ def remember(parts: Parts) -> None:
         ValueError: see ``header_of``.
     """
     header = header_of(parts)
-    if header is not None and header.dtype.kind in _PLAIN:
+    if header.dtype.kind in _PLAIN:
         _written(header.dtype, header.shape, header.by_columns)
 
 
 @lru_cache(_REMEMBERED)
-def _parsed(start: bytes) -> Header | None:
+def _parsed(start: bytes) -> Header:
     length = _FIXED + int.from_bytes(start[_FIXED - 2 : _FIXED], "little")
     usual = _USUAL.fullmatch(start, _FIXED, length) if start.startswith(_VERSION_1) else None
     if usual is None or len(start) < length:
@@ -205,15 +205,31 @@ def _parsed(start: bytes) -> Header | None:
     return Header(shape, by_columns == b"True", np.dtype(dtype.decode()), length)
 
 
-def _parsed_by_numpy(start: bytes) -> Header | None:
+def _parsed_by_numpy(start: bytes) -> Header:
     stream = BytesIO(start)
     version = npy_format.read_magic(stream)
     if version == (1, 0):
-        fields = npy_format.read_array_header_1_0(stream)
-    elif version in {(2, 0), (3, 0)}:  # but for names of fields the same
-        fields = npy_format.read_array_header_2_0(stream)
-    else:
-        return None
+        return Header(*npy_format.read_array_header_1_0(stream), stream.tell())
+    if version == (2, 0):
+        return Header(*npy_format.read_array_header_2_0(stream), stream.tell())
+    if version == (3, 0):
+        return _parsed_version_3(stream)
+    raise ValueError(f"version {version} of .npy files is not known")
+
+
+def _parsed_version_3(stream: BytesIO) -> Header:
+    """Have numpy read a header in UTF-8 as one of version 2.0, its other letters as escapes.
+
+    Numpy has no public function for it, but to decode the whole array.
+    """
+    length = int.from_bytes(stream.read(4), "little")
+    header = stream.read(length)
+    text = header.decode()
+    plain = text.encode("ascii", "backslashreplace")
+    claimed = (length - len(header) + len(plain)).to_bytes(4, "little")  # more: it is cut off
+    fields = npy_format.read_array_header_2_0(
+        BytesIO(claimed + plain), max_header_size=_LETTERS_MAX - len(text) + len(plain)
+    )
     return Header(*fields, stream.tell())
 
 

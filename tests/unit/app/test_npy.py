@@ -1,6 +1,7 @@
 """The ``.npy`` format: equal to numpy's in every byte, and its parser asked once per form."""
 
 import mmap
+import re
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -103,6 +104,46 @@ def test_names_of_fields_may_have_any_letters() -> None:
 
     assert read.dtype == array.dtype
     assert read.tolist() == array.tolist()
+
+
+@pytest.mark.parametrize("letters", ["é", "Ω", "語", "\U0001f600", "\\Ω", "'Ω", '"Ω'])
+def test_names_of_fields_are_read_as_numpy_reads_them(letters: str) -> None:
+    array, stream = (
+        np.zeros(3, [(letters, "<i4"), ("b", [(letters + "x", ">f8", (2,))])]),
+        BytesIO(),
+    )
+    npy_format.write_array(stream, array, version=(3, 0))
+
+    read = decode_ndarray(stream.getvalue())
+
+    assert read.dtype == np.load(BytesIO(stream.getvalue())).dtype == array.dtype
+
+
+@pytest.mark.parametrize("length", [9_000, 10_001])
+def test_a_header_may_have_as_many_letters_as_numpy_reads(length: int) -> None:
+    array, stream = np.zeros(1, [("語" * 2_500, "i4")]), BytesIO()
+    npy_format.write_array(stream, array, version=(3, 0))
+    text = stream.getvalue()[12:-5].decode().rstrip().ljust(length - 1) + "\n"
+    header = text.encode()
+    data = b"\x93NUMPY\x03\x00" + len(header).to_bytes(4, "little") + header + bytes(4)
+
+    assert _outcome(decode_ndarray, data) == _outcome(lambda data: np.load(BytesIO(data)), data)
+    assert (_outcome(decode_ndarray, data) is None) == (length > 10_000)
+
+
+@pytest.mark.parametrize("left", [9, 11, 20, 75])
+def test_a_header_of_version_3_that_is_cut_off_is_refused(left: int) -> None:
+    stream = BytesIO()
+    npy_format.write_array(stream, np.zeros(0, [("Ω", "i4")]), version=(3, 0))
+
+    with pytest.raises(ValueError):  # noqa: PT011  numpy's own texts
+        decode_ndarray(stream.getvalue()[:left])
+
+
+def test_a_version_that_nobody_knows_is_refused() -> None:
+    data = encode_ndarray(np.ones(2)).replace(b"\x93NUMPY\x01", b"\x93NUMPY\x04")
+    with pytest.raises(ValueError, match=re.escape("version (4, 0)")):
+        decode_ndarray(data)
 
 
 @pytest.mark.row("F34")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.lib import format as npy_format
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.exception import InconsistentMessageReplies
@@ -93,6 +94,11 @@ def lying(**fields: Any) -> Array:
     return Array(**{"dtype": "float32", "shape": (2,), "stype": "numpy.ndarray"} | fields)
 
 
+def less_than_nothing() -> bytes:
+    """Return a ``.npy`` file of -2 elements."""
+    return HONEST.data.replace(b"(2,), ", b"(-2,),")
+
+
 def header_of_brackets() -> bytes:
     """Return a ``.npy`` file whose header is nested deeper than Python's parser goes."""
     header = b"(" * 9_000 + b"\n"
@@ -110,6 +116,7 @@ LIES = {
     "pickled": lying(data=PICKLED.getvalue()),
     "an unknown type": lying(data=HONEST.data.replace(b"<f4", b"<f3")),
     "a header of brackets": lying(data=header_of_brackets()),
+    "less than nothing": lying(shape=(-2,), data=less_than_nothing()),
     "another shape": lying(shape=(1, 2), data=HONEST.data),
     "another type": lying(dtype="float64", data=HONEST.data),
 }
@@ -195,8 +202,12 @@ def test_what_is_as_it_says_passes_unread_and_as_it_is() -> None:
     assert without_lies(failed := failure()) is failed
 
 
-def test_of_a_large_array_the_header_is_read_alone() -> None:
-    message = reply(weighted(ArrayRecord([np.zeros(4_000_000, np.float32)])))
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_of_a_large_array_the_header_is_read_alone(version: int) -> None:
+    stream = BytesIO()
+    npy_format.write_array(stream, np.zeros(4_000_000, np.float32), version=(version, 0))
+    large = Array("float32", (4_000_000,), "numpy.ndarray", stream.getvalue())
+    message = reply(weighted(ArrayRecord({"0": large})))
 
     tracemalloc.start()
     try:
