@@ -25,6 +25,7 @@ from flwr.serverapp.exception import InconsistentMessageReplies
 from flwr.serverapp.grid import Grid
 from flwr.serverapp.strategy.aggregate import to_ndarrays
 from flwr.serverapp.strategy.fedopt import require_fit
+from flwr.serverapp.strategy.replies import outline, without_misfits
 from flwr.serverapp.strategy.strategy import Strategy
 
 CLIPPING_NORM_KEY = "clipping_norm"
@@ -35,7 +36,8 @@ class DifferentialPrivacyWrapper(Strategy):
     """A strategy whose training is private; the other half of a round is the strategy's own.
 
     The guarantee holds for a mean of ``num_sampled_clients`` equally weighted updates; another
-    number of replies is warned about. A round with an error reply is skipped.
+    number of replies is warned about. A round with an error reply is skipped, and so is one with a
+    reply that is refused because it is unlike the model sent.
 
     Attributes:
         strategy: chooses nodes and aggregates.
@@ -78,7 +80,7 @@ class DifferentialPrivacyWrapper(Strategy):
         Raises:
             AggregationError: a reply does not fit what was sent or asked for.
         """
-        received = list(replies)
+        received = list(self._refuse_misfits(replies))
         norm = self.clipping_norm  # the noise hides an update of this length, whatever comes next
         if not self._are_usable(received) or not self._clip(received):
             return None, None
@@ -172,6 +174,9 @@ class ServerSideClipping(DifferentialPrivacyWrapper):
         self.current_arrays = arrays
         return self.strategy.configure_train(server_round, arrays, config, grid)
 
+    def _refuse_misfits(self, replies: Iterable[Message]) -> Iterable[Message]:
+        return without_misfits(replies, outline(self.current_arrays))
+
     def _clip(self, replies: list[Message]) -> bool:
         current = to_ndarrays(self.current_arrays)
         models = [_only_model(reply) for reply in replies]
@@ -210,6 +215,9 @@ class ClientSideClipping(DifferentialPrivacyWrapper):
         """Add the norm to the configuration and return the strategy's messages."""
         config[CLIPPING_NORM_KEY] = self.clipping_norm
         return self.strategy.configure_train(server_round, arrays, config, grid)
+
+    def _refuse_misfits(self, replies: Iterable[Message]) -> Iterable[Message]:
+        return self.strategy._refuse_misfits(replies)  # noqa: SLF001  a strategy's own, of our kind
 
     def _clip(self, replies: list[Message]) -> bool:  # noqa: ARG002  clients did it
         return True

@@ -218,13 +218,16 @@ class FedAvg(Strategy):
         content = RecordDict({self.arrayrecord_key: arrays, self.configrecord_key: config})
         return [Message(content, node_id, message_type) for node_id in cohort]
 
+    def _refuse_misfits(self, replies: Iterable[Message]) -> Iterable[Message]:
+        return without_misfits(replies, self._sent)
+
     def _accept_trained(
         self,
         replies: Iterable[Message],
         keep: Callable[[RecordDict], RecordDict] = whole,
     ) -> list[RecordDict]:
         return accept_replies(
-            without_misfits(replies, self._sent),
+            self._refuse_misfits(replies),
             stage="aggregate_train",
             weighted_by_key=self.weighted_by_key,
             with_arrays=True,

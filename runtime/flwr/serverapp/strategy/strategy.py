@@ -129,6 +129,14 @@ class Strategy(ABC):
         progress.log_end(rounds.result, _clock.monotonic() - started_s)
         return rounds.result
 
+    def _refuse_misfits(self, replies: Iterable[Message]) -> Iterable[Message]:
+        """Return replies to training, and errors in place of those unlike the model sent.
+
+        For wrappers, too, which compute with replies first; a strategy that does not know what its
+        nodes reply refuses none.
+        """
+        return replies
+
 
 @dataclass(kw_only=True)
 class _Rounds:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from flwr.serverapp.strategy import (
     DifferentialPrivacyServerSideFixedClipping,
     FedAdagrad,
     FedAvg,
+    FedMedian,
     Krum,
     Strategy,
 )
@@ -261,6 +263,50 @@ def test_a_failure_skips_the_round(index: int, caplog: pytest.LogCaptureFixture)
     assert result == (None, None)
     assert wrapper.clipping_norm == 1.0
     assert "Received error in reply from node 105: boom" in caplog.messages
+
+
+STRANGERS = [model(1, 2, 3), ArrayRecord([np.array(["a", "b"])]), model(1, 2, dtype="c8")]
+
+
+@pytest.mark.row("F34")
+@EACH
+@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_model_unlike_the_one_sent_skips_the_round_and_not_the_run(
+    is_first: bool, stranger: ArrayRecord, index: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrapper = wrappers(FedAvg(), 0.0, 3)[index]
+    replies = [*two(norm_bit=1), reply(weighted(stranger, norm_bit=1), 105)]
+
+    with caplog.at_level(logging.INFO, "flwr"):
+        result = one_round(wrapper, replies[::-1] if is_first else replies)
+
+    assert result == (None, None)
+    assert wrapper.clipping_norm == 1.0
+    assert replies[0].content["arrays"] == model(4, 6), "nobody's update was touched"
+    assert any(
+        line.startswith(
+            "Received error in reply from node 105: refused, array '0' is numpy.ndarray"
+        )
+        for line in caplog.messages
+    )
+
+
+@pytest.mark.parametrize("index", [1, 3], ids=["CF", "CA"])
+def test_what_a_strategy_itself_lets_pass_is_not_refused_around_it(index: int) -> None:
+    class AnyShape(FedMedian):
+        _keeps_shapes = False
+
+        def aggregate_train(self, server_round: int, replies: Iterable[Message]) -> Any:
+            assert [len(floats(one.content["arrays"])) for one in replies] == [2, 3]
+            return super().aggregate_train(server_round, list(replies)[:1])
+
+    one, other = model(1, 2), model(1, 2, 3)
+    replies = [reply(weighted(one, norm_bit=1)), reply(weighted(other, norm_bit=1), 105)]
+
+    arrays, _ = one_round(wrappers(AnyShape(), 0.0, 2)[index], replies)
+
+    assert floats(arrays) == [1, 2]
 
 
 @EACH
