@@ -7,6 +7,7 @@ arXiv:1603.02754 (XGBoost).
 """
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class FedXgbBagging(FedAvg):
     The arguments are those of ``FedAvg``.
     """
 
+    _keeps_shapes: ClassVar[bool] = False  # a booster is as long as its text
     current_bst: bytes | None = None
 
     def configure_train(
@@ -48,8 +50,6 @@ class FedXgbBagging(FedAvg):
         """
         self.current_bst = _only_booster(arrays)[1]
         return super().configure_train(server_round, arrays, config, grid)
-
-    _keeps_shapes = False  # a booster is as long as its text
 
     def aggregate_train(
         self,

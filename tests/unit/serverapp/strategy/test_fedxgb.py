@@ -87,6 +87,13 @@ def test_each_class_gets_its_tree() -> None:
     assert part(grown)["tree_info"] == [0, 1, 2, 0, 1, 2]
 
 
+def test_a_booster_as_long_as_the_one_sent_costs_nobody_a_reply() -> None:
+    old, same, longer = booster("old", 1), booster("new", 1), booster("longer", 1)
+    assert len(old) == len(same) < len(longer)
+
+    assert names(bagged(old, same, longer)) == ["old0", "new0", "longer0"]
+
+
 def test_the_first_round_starts_from_the_first_reply_with_all_its_trees() -> None:
     assert bagged(b"", booster("a", 2)) == booster("a", 2)
     assert names(bagged(b"", booster("a", 2), booster("b", 2))) == ["a0", "a1", "b0"]
