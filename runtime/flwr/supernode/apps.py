@@ -24,7 +24,7 @@ from flwr.store.outgoing import OpenObject
 from flwr.store.store import Store, Tx
 from flwr.supernode.arrivals import Arrival
 from flwr.supernode.identity import NodeIdentity
-from flwr.supernode.replies import ACTOR, end_answered_lease, end_lease
+from flwr.supernode.replies import ACTOR, end_answered_lease, end_lease, find_instruction
 from flwr.supernode.stopwatches import Stopwatches
 from flwr.wire.codec.pieces import Absence
 from flwr.wire.object_format import check_object
@@ -203,8 +203,8 @@ class AppSessions:
         """
         check_tree(reply.tree)
         envelope, tree = reply.envelope, reply.tree
-        instruction = arrival or _find_instruction(tx, lease)
-        if instruction is None:  # the lease lives, so this repeats a call
+        instruction = arrival or find_instruction(tx, lease)
+        if instruction is None:
             return None
         asked = instruction.envelope
         check_reply(envelope, asked, expires_at=instruction.expires_at.timestamp())
@@ -242,14 +242,14 @@ class AppSessions:
             return self._put_large(lease, object_id, content)
         with self._store.transaction() as tx:
             if not tx.objects.belongs(object_id, run_id=lease.run_id):
-                return _find_instruction(tx, lease) is None  # gone: nobody is told to try again
+                return find_instruction(tx, lease) is None  # gone: nobody is told to try again
             return tx.objects.put(object_id, content)
 
     def _put_large(self, lease: Lease, object_id: ObjectId, content: bytes) -> bool:
         """Write the file before the transaction, so that nobody waits for it."""
         with self._store.reading() as tx:
             if not tx.objects.belongs(object_id, run_id=lease.run_id):
-                return _find_instruction(tx, lease) is None
+                return find_instruction(tx, lease) is None
         return self._store.put_object(object_id, content)
 
     def open_object(
@@ -273,7 +273,7 @@ class AppSessions:
         """
         with self._store.reading() as tx:
             is_wanted = tx.objects.belongs(object_id, run_id=lease.run_id)
-            if not is_wanted and _find_instruction(tx, lease) is not None:
+            if not is_wanted and find_instruction(tx, lease) is not None:
                 return None
         return self._store.begin_object(object_id, size, durable=False)
 
@@ -285,7 +285,7 @@ class AppSessions:
         """Keep objects that came in pieces; False for one that nobody wants."""
         arrived = [one.arrived for one in complete if one.arrived is not None]
         with self._store.keeping(arrived, Durability.LATER) as tx:
-            is_gone = _find_instruction(tx, lease) is None  # nobody is told to try again
+            is_gone = find_instruction(tx, lease) is None  # nobody is told to try again
             return [tx.objects.take(one) or is_gone for one in arrived]
 
     def finish(self, lease: Lease, context: bytes) -> None:
@@ -342,7 +342,7 @@ class AppSessions:
         if not has_replied:
             if tx.leases.find_by_hash(lease.token_hash) is None:
                 return False
-            asked = _find_instruction(tx, lease)  # None: it expired, or its run ended
+            asked = find_instruction(tx, lease)
             if asked is not None and asked.replied_at is None:
                 cause += " without a reply"
             end_lease(tx, lease, cause=cause, now=now)
@@ -381,12 +381,8 @@ class AppSessions:
         return known
 
 
-def _find_instruction(tx: Tx, lease: Lease) -> Instruction | None:
-    return tx.messages.find_instruction(lease.message_id) if lease.message_id else None
-
-
 def _require_instruction(tx: Tx, lease: Lease) -> Instruction:
-    found = _find_instruction(tx, lease)
+    found = find_instruction(tx, lease)
     if found is None:
         raise NotFoundError("the instruction of this launch is gone: its run ended or it expired")
     return found

@@ -22,6 +22,16 @@ WAITING: Final = "waiting"
 MAX_REASON_CHARS: Final = 2000  # a cause, not a log
 
 
+def find_instruction(tx: Tx, lease: Lease) -> Instruction | None:
+    """Return what a lease was granted for; None: it expired or its run ended, and so did the lease.
+
+    A call may find that out though it was let in: its token is looked up before this transaction,
+    that of a stream of large objects when it begins.  Such a call is answered as if it had counted,
+    so that no app tries again, or fails, over work that nobody wants.
+    """
+    return tx.messages.find_instruction(lease.message_id) if lease.message_id else None
+
+
 def answer_with_error(
     tx: Tx,
     instruction: Envelope,
@@ -113,7 +123,7 @@ def _close(
 ) -> None:
     tx.leases.end(lease.token_hash)
     tx.notify("apps")
-    instruction = tx.messages.find_instruction(lease.message_id) if lease.message_id else None
+    instruction = find_instruction(tx, lease)
     outcome = _settle(tx, instruction, cause, now, rerun_started=rerun_started, counts=counts)
     _note_ended(tx, lease, cause, outcome, now)
 

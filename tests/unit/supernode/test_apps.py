@@ -1,4 +1,5 @@
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -7,6 +8,7 @@ import pytest
 from flwr.auth.app_tokens import hash_token
 from flwr.core.errors import FailedPreconditionError, InvalidError, NotFoundError
 from flwr.core.ids import FabHash, MessageId, ObjectId, RunId
+from flwr.core.limits import INLINE_OBJECT_BYTES
 from flwr.core.message import Delivery, ErrorCode
 from flwr.core.run import Run
 from flwr.store.fabs import Fab
@@ -109,18 +111,58 @@ def test_the_same_reply_twice_is_one_reply_and_another_is_refused() -> None:
         site.apps.accept_reply(lease, other.delivery)
 
 
-def test_a_retry_after_the_reply_has_left_is_answered_as_before() -> None:
+def expire(site: Site) -> None:
+    site.clock.advance(timedelta(seconds=31))
+    site.leases.reap()
+
+
+def end_run(site: Site) -> None:
+    site.runs.end([given.RUN], why="stopped")
+
+
+@pytest.mark.parametrize("vanish", [expire, end_run])
+def test_a_reply_under_way_when_its_instruction_goes_is_answered_as_if_it_counted(
+    vanish: Callable[[Site], None],
+) -> None:
+    site = Site()
+    asked = site.take_in(ttl=30.0)
+    _, lease = site.launch()  # which the edge finds before it calls what is below
+    site.apps.message(lease)
+    sent = given.reply(asked.delivery.envelope, site.clock)
+    vanish(site)
+    assert site.leases.find(lease.token_hash) is None, "the next call is refused"
+
+    assert site.apps.accept_reply(lease, sent.delivery) == (sent.message_id, [])
+    site.apps.finish(lease, b"what it keeps")
+    site.launches.finish(lease, sent.delivery, b"what it keeps")
+
+    assert site.reply_to(asked.message_id) is None
+    with site.store.reading() as tx:
+        assert tx.contexts.find(given.RUN, NODE) is None
+
+
+@pytest.mark.parametrize("size", [10, INLINE_OBJECT_BYTES + 1])
+def test_objects_under_way_when_their_run_ends_are_answered_as_if_they_counted(size: int) -> None:
     site = Site()
     asked = site.take_in()
     _, lease = site.launch()
     site.apps.message(lease)
-    sent = site.answer(lease, asked.delivery.envelope)
-    with site.store.transaction() as tx:
-        tx.messages.delete([asked.message_id])  # what the outbox does
+    sent = given.reply(asked.delivery.envelope, site.clock, payload=bytes(size))
+    _, missing = site.apps.accept_reply(lease, sent.delivery)
+    chunk = max(missing, key=lambda object_id: len(sent.contents[object_id]))
+    content = sent.contents[chunk]
+    begun = site.apps.begin_object(lease, chunk, len(content))
+    end_run(site)
 
-    assert site.apps.accept_reply(lease, sent.delivery)[1] == []
-    object_id, content = next(iter(sent.contents.items()))
-    assert site.apps.put_object(lease, object_id, content)
+    for arriving in (begun, site.apps.begin_object(lease, chunk, len(content))):
+        assert arriving is not None
+        arriving.write(content)
+        arriving.finish()
+        assert site.apps.keep_objects(lease, [arriving]) == [True]
+    assert site.apps.put_object(lease, chunk, content)
+
+    with site.store.reading() as tx:
+        assert tx.objects.get(chunk) is None
 
 
 def test_a_reply_to_something_else_is_refused() -> None:
