@@ -1,8 +1,11 @@
-"""What an app process may do with its lease: take its inputs and message, give back its reply."""
+"""What an app process may do with its lease: take its inputs and message, give back its reply.
+
+The objects of either are in ``app_objects``.
+"""
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -12,22 +15,17 @@ from flwr.core.clock import Clock
 from flwr.core.errors import FailedPreconditionError, InvalidError, NotFoundError
 from flwr.core.ids import FabHash, MessageId, NodeId, ObjectId, RunId
 from flwr.core.lease import Lease
-from flwr.core.limits import INLINE_OBJECT_BYTES
 from flwr.core.message import Delivery, Envelope, check_reply, check_tree
 from flwr.core.run import Run
 from flwr.core.run_config import Config, ConfigValue, fuse
-from flwr.store.durability import Durability
 from flwr.store.fabs import Fab
-from flwr.store.incoming import IncomingObject
 from flwr.store.message_rows import Instruction
-from flwr.store.outgoing import OpenObject
 from flwr.store.store import Store, Tx
+from flwr.supernode.app_objects import AppObjects
 from flwr.supernode.arrivals import Arrival
 from flwr.supernode.identity import NodeIdentity
 from flwr.supernode.replies import ACTOR, end_answered_lease, end_lease, find_instruction
 from flwr.supernode.stopwatches import Stopwatches
-from flwr.wire.codec.pieces import Absence
-from flwr.wire.object_format import check_object
 
 logger = logging.getLogger(__name__)
 
@@ -49,14 +47,6 @@ class AppInputs:
 
 
 @dataclass(frozen=True, slots=True)
-class FetchedObject:
-    """An answer to a pull: unknown, known without content, or the content."""
-
-    is_known: bool
-    content: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
 class KeptReply:
     """A reply in the store."""
 
@@ -71,7 +61,11 @@ class KeptReply:
 
 
 class AppSessions:
-    """Operations an app process performs under its lease."""
+    """Operations an app process performs under its lease.
+
+    Attributes:
+        objects: of its instruction and its reply.
+    """
 
     def __init__(
         self,
@@ -96,6 +90,7 @@ class AppSessions:
             replied: told of each small reply that is stored, with its contents; the outbox is rung
                 for others.
         """
+        self.objects = AppObjects(store)
         self._replied = replied
         self._store, self._clock, self._identity = store, clock, identity
         self._node_config, self._stopwatches = node_config, stopwatches
@@ -155,12 +150,6 @@ class AppSessions:
             contents = tx.objects.contents(instruction.message_id) if whole else {}
         self.start_watch(instruction.message_id)
         return Delivery(instruction.envelope, instruction.tree, contents)
-
-    def get_object(self, lease: Lease, object_id: ObjectId) -> FetchedObject:
-        """Return an object of the lease's run."""
-        with self._store.reading() as tx:
-            is_known = tx.objects.belongs(object_id, run_id=lease.run_id)
-            return FetchedObject(is_known, tx.objects.get(object_id) if is_known else None)
 
     def accept_reply(self, lease: Lease, reply: Delivery) -> tuple[MessageId, list[ObjectId]]:
         """Store the reply to the lease's instruction; the same reply again changes nothing.
@@ -230,63 +219,6 @@ class AppSessions:
         self._stopwatches.stop(kept.answered)
         if kept.delivery.is_whole:
             self._replied(kept.delivery)
-
-    def put_object(self, lease: Lease, object_id: ObjectId, content: bytes) -> bool:
-        """Keep a wanted object; False when nobody wants it.
-
-        Raises:
-            InvalidError: it is malformed or its hash differs.
-        """
-        check_object(content)
-        if len(content) > INLINE_OBJECT_BYTES:
-            return self._put_large(lease, object_id, content)
-        with self._store.transaction() as tx:
-            if not tx.objects.belongs(object_id, run_id=lease.run_id):
-                return find_instruction(tx, lease) is None  # gone: nobody is told to try again
-            return tx.objects.put(object_id, content)
-
-    def _put_large(self, lease: Lease, object_id: ObjectId, content: bytes) -> bool:
-        """Write the file before the transaction, so that nobody waits for it."""
-        with self._store.reading() as tx:
-            if not tx.objects.belongs(object_id, run_id=lease.run_id):
-                return find_instruction(tx, lease) is None
-        return self._store.put_object(object_id, content)
-
-    def open_object(
-        self, lease: Lease, object_id: ObjectId, *, suspected: bool
-    ) -> OpenObject | Absence:
-        """Open an object of the lease's run, or return why that cannot be.
-
-        Raises:
-            ObjectDamagedError: our copy of it is lost.
-        """
-        with self._store.reading() as tx:
-            if not tx.objects.belongs(object_id, run_id=lease.run_id):
-                return Absence.UNKNOWN
-            return tx.objects.open(object_id, suspected=suspected) or Absence.AWAITED
-
-    def begin_object(self, lease: Lease, object_id: ObjectId, size: int) -> IncomingObject | None:
-        """Begin an object of the reply that comes in pieces; None when nobody wants it.
-
-        Raises:
-            TooLargeError: one object may not have so many bytes.
-        """
-        with self._store.reading() as tx:
-            is_wanted = tx.objects.belongs(object_id, run_id=lease.run_id)
-            if not is_wanted and find_instruction(tx, lease) is not None:
-                return None
-        return self._store.begin_object(object_id, size, durable=False)
-
-    def begin_deposit(self, size: int) -> IncomingObject:
-        """Begin an object that an app brings before it is announced, and without its id."""
-        return self._store.begin_object(None, size, durable=False)
-
-    def keep_objects(self, lease: Lease, complete: Sequence[IncomingObject]) -> list[bool]:
-        """Keep objects that came in pieces; False for one that nobody wants."""
-        arrived = [one.arrived for one in complete if one.arrived is not None]
-        with self._store.keeping(arrived, Durability.LATER) as tx:
-            is_gone = find_instruction(tx, lease) is None  # nobody is told to try again
-            return [tx.objects.take(one) or is_gone for one in arrived]
 
     def finish(self, lease: Lease, context: bytes) -> None:
         """Keep the context for the run's next app and end the lease.

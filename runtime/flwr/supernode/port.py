@@ -77,7 +77,7 @@ def make_clientappio(
     ends = LaunchEnds(leases, launches, logs, at_once)
     desks = None if tubes is None else TubeDesks(tubes, leases, ends, waiting, handover)
     services: list[Register] = [
-        clientapp_bulk(apps, hatch).register,
+        clientapp_bulk(apps.objects, hatch).register,
         partial(add_clientappio, ClientAppIoServicer(leases, apps, waiting)),
         partial(
             add_compose,

@@ -261,7 +261,7 @@ class Site:
         sent = reply(asked, self.clock, payload=payload)
         _, missing = self.apps.accept_reply(lease, sent.delivery)
         for object_id in missing:
-            assert self.apps.put_object(lease, object_id, sent.contents[object_id])
+            assert self.apps.objects.put(lease, object_id, sent.contents[object_id])
         return sent
 
     def reply_to(self, message_id: MessageId) -> Envelope | None:

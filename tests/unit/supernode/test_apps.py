@@ -8,7 +8,6 @@ import pytest
 from flwr.auth.app_tokens import hash_token
 from flwr.core.errors import FailedPreconditionError, InvalidError, NotFoundError
 from flwr.core.ids import FabHash, MessageId, ObjectId, RunId
-from flwr.core.limits import INLINE_OBJECT_BYTES
 from flwr.core.message import Delivery, ErrorCode
 from flwr.core.run import Run
 from flwr.store.fabs import Fab
@@ -60,17 +59,7 @@ def test_an_app_reads_exactly_the_instruction_it_was_launched_for() -> None:
     assert site.apps.message(lease) == first.delivery  # asking again is harmless
     assert second.message_id != first.message_id
     for object_id, content in first.contents.items():
-        assert site.apps.get_object(lease, object_id).content == content
-
-
-@pytest.mark.row("S40", "F23")
-def test_objects_of_another_run_do_not_exist_for_an_app() -> None:
-    site = Site()
-    site.take_in()
-    foreign = site.take_in(OTHER_RUN, text="secret")
-    _, lease = site.launch()
-
-    assert not site.apps.get_object(lease, ObjectId(foreign.message_id)).is_known
+        assert site.apps.objects.get(lease, object_id).content == content
 
 
 def test_a_reply_leaves_once_all_its_objects_are_there_and_its_app_has_finished() -> None:
@@ -83,7 +72,7 @@ def test_a_reply_leaves_once_all_its_objects_are_there_and_its_app_has_finished(
     message_id, missing = site.apps.accept_reply(lease, sent.delivery)
     assert message_id == sent.message_id
     for object_id in missing:
-        assert site.apps.put_object(lease, object_id, sent.contents[object_id])
+        assert site.apps.objects.put(lease, object_id, sent.contents[object_id])
     assert "outbox" not in site.rung
     assert not replies_to_send(site)
     site.apps.finish(lease, b"what it keeps")
@@ -141,30 +130,6 @@ def test_a_reply_under_way_when_its_instruction_goes_is_answered_as_if_it_counte
         assert tx.contexts.find(given.RUN, NODE) is None
 
 
-@pytest.mark.parametrize("size", [10, INLINE_OBJECT_BYTES + 1])
-def test_objects_under_way_when_their_run_ends_are_answered_as_if_they_counted(size: int) -> None:
-    site = Site()
-    asked = site.take_in()
-    _, lease = site.launch()
-    site.apps.message(lease)
-    sent = given.reply(asked.delivery.envelope, site.clock, payload=bytes(size))
-    _, missing = site.apps.accept_reply(lease, sent.delivery)
-    chunk = max(missing, key=lambda object_id: len(sent.contents[object_id]))
-    content = sent.contents[chunk]
-    begun = site.apps.begin_object(lease, chunk, len(content))
-    end_run(site)
-
-    for arriving in (begun, site.apps.begin_object(lease, chunk, len(content))):
-        assert arriving is not None
-        arriving.write(content)
-        arriving.finish()
-        assert site.apps.keep_objects(lease, [arriving]) == [True]
-    assert site.apps.put_object(lease, chunk, content)
-
-    with site.store.reading() as tx:
-        assert tx.objects.get(chunk) is None
-
-
 def test_a_reply_to_something_else_is_refused() -> None:
     site = Site()
     asked, other = site.take_in(text="1"), site.take_in(text="2")
@@ -179,16 +144,6 @@ def test_a_reply_to_something_else_is_refused() -> None:
     with pytest.raises(InvalidError):
         site.apps.accept_reply(lease, Delivery(outliving, right.delivery.tree))
     assert site.reply_to(asked.message_id) is None
-
-
-def test_an_object_nobody_announced_is_not_kept() -> None:
-    site = Site()
-    asked = site.take_in()
-    _, lease = site.launch()
-    sent = given.reply(asked.delivery.envelope, site.clock)
-    for object_id, content in sent.contents.items():
-        if object_id not in asked.contents:
-            assert not site.apps.put_object(lease, object_id, content)
 
 
 def test_an_app_that_finishes_without_a_reply_is_answered_for() -> None:

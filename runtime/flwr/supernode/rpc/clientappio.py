@@ -99,7 +99,7 @@ class ClientAppIoServicer(clientappio_pb2_grpc.ClientAppIoServicer):
     ) -> message_pb2.PullObjectResponse:
         """Return an object of the launch's run."""
         object_id = ObjectId(request.object_id)
-        found = await in_thread(self._apps.get_object, calling_lease(rpc), object_id)
+        found = await in_thread(self._apps.objects.get, calling_lease(rpc), object_id)
         return message_pb2.PullObjectResponse(
             object_found=found.is_known,
             object_available=found.content is not None,
@@ -111,7 +111,7 @@ class ClientAppIoServicer(clientappio_pb2_grpc.ClientAppIoServicer):
     ) -> message_pb2.PushObjectResponse:
         """Take an object of the reply."""
         stored = await in_thread(
-            self._apps.put_object,
+            self._apps.objects.put,
             calling_lease(rpc),
             ObjectId(request.object_id),
             request.object_content,
