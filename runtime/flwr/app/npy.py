@@ -146,6 +146,9 @@ def blocks(parts: Parts, header: Header) -> Iterator[NDArray[Any]]:
         parts: the bytes of a ``.npy`` file.
         header: of these.
     """
+    if not header.dtype.itemsize:
+        yield decode_parts(parts).reshape(-1)
+        return
     elements = skip(parts, header.length)
     if len(elements) == 1 and _is_aligned(elements[0], header.dtype):
         yield np.frombuffer(elements[0], header.dtype, count=prod(header.shape))

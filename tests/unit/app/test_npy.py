@@ -243,3 +243,16 @@ def resident_of(files: list[Path]) -> int:
         elif is_ours and line.startswith("Rss:"):
             resident += int(line.split()[1]) * 1024
     return resident
+
+
+@pytest.mark.parametrize("kind", ["V0", "S0", "U0"])
+def test_elements_of_no_bytes_can_be_scanned(kind: str) -> None:
+    file = BytesIO()
+    header = {"descr": f"|{kind}", "fortran_order": False, "shape": (2, 3)}
+    npy_format.write_array_header_1_0(file, header)
+
+    array = Array(dtype=kind, shape=(2, 3), stype="numpy.ndarray", data=file.getvalue())
+    found, elements = scan(array)
+
+    assert found.shape == (2, 3)
+    assert sum(block.size for block in elements) == 6
