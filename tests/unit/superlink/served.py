@@ -15,11 +15,11 @@ from flwr.proto import control_pb2_grpc, fleet_pb2, fleet_pb2_grpc, serverappio_
 from flwr.proto.compose.v1 import launches_pb2_grpc, logs_pb2_grpc
 from flwr.shell.executors import Executors
 from flwr.shell.in_thread import AtOnce
-from flwr.shell.wakeups import Wakeups
 from flwr.superlink.objects import Objects
 from flwr.superlink.ports import Operations, make_appio, make_control, make_fleet
 from flwr.superlink.presence import Presence
 from flwr.superlink.takers import Takers
+from tests.fakes.wakeups import WatchedWakeups
 from tests.unit.superlink.federation import INTERVAL_S, Link
 
 SOON_S = 15.0  # below the hold of 20 s
@@ -30,7 +30,7 @@ class Served:
     """Stubs of every service."""
 
     link: Link
-    wakeups: Wakeups
+    wakeups: WatchedWakeups
     presence: Presence
     takers: Takers
     fleet: "fleet_pb2_grpc.FleetAsyncStub"
@@ -47,6 +47,11 @@ class Served:
         signed.node_id = (await signed.call("RegisterNode", request)).node_id
         await signed.activate()
         return signed
+
+    async def is_held(self, *calls: Any) -> bool:
+        """Tell whether calls are open when the SuperLink, which holds no others, looked in vain."""
+        await self.wakeups.until_asleep(len(calls), within_s=SOON_S)
+        return not any(call.done() for call in calls)
 
 
 @dataclass
@@ -80,7 +85,7 @@ def with_token(token: str, *extra: tuple[str, str]) -> Any:
 
 @asynccontextmanager
 async def serving(link: Link) -> AsyncIterator[Served]:
-    wakeups = Wakeups()
+    wakeups = WatchedWakeups()
     link.store.subscribe(wakeups.ring)
     objects = Objects(link.store, link.traffic, link.uploads)
     operations = Operations(
@@ -143,9 +148,3 @@ async def refusal(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str]:
     except grpc.aio.AioRpcError as error:
         return error.code(), error.details() or ""
     raise AssertionError("the call should have been refused")
-
-
-async def is_held(call: Any) -> bool:
-    """Tell whether a call is still open after a moment."""
-    await asyncio.sleep(0.2)
-    return not call.done()

@@ -17,7 +17,6 @@ from tests.unit.superlink.federation import Link
 from tests.unit.superlink.served import (
     SOON_S,
     Served,
-    is_held,
     on_a_served_link,
     refusal,
     with_token,
@@ -57,7 +56,7 @@ def test_a_held_pull_of_an_idle_node_is_woken_by_a_message(link: Link) -> None:
         run, _ = link.running()
         for _ in range(3):
             held = node.pull(ALIVE)
-            assert await is_held(held)
+            assert await served.is_held(held)
             assert link.messages.knows_none(NodeId(node.node_id))
             link.pass_time(1)  # so that it is another message
             sent = await in_thread(link.send, run, NodeId(node.node_id))
@@ -101,7 +100,7 @@ def test_an_idle_node_that_is_unregistered_is_refused_at_once(link: Link) -> Non
     async def body(served: Served) -> None:
         node = await served.node()
         held = node.pull(ALIVE)
-        assert await is_held(held)
+        assert await served.is_held(held)
         await in_thread(link.nodes.unregister_self, NodeId(node.node_id))
         async with asyncio.timeout(SOON_S):
             assert (await refusal(held))[1] == "Invalid node ID"

@@ -79,8 +79,7 @@ def test_an_instruction_comes_and_its_reply_goes_on_the_line(link: Link) -> None
         node, node_id = await joined(served)
         run, _ = link.running()
         held = asyncio.create_task(node.pull_messages())
-        await asyncio.sleep(0.1)
-        assert not held.done()
+        assert await served.is_held(held)
         for number in range(3):
             sent = link.instruction(run, node_id, group_id=str(number))
             await in_thread(link.messages.enqueue, run.run_id, [whole(sent)])
@@ -123,17 +122,19 @@ def test_what_is_not_answered_soon_is_confirmed_by_itself(link: Link) -> None:
 
 def test_a_run_that_ended_is_told_once(link: Link) -> None:
     async def body(served: Served) -> None:
-        node, _ = await joined(served)
+        node, node_id = await joined(served)
         run, _ = link.running()
         held = asyncio.create_task(node.pull_messages([run.run_id]))
-        await asyncio.sleep(0.1)
+        assert await served.is_held(held)
         await in_thread(link.runs.stop, NO_LOGIN, run.run_id)
         async with asyncio.timeout(SOON_S):
             assert await held == Pulled((), (run.run_id,), is_heartbeat=True)
-        again = asyncio.create_task(node.pull_messages())
-        await asyncio.sleep(0.1)
-        assert not again.done()
-        again.cancel()
+        again, _ = link.running()
+        sent = link.instruction(again, node_id)
+        await in_thread(link.messages.enqueue, again.run_id, [whole(sent)])
+        async with asyncio.timeout(SOON_S):
+            pulled = await node.pull_messages([again.run_id])
+        assert (len(pulled.deliveries), pulled.ended_runs) == (1, ())
 
     on_a_served_link(link, body)
 
@@ -300,7 +301,7 @@ def test_the_line_of_a_node_ends_when_its_key_is_no_longer_registered(link: Link
         sent = link.send(run, node_id)
         await node.pull_messages()
         held = asyncio.create_task(node.pull_messages([], [sent.message_id]))
-        await asyncio.sleep(0.1)
+        assert await served.is_held(held)
         await in_thread(link.nodes.unregister_self, node_id)
         async with asyncio.timeout(SOON_S):
             with pytest.raises(UnauthenticatedError):

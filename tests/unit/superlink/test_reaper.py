@@ -9,7 +9,9 @@ from flwr.core.run import RunStatus
 from flwr.shell.in_thread import in_thread
 from flwr.shell.wakeups import Wakeups
 from flwr.store.store import open_store
+from flwr.superlink.reaper import _MARGIN
 from tests.fakes.operations import await_operations
+from tests.fakes.wakeups import WatchedWakeups
 from tests.unit.superlink.federation import INTERVAL_S, Link
 
 
@@ -149,28 +151,20 @@ def test_a_lease_that_becomes_due_is_noticed_without_polling(fab: bytes) -> None
     asyncio.run(body())
 
 
-def test_a_deadline_ahead_is_slept_until_not_watched(
-    fab: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deadline_ahead_is_slept_until_not_watched(link: Link) -> None:
     async def body() -> None:
-        store = open_store(":memory:")
-        link = Link(store, SystemClock(), fab)  # type: ignore[arg-type]
-        await in_thread(link.online)
-        sweeps: list[None] = []
-        sweep = link.reaper.sweep
-
-        def counted(now: datetime) -> datetime | None:
-            sweeps.append(None)
-            return sweep(now)
-
-        monkeypatch.setattr(link.reaper, "sweep", counted)
-        reaping = asyncio.ensure_future(link.reaper.run(Wakeups()))
-        await asyncio.sleep(0.5)
+        wakeups = WatchedWakeups()
+        run, _ = link.running()
+        link.send(run, link.online().node_id, ttl=8.0)
+        due = link.clock.now() + timedelta(seconds=8)
+        reaping = asyncio.ensure_future(link.reaper.run(wakeups))
+        async with asyncio.timeout(60):
+            while len(wakeups.timeouts) < 2:  # noqa: ASYNC110 - the first is a look, no wait
+                await asyncio.sleep(0.005)
+        await wakeups.until_asleep(1, within_s=60)
         reaping.cancel()
         await asyncio.gather(reaping, return_exceptions=True)
-        await_operations()
-        store.close()
-        assert len(sweeps) <= 4
+        assert wakeups.timeouts == [timedelta(), due - link.clock.now() + _MARGIN]
 
     asyncio.run(body())
 

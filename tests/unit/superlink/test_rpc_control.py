@@ -207,7 +207,7 @@ def test_a_follower_is_sent_away_when_the_superlink_stops(link: Link) -> None:
         run, _ = link.running()
         stream = served.control.StreamLogs(control_pb2.StreamLogsRequest(run_id=run.run_id))
         reading = asyncio.ensure_future(refusal(anext(aiter(stream))))
-        await asyncio.sleep(0.2)
+        assert await served.is_held(reading)
         served.wakeups.close()
         async with asyncio.timeout(SOON_S):
             assert (await reading)[0] is grpc.StatusCode.UNAVAILABLE

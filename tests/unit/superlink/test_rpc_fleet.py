@@ -18,7 +18,6 @@ from tests.unit.superlink.served import (
     SOON_S,
     Served,
     SignedNode,
-    is_held,
     on_a_served_link,
     refusal,
 )
@@ -101,7 +100,7 @@ def test_a_pull_is_held_until_there_is_an_instruction(link: Link) -> None:
         node = await served.node()
         run, _ = link.running()
         held = node.pull()
-        assert await is_held(held)
+        assert await served.is_held(held)
 
         sent = await in_thread(link.send, run, NodeId(node.node_id))
 
@@ -118,9 +117,9 @@ def test_an_instruction_is_not_lost_with_a_pull_that_went_away(link: Link) -> No
         node = await served.node()
         run, _ = link.running()
         held = node.pull()
-        assert await is_held(held)
+        assert await served.is_held(held)
         held.cancel()
-        await asyncio.sleep(0.2)
+        assert await served.is_held()  # the SuperLink has heard of it
         sent = link.send(run, NodeId(node.node_id))
         async with asyncio.timeout(SOON_S):
             (message,) = (await node.pull()).messages_list
@@ -135,7 +134,7 @@ def test_a_held_pull_tells_at_once_which_of_the_nodes_runs_have_ended(link: Link
         node = await served.node()
         (run, _), (other, _) = link.running(), link.running()
         held = node.pull((metadata.ACTIVE_RUNS, f"{run.run_id},{other.run_id}"))
-        assert await is_held(held)
+        assert await served.is_held(held)
 
         await in_thread(link.runs.stop, NO_LOGIN, run.run_id)
 
@@ -152,7 +151,7 @@ def test_a_held_pull_of_a_node_that_is_unregistered_ends_as_unauthenticated(link
     async def body(served: Served) -> None:
         node = await served.node()
         held = node.pull()
-        assert await is_held(held)
+        assert await served.is_held(held)
         await in_thread(link.nodes.unregister, NO_LOGIN, NodeId(node.node_id))
         async with asyncio.timeout(SOON_S):
             code, details = await refusal(held)
@@ -236,7 +235,7 @@ def test_a_pulled_object_is_waited_for(link: Link) -> None:
             run_id=run.run_id, object_id=object_id, **node_field(node)
         )
         held = node.call("PullObject", request)
-        assert await is_held(held)
+        assert await served.is_held(held)
         await in_thread(link.objects.put, run.run_id, object_id, content)
         async with asyncio.timeout(SOON_S):
             assert (await held).object_content == content

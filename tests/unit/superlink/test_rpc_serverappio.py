@@ -24,7 +24,6 @@ from tests.unit.superlink.federation import Link
 from tests.unit.superlink.served import (
     SOON_S,
     Served,
-    is_held,
     on_a_served_link,
     refusal,
     with_token,
@@ -38,7 +37,7 @@ def test_a_serverapp_lives_its_life(link: Link) -> None:
     async def body(served: Served) -> None:
         appio = served.appio
         waiting = appio.ListAppsToLaunch(appio_pb2.ListAppsToLaunchRequest())
-        assert await is_held(waiting)
+        assert await served.is_held(waiting)
         run = await in_thread(link.submit)
         async with asyncio.timeout(SOON_S):
             assert list((await waiting).run_ids) == [run.run_id]
@@ -120,13 +119,12 @@ def test_messages_go_out_and_answers_come_back(link: Link) -> None:
         for_all = served.appio.PullMessages(asked, metadata=proof)
         any_header = with_token(token, (metadata.WAIT, metadata.WAIT_ANY))
         for_any = served.appio.PullMessages(asked, metadata=any_header)
-        assert await is_held(for_all)
-        assert not for_any.done()
+        assert await served.is_held(for_all, for_any)
         first = await in_thread(link.answer, sent[0])
         async with asyncio.timeout(SOON_S):
             answers = (await for_any).messages_list
         assert [m.metadata.message_id for m in answers] == [first.message_id]
-        assert await is_held(for_all)
+        assert await served.is_held(for_all)
         second = await in_thread(link.answer, sent[1])
         async with asyncio.timeout(SOON_S):
             everything = await for_all
@@ -202,7 +200,7 @@ def test_a_held_pull_ends_when_the_run_is_stopped(link: Link) -> None:
         sent = link.send(run, link.online().node_id)
         asked = appio_pb2.PullAppMessagesRequest(run_id=run.run_id, message_ids=[sent.message_id])
         held = served.appio.PullMessages(asked, metadata=with_token(token))
-        assert await is_held(held)
+        assert await served.is_held(held)
         await in_thread(link.runs.stop, NO_LOGIN, run.run_id)
         async with asyncio.timeout(SOON_S):
             assert await refusal(held) == (
@@ -253,8 +251,9 @@ def test_a_held_poll_of_an_executor_of_other_apps_sleeps_on(link: Link) -> None:
             return served.appio.ListAppsToLaunch(request, metadata=only)
 
         others = asking("somebody/else")
+        assert await served.is_held(others)
         submitted = await in_thread(link.submit)
-        assert await is_held(others)
+        assert await served.is_held(others)
         assert list((await asking(f"somebody/else,{submitted.fab_id}")).run_ids) == [
             submitted.run_id
         ]
