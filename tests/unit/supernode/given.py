@@ -18,7 +18,6 @@ from flwr.fab.build import BuiltFab, build_fab
 from flwr.fab.verify import verify_fab
 from flwr.shell.executors import Executors
 from flwr.shell.in_thread import threaded
-from flwr.shell.wakeups import Wakeups
 from flwr.store.fabs import Fab
 from flwr.store.store import Store, open_store
 from flwr.supernode.apps import AppSessions
@@ -38,6 +37,7 @@ from flwr.wire.clients.fleet import FetchedFab
 from flwr.wire.diagnose import ConnectionRefusedByPeerError
 from flwr.wire.object_format import ObjectType, build_object, message_object, object_id_of
 from tests.fakes.clock import FakeClock
+from tests.fakes.wakeups import WatchedWakeups
 from tests.unit.fab import given as given_app
 from tests.unit.supernode.fakes import FakeFleet
 
@@ -194,7 +194,7 @@ class Site:
 
     def connect(self, patience: Patience | None = None) -> None:
         """Build the parts that need a running loop."""
-        self.wakeups = Wakeups()
+        self.wakeups = WatchedWakeups()
         self.fleet.secure = threaded(self.store.settle_objects)
         self.store.subscribe(self.wakeups.ring)
         self.session = FleetSession(

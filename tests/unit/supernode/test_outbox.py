@@ -1,5 +1,6 @@
 import asyncio
-import time
+import itertools
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -104,9 +105,9 @@ def test_a_reply_that_comes_while_the_outbox_waits_is_sent_at_once() -> None:
         site.apps.message(lease)
         site.connect()
         async with sending(site):
-            await asyncio.sleep(0.05)
+            await site.wakeups.until_asleep(1, within_s=60)
             site.answer(lease, asked.delivery.envelope)
-            await asyncio.sleep(0.05)
+            assert await site.outbox.drain(timedelta(seconds=60))  # what there is to send is sent
             assert not site.fleet.replies, "what its app keeps is not stored yet"
             site.apps.finish(lease, b"kept")
             await until_empty(site)
@@ -152,9 +153,9 @@ def test_a_full_disk_at_the_end_of_a_run_leaves_the_reply_and_the_node(
             raise StoreFullError("supernode.db")
 
         monkeypatch.setattr(site.runs, "end", full)
+        monkeypatch.setattr("flwr.supernode.outbox._STORAGE_PAUSE", timedelta())
         task = asyncio.create_task(site.outbox.run())
-        await site.fleet.until(lambda: site.fleet.calls["push_reply"] == 1)
-        await asyncio.sleep(0.1)
+        await site.fleet.until(lambda: site.fleet.calls["push_reply"] >= 2)  # tried on
         assert not task.done()
         assert not is_empty(site)
         task.cancel()
@@ -178,16 +179,33 @@ def test_draining_waits_for_what_is_under_way() -> None:
 def test_draining_waits_for_what_is_begun_while_it_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     async def body() -> None:
         site, asked, _ = replied()
-        read, looks = site.outbox._read_due, iter([0.0, 0.1])
+        read, loop, looks = site.outbox._read_due, asyncio.get_running_loop(), itertools.count(1)
+        is_draining, has_begun = threading.Event(), threading.Event()
+        is_sending, has_looked = asyncio.Event(), asyncio.Event()
 
         def read_slowly() -> list[Delivery]:
-            time.sleep(next(looks, 0.0))  # the sender is the first to look
-            return read()
+            look = next(looks)
+            if look == 1:  # the sender's
+                loop.call_soon_threadsafe(is_sending.set)
+                assert is_draining.wait(60)
+            elif look == 2:
+                is_draining.set()
+                assert has_begun.wait(60)
+            due = read()
+            if look == 2:
+                loop.call_soon_threadsafe(has_looked.set)
+            return due
+
+        async def push_slowly() -> None:
+            has_begun.set()
+            await has_looked.wait()
+            for _ in range(100):  # turns, in which a drain that does not wait would end
+                await asyncio.sleep(0)
 
         monkeypatch.setattr(site.outbox, "_read_due", read_slowly)
-        site.fleet.hooks["push_reply"] = lambda: asyncio.sleep(0.2)
+        site.fleet.hooks["push_reply"] = push_slowly
         async with sending(site):
-            await asyncio.sleep(0)
+            await is_sending.wait()
             assert await site.outbox.drain(timedelta(seconds=60))
             assert list(site.fleet.replies) == [asked.message_id]
 
