@@ -40,6 +40,9 @@ _QUIET: Final = {
     "COLUMNS": "200",
     "RAY_NUM_REDIS_GET_RETRIES": "120",  # seconds that Ray waits for its own GCS: 20 if not said
 }
+# Its simulation forks for each of Ray's processes.  With its hooks gRPC crashes some of these
+# children before they become what they should be, and Ray waits 30 s for a raylet that never was.
+_OF_UPSTREAM: Final = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
 
 
 def make_certificates(where: Path, nodes: int, hosts: Sequence[str] = ()) -> None:
@@ -297,7 +300,8 @@ class Federation:
         path = os.pathsep.join([str(tools.bin), os.environ.get("PATH", "")])
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("FLWR_", "VIRTUAL_ENV"))}
         own = {"FLWR_HOME": str(home), "HOME": str(home), "TMPDIR": self._temporary}
-        return {**kept, **_QUIET, "PATH": path, **own}
+        quiet = _QUIET if tools.is_ours else _QUIET | _OF_UPSTREAM
+        return {**kept, **quiet, "PATH": path, **own}
 
     def _write_connection(self, tools: Toolset) -> None:
         home = Path(self.environment(tools, "cli")["FLWR_HOME"])
