@@ -16,6 +16,8 @@ FIGURE: Final = "clients_per_s"
 _SIZE_IN: Final = (9.0, 5.2)
 _LEAST_POINTS: Final = 2  # of a curve of ours; one point shows nothing
 _HEADROOM: Final = 2.0  # for the labels of the topmost points
+_NEAR: Final = 1.3  # times; curves that end closer have labels above and below their ends
+_RISE: Final = 6  # points
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def draw(report: Report, path: Path) -> None:
     figure = canvas(_SIZE_IN)
     axes = figure.subplots()
     for curve in found:
-        _plot(axes, curve)
+        _plot(axes, curve, _rise(curve, found))
     _frame(axes, found)
     figure.supxlabel(caption(report, _SIZE_IN[0]), fontsize=8.5, color=FAINT, x=0.01, ha="left")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +85,15 @@ def draw(report: Report, path: Path) -> None:
     path.with_suffix(".json").write_text(json.dumps(_document(report, found), indent=1) + "\n")
 
 
-def _plot(axes: "Axes", curve: Curve) -> None:
+def _rise(curve: Curve, found: Sequence[Curve]) -> int:
+    """Return by how many points a curve's label is moved, so that it covers no other."""
+    count, rate = list(curve.points.items())[-1]
+    ends = [list(other.points.items())[-1] for other in found if other is not curve]
+    near = [other for at, other in ends if at == count and 1 / _NEAR < other / rate < _NEAR]
+    return 0 if not near else _RISE if rate >= max(near) else -_RISE
+
+
+def _plot(axes: "Axes", curve: Curve, rise: int) -> None:
     counts, rates = list(curve.points), list(curve.points.values())
     axes.plot(
         counts,
@@ -97,7 +107,7 @@ def _plot(axes: "Axes", curve: Curve) -> None:
     axes.annotate(
         f"{rates[-1]:,.0f}/s",
         (counts[-1], rates[-1]),
-        xytext=(9, -3),
+        xytext=(9, rise - 3),
         textcoords="offset points",
         fontsize=10,
         weight="bold",

@@ -58,3 +58,10 @@ def test_what_is_drawn_is_written_beside_it(tmp_path: Path) -> None:
 def test_single_points_are_no_picture(tmp_path: Path) -> None:
     with pytest.raises(NothingToDrawError, match="several numbers"):
         scaling.draw(report(("simulation-1kB@10", "ours", 1.0)), tmp_path / "simulation.png")
+
+
+def test_labels_of_curves_that_end_together_are_apart() -> None:
+    ends = {"a": 1000.0, "b": 900.0, "c": 100.0}
+    found = [scaling.Curve(name, "blue", "o", {10: 5.0, 100: rate}) for name, rate in ends.items()]
+
+    assert [scaling._rise(curve, found) for curve in found] == [scaling._RISE, -scaling._RISE, 0]
