@@ -25,7 +25,7 @@ from flwr.runner.outcome import RunEndedError
 from flwr.runner.template_frames import TemplateFrame, Verb, receive_frame, send_frame
 from flwr.shell.confinement import enter_fence, make_fence
 from flwr.shell.death_signal import die_with_parent, outlive_parent
-from flwr.shell.ending import end
+from flwr.shell.ending import end, leave_own_logging
 from flwr.shell.process_name import name_process
 
 if TYPE_CHECKING:  # loads numpy, which starts threads: only after confinement
@@ -114,6 +114,7 @@ def _load(control: socket.socket) -> _Loaded | None:
 
 def _import(content: bytes, fab_hash: str) -> _Loaded:
     from flwr.clientapp import ClientApp  # noqa: PLC0415
+    from flwr.core.allocator import give_back  # noqa: PLC0415
     from flwr.fab.load import install, load  # noqa: PLC0415
     from flwr.fab.watch import AppWatch  # noqa: PLC0415
     from flwr.shell.freshness import Freshness  # noqa: PLC0415
@@ -122,10 +123,12 @@ def _import(content: bytes, fab_hash: str) -> _Loaded:
     if installed.manifest.wants_fresh_start:
         raise _UnfitError('its pyproject.toml says app-start = "fresh"')
     watch = AppWatch(installed)
+    leave_own_logging()
     freshness = Freshness()
     with freshness.importing():
         app = load(installed.manifest.clientapp, ClientApp)
     gc.collect()  # what the import dropped may still be open
+    give_back()  # else forks copy memory in which nothing is
     if (why := freshness.why_unfit()) is not None:
         raise _UnfitError(why)
     return _Loaded(app, watch, freshness)

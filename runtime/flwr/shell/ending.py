@@ -3,12 +3,23 @@
 import atexit
 import gc
 import io
+import logging
 import os
 import sys
 import threading
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 _FILES: Final = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+_HOOKS: Final[list[Any]] = threading._threading_atexits  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def leave_own_logging() -> None:
+    """Have the end of each fork shut logging down only if the app has handlers of its own.
+
+    Ours keep nothing back.  Called before the app's import, when ours are there.
+    """
+    atexit.unregister(logging.shutdown)
+    atexit.register(_shut_logging_down, _newest_handler())
 
 
 def end(code: int) -> NoReturn:
@@ -17,7 +28,9 @@ def end(code: int) -> NoReturn:
     What was printed or written is kept also where a file was never closed.
     """
     try:
-        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # joins its threads
+        # Where there is nothing to join or to call, it is pages of memory that it costs.
+        if threading.active_count() > 1 or _HOOKS:
+            threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
         atexit._run_exitfuncs()  # noqa: SLF001
     except BaseException:  # noqa: BLE001  # nobody is above us
         sys.excepthook(*sys.exc_info())
@@ -34,3 +47,15 @@ def flush_open_files() -> None:
             file.flush()
         except Exception:  # noqa: BLE001, S110  # it is closed, or nobody reads it
             pass
+
+
+def _shut_logging_down(newest: list[Any]) -> None:
+    """Do so unless the newest handler is still the one that was: more are appended."""
+    if _newest_handler() != newest:
+        logging.shutdown()
+
+
+def _newest_handler() -> list[Any]:
+    """Return a reference to it, if there is one."""
+    handlers: list[Any] = logging._handlerList  # type: ignore[attr-defined]  # noqa: SLF001
+    return handlers[-1:]
