@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from flwr.core.limits import TEMPLATE_MAX_BYTES
-from flwr.shell.memory import memory_limit
+from flwr.core.memory import memory_limit
 from flwr.shell.random_numbers import RandomNumbers
 
 _TASKS: Final = Path("/proc/self/task")

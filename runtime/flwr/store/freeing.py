@@ -5,7 +5,9 @@ was open holds its space until it is closed.
 
 Where a machine is a guest, memory that is free for seconds goes back to its host, and to get it
 again costs ten times what it costs to use it.  Rounds of a large model free gigabytes of the page
-cache, and need them again soon.  So it is kept until the next large file is written, for a while.
+cache, and need them again soon.  So it is kept until the next large file is written, for a while,
+and only as long as the kernel has no reason to write it, and what is not removed yet, to the disk:
+it begins when a tenth of the memory waits to be written, whoever wrote it.
 
 The memory that pieces took on their way is kept by the allocator for the next ones.  It is given
 back when none come while others, an app above all, have work to do.
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from flwr.core.allocator import give_back
+from flwr.core.memory import available_memory, is_writing_near
 
 _SLOW_TO_FREE: Final = 1_048_576  # bytes of a file
 _HELD_S: Final = 10.0  # the longest
@@ -50,6 +53,7 @@ class Freeing:
         now: seconds, of a clock that only goes forward.
         most_bytes: to be held.
         most_files: to be held, each with a descriptor.
+        is_writing_near: tells whether the kernel is about to write what waits in memory.
         give_back: gives memory back that this process does not use.
     """
 
@@ -59,9 +63,10 @@ class Freeing:
         *,
         most_bytes: int | None = None,
         most_files: int | None = None,
+        is_writing_near: Callable[[], bool] = is_writing_near,
         give_back: Callable[[], None] = give_back,
     ) -> None:
-        self._now, self._give_back = now, give_back
+        self._now, self._is_writing_near, self._give_back = now, is_writing_near, give_back
         self._most_bytes = _spare_bytes() if most_bytes is None else most_bytes
         self._most_files = _spare_descriptors() if most_files is None else most_files
         self._held: deque[_Held] = deque()
@@ -147,7 +152,8 @@ class Freeing:
         if not self._held:
             return False
         is_over = self._is_closed or self._held[0].until <= self._now()
-        return is_over or self._wanted > 0 or self._bytes > self._most_bytes
+        is_too_much = self._bytes > self._most_bytes or self._is_writing_near()
+        return is_over or self._wanted > 0 or is_too_much
 
     def _is_calm(self) -> bool:
         return bool(self._came) and self._calm_at <= self._now()
@@ -166,8 +172,7 @@ def _opened(path: Path) -> int | None:
 
 
 def _spare_bytes() -> int:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(_MOST_BYTES, memory // _OF_MEMORY)
+    return min(_MOST_BYTES, available_memory() // _OF_MEMORY)
 
 
 def _spare_descriptors() -> int:

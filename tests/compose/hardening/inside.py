@@ -29,7 +29,7 @@ def processes() -> list[dict[str, str]]:
 
 
 def _begins(said: dict[str, str]) -> bool:
-    """Return whether it is still the engine's; never of this script, whose arguments hold its text."""
+    """Return whether it is still the engine's, and not this script, whose argument is its text."""
     program = said["command"].partition(" ")[0].rpartition("/")[2]
     return said["name"].startswith("runc") or program == "runc"
 
