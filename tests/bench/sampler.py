@@ -4,6 +4,7 @@ To read the memory of fifty processes takes as long as a small round.  So nothin
 rounds are timed, and the app holds a round still afterwards for that.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from tests.bench.processes import command_of, pss_mb, scan, tree
 STEP_S: Final = 0.05
 _WEIGH_STEP_S: Final = 0.1
 _MB: Final = 1e6
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,15 @@ def lo_bytes(table: str) -> int:
         name, _, counters = line.partition(":")
         if name.strip() == "lo":
             return int(counters.split()[0])
+    return 0
+
+
+def disk_bytes(counts: str) -> int:
+    """Return the bytes that the kernel wrote to disks, from the text of /proc/vmstat."""
+    for line in counts.splitlines():
+        name, _, pages = line.partition(" ")
+        if name == "nr_written":
+            return int(pages) * _PAGE
     return 0
 
 
@@ -109,6 +120,7 @@ class Sampler:
         self._cpu: list[tuple[float, float]] = []
         self._groups: dict[str, list[tuple[float, float]]] = {}
         self._bytes: list[tuple[float, float]] = []
+        self._written: list[tuple[float, float]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.peaks = Peaks()
@@ -133,6 +145,10 @@ class Sampler:
         """Return what loopback carried between two instants, in MB."""
         return growth(self._bytes, begin, end) / _MB
 
+    def written_mb(self, begin: float, end: float) -> float:
+        """Return what the kernel wrote to disks between two instants, in MB."""
+        return growth(self._written, begin, end) / _MB
+
     def _run(self) -> None:
         weigh_at = 0.0
         while True:
@@ -150,3 +166,4 @@ class Sampler:
         for name, value in used.items():
             self._groups.setdefault(name, []).append((now, value))
         self._bytes.append((now, float(lo_bytes(Path("/proc/net/dev").read_text()))))
+        self._written.append((now, float(disk_bytes(Path("/proc/vmstat").read_text()))))

@@ -29,6 +29,7 @@ _ROUND_COLUMNS: Final[Sequence[Column]] = (
     ("p95", _of("round_p95_s", figures.seconds)),
     ("CPU", _of("cpu_s", figures.seconds)),
     ("wire", _of("wire_mb", figures.megabytes)),
+    ("disk", _of("disk_mb", figures.megabytes)),
     ("site", _of("site_mb", figures.megabytes)),
     ("SuperLink", _of("superlink_mb", figures.megabytes)),
     ("all", _of("total_mb", figures.megabytes)),

@@ -91,6 +91,7 @@ def evaluate(marks: Marks, sampler: Sampler, *, submitted: float, left: float) -
     figures = {
         "cpu_s": sampler.cpu_s(begin, end) / count,
         "wire_mb": sampler.carried_mb(begin, end) / count,
+        "disk_mb": sampler.written_mb(begin, end) / count,
         "submit_s": marks.window("warm")[0] - submitted,
         "exit_s": left - marks.times("end")[0],
     }

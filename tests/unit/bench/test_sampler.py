@@ -3,8 +3,9 @@
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from tests.bench.sampler import Peaks, Root, Sampler, Weights, lo_bytes, role_of
+from tests.bench.sampler import Peaks, Root, Sampler, Weights, disk_bytes, lo_bytes, role_of
 
 TABLE = """Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets
@@ -36,6 +37,13 @@ class Counting:
 def test_bytes_are_those_of_loopback() -> None:
     assert lo_bytes(TABLE) == 123456
     assert lo_bytes("") == 0
+
+
+def test_bytes_for_disks_are_those_that_were_written_not_those_that_wait() -> None:
+    page = os.sysconf("SC_PAGE_SIZE")
+    assert disk_bytes("nr_dirty 7\nnr_dirtied 90\nnr_written 80\nnr_written_soon 5\n") == 80 * page
+    assert disk_bytes("") == 0
+    assert disk_bytes(Path("/proc/vmstat").read_text()) > 0
 
 
 def test_a_process_plays_a_part_by_its_place_and_its_command() -> None:
