@@ -70,8 +70,9 @@ class Array:
             given = {"ndarray": _ndarray_of(given["torch_tensor"])}
         if given.keys() == {"ndarray"} and isinstance(given["ndarray"], np.ndarray):
             ndarray = given["ndarray"]
-            self.dtype, self.shape = _name_of(ndarray.dtype), tuple(ndarray.shape)
-            self.stype = NUMPY_STYPE
+            vars(self).update(
+                dtype=_name_of(ndarray.dtype), shape=tuple(ndarray.shape), stype=NUMPY_STYPE
+            )
             is_large = ndarray.nbytes >= _WORTH_A_DEPOSIT and not ndarray.dtype.hasobject
             if is_large and (copy := deposited(ndarray_parts(ndarray))) is not None:
                 vars(self).update(_lent=copy.parts, _ids=copy.ids)

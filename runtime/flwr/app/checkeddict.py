@@ -101,16 +101,16 @@ def require_scalar_or_list(value: object, scalars: tuple[type, ...], *, no_bool:
     Raises:
         TypeError: naming the allowed types.
     """
-
-    def is_scalar(candidate: object) -> bool:
-        return isinstance(candidate, scalars) and not (no_bool and isinstance(candidate, bool))
-
-    if is_scalar(value):
+    if _is_scalar(value, scalars, no_bool=no_bool):
         return
     names = " | ".join(scalar.__name__ for scalar in scalars)
     if not isinstance(value, list):
         raise TypeError(f"a value is {names}, or a list of one of them, not {type(value)}")
-    if value and not is_scalar(value[0]):
+    if value and not _is_scalar(value[0], scalars, no_bool=no_bool):
         raise TypeError(f"a list holds {names}, not {type(value[0])}")
     if not all(isinstance(element, type(value[0])) for element in value):
         raise TypeError(f"all elements of a list have the type of the first, {type(value[0])}")
+
+
+def _is_scalar(value: object, scalars: tuple[type, ...], *, no_bool: bool) -> bool:
+    return isinstance(value, scalars) and not (no_bool and isinstance(value, bool))

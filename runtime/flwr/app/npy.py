@@ -178,7 +178,7 @@ def header_of(parts: Parts) -> Header:
         raise ValueError(f"the header of the array is damaged: {type(cause).__name__}") from cause
     if header.dtype.hasobject:
         raise ValueError("Object arrays cannot be read: they would need unpickling")
-    if any(axis < 0 for axis in header.shape):
+    if min(header.shape, default=0) < 0:
         raise ValueError(f"the shape of the array is {header.shape}")
     needed = header.length + prod(header.shape) * header.dtype.itemsize
     if sum(map(len, parts)) < needed:

@@ -27,9 +27,10 @@ def skip(parts: Sequence[Place], count: int) -> list[memoryview]:
     """Return what follows the first ``count`` bytes; nothing is copied."""
     rest = list[memoryview]()
     for part in parts:
-        rest.append(memoryview(part)[count:])
+        if count < len(part):
+            rest.append(memoryview(part)[count:])
         count = max(0, count - len(part))
-    return [part for part in rest if part]
+    return rest
 
 
 def beginning(parts: Sequence[Place], count: int) -> bytes:

@@ -41,7 +41,7 @@ class RecordDict(CheckedDict[str, RecordType]):
             "metrics_records": metrics_records,
             "configs_records": configs_records,
         }
-        self.update(records or {})
+        self._copy_in(records or {}, keep_input=True)
         for name, given in deprecated.items():
             if given is not None:
                 _warn_deprecated(f"the argument `{name}`", "`records`")
@@ -65,7 +65,7 @@ class RecordDict(CheckedDict[str, RecordType]):
         return super().__getitem__(key)
 
     def __setitem__(self, key: str, value: RecordType) -> None:
-        before = self.get(key)
+        before = self._entries.get(key)
         super().__setitem__(key, value)
         if before is not None and type(before) is not type(value):
             logger.warning(
