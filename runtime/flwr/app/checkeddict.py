@@ -24,7 +24,7 @@ class CheckedDict(MutableMapping[K, V]):
 
     def _copy_in(self, entries: Mapping[K, V], *, keep_input: bool) -> None:
         """Set all of ``entries``; without ``keep_input``, each leaves there once it is here."""
-        for key in list(entries):
+        for key in list(entries.keys()):
             self[key] = entries[key]
             if not keep_input and isinstance(entries, MutableMapping):
                 del entries[key]

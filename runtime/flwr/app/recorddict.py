@@ -45,7 +45,7 @@ class RecordDict(CheckedDict[str, RecordType]):
         for name, given in deprecated.items():
             if given is not None:
                 _warn_deprecated(f"the argument `{name}`", "`records`")
-                self.update(given)
+                self._copy_in(given, keep_input=True)
 
     def _check_key(self, key: str) -> None:
         if not isinstance(key, str):

@@ -114,7 +114,6 @@ def _load(control: socket.socket) -> _Loaded | None:
 
 def _import(content: bytes, fab_hash: str) -> _Loaded:
     from flwr.clientapp import ClientApp  # noqa: PLC0415
-    from flwr.core.allocator import give_back  # noqa: PLC0415
     from flwr.fab.load import install, load  # noqa: PLC0415
     from flwr.fab.watch import AppWatch  # noqa: PLC0415
     from flwr.shell.freshness import Freshness  # noqa: PLC0415
@@ -127,8 +126,6 @@ def _import(content: bytes, fab_hash: str) -> _Loaded:
     freshness = Freshness()
     with freshness.importing():
         app = load(installed.manifest.clientapp, ClientApp)
-    gc.collect()  # what the import dropped may still be open
-    give_back()  # else forks copy memory in which nothing is
     if (why := freshness.why_unfit()) is not None:
         raise _UnfitError(why)
     return _Loaded(app, watch, freshness)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from flwr.core.limits import MAX_TEMPLATES, TEMPLATE_IDLE
-from flwr.core.memory import is_memory_short
 from flwr.runner.template_process import (
     NO_SETTINGS,
     ForkedChild,
@@ -25,6 +24,7 @@ from flwr.runner.template_process import (
     TemplateLostError,
     UnfitError,
 )
+from flwr.shell.memory import is_memory_short
 from flwr.wire.clients.work import Bundle
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Final
 
-from flwr.core.control_groups import own_groups
+from flwr.shell.control_groups import own_groups
 
 _OOM_FILES: Final = ("memory.events", "memory.oom_control")  # of version 2, of version 1
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from flwr.core.control_groups import own_groups
+from flwr.shell.control_groups import own_groups
 
 _PERIOD_US: Final = "cpu.cfs_period_us"  # version 1 has two files for what cpu.max says in one
 _QUOTA_US: Final = "cpu.cfs_quota_us"

@@ -5,6 +5,7 @@ share (threads, descriptors, other processes) makes the template unfit; random n
 unless the app's import seeded them.  Runs in the template and in its children.
 """
 
+import gc
 import os
 import signal
 import threading
@@ -15,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from flwr.core.allocator import give_back
 from flwr.core.limits import TEMPLATE_MAX_BYTES
-from flwr.core.memory import memory_limit
+from flwr.shell.memory import memory_limit
 from flwr.shell.random_numbers import RandomNumbers
 
 _TASKS: Final = Path("/proc/self/task")
@@ -37,9 +39,11 @@ class Freshness:
 
     @contextmanager
     def importing(self) -> Iterator[None]:
-        """Watch while the block runs."""
+        """Watch while the block runs, and clear away what it dropped."""
         with self._random.importing():
             yield
+        gc.collect()  # it may still be open
+        give_back()  # else forks copy memory in which nothing is
 
     def why_unfit(self) -> str | None:
         """Return why this process must not be forked, None when it may be."""

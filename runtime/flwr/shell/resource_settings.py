@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from flwr.core.capacity import AppNeeds, Machine
 from flwr.core.lease import AppKind
-from flwr.core.memory import available_memory
 from flwr.shell.cpus import available_cpus
 from flwr.shell.gpus import available_gpus
+from flwr.shell.memory import available_memory
 from flwr.shell.settings import ConfigError, Setting
 
 _UNITS: Final[Mapping[str, int]] = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}

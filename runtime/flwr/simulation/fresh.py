@@ -20,7 +20,6 @@ from weakref import WeakKeyDictionary
 
 from flwr.app import RecordDict
 from flwr.app.metadata import Metadata
-from flwr.core.allocator import give_back
 from flwr.shell.ending import end, leave_own_logging
 from flwr.shell.freshness import Freshness
 from flwr.shell.leash import Leash
@@ -48,8 +47,6 @@ class FreshEmployee:
         freshness = Freshness()
         with freshness.importing():
             self._employee = Employee.load(setup)
-        gc.collect()  # what the import dropped may still be open
-        give_back()  # else forks copy memory in which nothing is
         self._freshness = freshness
         self.why_once = freshness.why_unfit()
         """Why this process must not be forked, but be replaced after one message; None: it may."""

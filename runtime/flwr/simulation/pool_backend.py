@@ -13,9 +13,9 @@ from typing import Final
 
 from flwr.core.capacity import Machine
 from flwr.core.clock import Clock
-from flwr.core.memory import available_memory
 from flwr.shell.cpus import available_cpus
 from flwr.shell.gpus import VISIBLE, available_gpus
+from flwr.shell.memory import available_memory
 from flwr.simulation.backend import Answer, Deliver, Job, Lost, Order, Plan
 from flwr.simulation.capacity import plan_workers, share_out
 from flwr.simulation.contents import Contents

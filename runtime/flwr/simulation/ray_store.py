@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from flwr.core.memory import memory_limit
+from flwr.shell.memory import memory_limit
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # no file of ours: Ray maps its store there
 _OF_MEMORY: Final = 0.3  # as Ray has it

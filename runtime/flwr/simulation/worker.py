@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from flwr.app.console_log import configure_console
-from flwr.core.memory import go_first_for_memory
 from flwr.shell.death_signal import die_with_parent
+from flwr.shell.memory import go_first_for_memory
 from flwr.simulation.arena import ArenaReader, ArenaWriter
 from flwr.simulation.backend import WorkerSetup
 from flwr.simulation.employee import Employee

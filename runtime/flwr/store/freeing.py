@@ -5,9 +5,9 @@ was open holds its space until it is closed.
 
 Where a machine is a guest, memory that is free for seconds goes back to its host, and to get it
 again costs ten times what it costs to use it.  Rounds of a large model free gigabytes of the page
-cache, and need them again soon.  So it is kept until the next large file is written, for a while,
-and only as long as the kernel has no reason to write it, and what is not removed yet, to the disk:
-it begins when a tenth of the memory waits to be written, whoever wrote it.
+cache, and need them again soon.  So it is kept until the next large file is written, for a while.
+But it counts among what waits for the disk, and from some limit on the kernel writes that, removed
+or not.  So none is kept where half as much waits, looked at when a file comes or goes.
 
 The memory that pieces took on their way is kept by the allocator for the next ones.  It is given
 back when none come while others, an app above all, have work to do.
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from flwr.core.allocator import give_back
-from flwr.core.memory import available_memory, is_writing_near
+from flwr.shell.memory import available_memory, is_writing_near
 
 _SLOW_TO_FREE: Final = 1_048_576  # bytes of a file
 _HELD_S: Final = 10.0  # the longest
@@ -152,8 +152,8 @@ class Freeing:
         if not self._held:
             return False
         is_over = self._is_closed or self._held[0].until <= self._now()
-        is_too_much = self._bytes > self._most_bytes or self._is_writing_near()
-        return is_over or self._wanted > 0 or is_too_much
+        is_enough = self._wanted <= 0 and self._bytes <= self._most_bytes
+        return is_over or not is_enough or self._is_writing_near()
 
     def _is_calm(self) -> bool:
         return bool(self._came) and self._calm_at <= self._now()

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from flwr.core.limits import STAND_BY_CALM, STAND_BY_PAUSE
-from flwr.core.memory import is_memory_short
 from flwr.shell.children import Child
+from flwr.shell.memory import is_memory_short
 
 log = logging.getLogger(__name__)
 

@@ -86,3 +86,24 @@ def test_copies_and_equality() -> None:
     assert records.copy() == records
     assert records == dict(records)
     assert records != RecordDict()
+
+
+@pytest.mark.parametrize("given", [[("config", ConfigRecord())], "config", 5])
+def test_what_maps_no_names_is_refused(given: object) -> None:
+    with pytest.raises(AttributeError, match="keys"):
+        RecordDict(given)  # type: ignore[arg-type]
+
+
+class NamedRecords:
+    """Has names and items, and no way to iterate over it but Python's own, which counts."""
+
+    def keys(self) -> list[str]:
+        return ["config"]
+
+    def __getitem__(self, key: object) -> ConfigRecord:
+        assert isinstance(key, str), "what has an item for each number would never end"
+        return ConfigRecord()
+
+
+def test_names_are_asked_for_and_not_guessed_by_iterating() -> None:
+    assert list(RecordDict(NamedRecords())) == ["config"]  # type: ignore[arg-type]

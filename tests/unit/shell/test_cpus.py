@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from flwr.core.control_groups import own_groups
+from flwr.shell.control_groups import own_groups
 from flwr.shell.cpus import available_cpus
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from flwr.core.memory import (
+from flwr.shell.memory import (
     go_first_for_memory,
     is_memory_short,
     is_writing_near,
@@ -50,10 +50,10 @@ def test_a_process_may_have_itself_ended_before_all_others(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     score = tmp_path / "oom_score_adj"
-    monkeypatch.setattr("flwr.core.memory._OOM_SCORE", score)
+    monkeypatch.setattr("flwr.shell.memory._OOM_SCORE", score)
     go_first_for_memory()
     assert score.read_text() == "1000"
-    monkeypatch.setattr("flwr.core.memory._OOM_SCORE", tmp_path / "no" / "such" / "file")
+    monkeypatch.setattr("flwr.shell.memory._OOM_SCORE", tmp_path / "no" / "such" / "file")
     go_first_for_memory()
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from flwr.core.control_groups import own_groups
+from flwr.shell.control_groups import own_groups
 
 CGROUP: Final = Path("/sys/fs/cgroup")
 _OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
