@@ -152,8 +152,8 @@ class Freeing:
         if not self._held:
             return False
         is_over = self._is_closed or self._held[0].until <= self._now()
-        is_enough = self._wanted <= 0 and self._bytes <= self._most_bytes
-        return is_over or not is_enough or self._is_writing_near()
+        is_too_much = self._wanted > 0 or self._bytes > self._most_bytes
+        return is_over or is_too_much or self._is_writing_near()
 
     def _is_calm(self) -> bool:
         return bool(self._came) and self._calm_at <= self._now()
