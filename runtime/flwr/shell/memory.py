@@ -1,4 +1,4 @@
-"""How much memory our control groups grant, whether it runs short, and what in it waits for a disk.
+"""How much memory our control groups grant, and whether it runs short.
 
 Of version 1 the limits are read, and not how much is in use.
 """
@@ -15,8 +15,6 @@ CGROUP: Final = Path("/sys/fs/cgroup")
 _OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
 _LIMITS: Final = ("memory.max", "memory.limit_in_bytes")  # of versions 2 and 1
 _UNLIMITED: Final = 1 << 60  # about what version 1 says where there is no limit
-_COUNTS: Final = Path("/proc/vmstat")
-_NEAR: Final = 0.5  # of what may wait
 _SHORT: Final = 0.5  # of the limit in use, without what the kernel can take back at once
 
 
@@ -49,21 +47,6 @@ def is_memory_short(cgroup: Path = CGROUP) -> bool:
         return False
     counts = dict(line.split(" ", 1) for line in lines if " " in line)
     return used - int(counts.get("inactive_file", 0)) > limit * _SHORT
-
-
-def is_writing_near(counts: Path = _COUNTS) -> bool:
-    """Tell whether half as much waits in memory for the machine's disks as lets the kernel begin.
-
-    From a limit of its own on (``vm.dirty_background_ratio``) it writes, however soon files are to
-    be removed.
-    """
-    try:
-        lines = counts.read_text().splitlines()
-    except OSError:  # not Linux
-        return False
-    found = dict(line.split(" ", 1) for line in lines if line.startswith("nr_dirty"))
-    limit = int(found.get("nr_dirty_background_threshold", 0))
-    return int(found.get("nr_dirty", 0)) > limit * _NEAR > 0
 
 
 def go_first_for_memory() -> None:

@@ -5,6 +5,7 @@ Files are written and made durable outside of any transaction, so nobody waits f
 """
 
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -16,6 +17,8 @@ from flwr.store.outgoing import OpenObject
 from flwr.store.payloads import Payloads, PayloadWriter
 
 _ID_BYTES: Final = 32
+_HASHED_ASIDE: Final = 2_097_152  # bytes of a piece that is hashed while it is written
+_THREADS: Final = ThreadPoolExecutor(4, thread_name_prefix="hashing")  # made when needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +80,18 @@ class IncomingObject:
         """
         if self.received + len(piece) > self.size:
             raise InvalidError(f"object {self.object_id} is longer than announced")
-        self._digest.update(piece)
         if self._writer is None:
+            self._digest.update(piece)
             self._kept += piece
-        else:
+        elif len(piece) < _HASHED_ASIDE:
+            self._digest.update(piece)
             self._writer.write(piece)
+        else:
+            hashing = _THREADS.submit(self._digest.update, piece)
+            try:
+                self._writer.write(piece)
+            finally:
+                hashing.result()  # its bytes may be others when we return
         self.received += len(piece)
 
     def read(self, offset: int, size: int) -> bytes:

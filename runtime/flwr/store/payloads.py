@@ -29,6 +29,10 @@ from flwr.store.payload_layout import file_name, is_unsure, lead_before, lead_of
 logger: Final = logging.getLogger(__name__)
 
 _HASHED_AT_ONCE: Final = 1_048_576  # bytes of a file that are in memory while it is hashed
+_WRITTEN_AT_ONCE: Final = 32_768
+"""Bytes of one write, and where writes end: the most memory in one stretch of which Linux keeps
+some at hand for each processor.  Larger stretches were free for long.  A virtual machine has given
+them back to its host by then, and waits ten times as long for them (docs/performance.md)."""
 _NOTHING: Final = memoryview(b"")
 _NO_WAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)  # Linux
 
@@ -70,7 +74,7 @@ class Payloads:
             size: in bytes.
             durable: when it is finished; else it is when ``sync`` is asked for it.
         """
-        self._freeing.make_room(size)
+        self._freeing.note_begun(size)
         return PayloadWriter(self, object_id, durable=durable)
 
     def create(self, name: str) -> int:
@@ -217,7 +221,7 @@ class PayloadWriter:
         """Make nothing yet."""
         self._payloads, self._object_id, self._durable = payloads, object_id, durable
         self._name = ""
-        self._lead = 0
+        self._lead = self._at = 0  # where the content begins, and what comes next
         self._descriptor: int | None = None
 
     def write(self, piece: bytes | memoryview) -> None:
@@ -227,14 +231,17 @@ class PayloadWriter:
             StoreFullError: the disk is full.
         """
         with system_errors(str(self._payloads.directory)), memoryview(piece) as view:
-            descriptor = self._begun(view)
-            written = 0
-            while written < len(view):
+            descriptor, left = self._begun(view), view
+            while left:
+                most = _WRITTEN_AT_ONCE - self._at % _WRITTEN_AT_ONCE
                 try:
-                    written += os.write(descriptor, view[written:])
+                    written = os.write(descriptor, left[:most])
                 except OSError as error:
                     if error.errno not in DISK_FULL or not self._payloads.free_space():
                         raise
+                else:
+                    self._at += written
+                    left = left[written:]
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes of what was written."""
@@ -267,7 +274,7 @@ class PayloadWriter:
             name = file_name(self._object_id, lead, durable=self._durable)
             self._descriptor = self._payloads.create(name)
             self._name, self._lead = name, lead
-            os.lseek(self._descriptor, lead, os.SEEK_SET)
+            self._at = os.lseek(self._descriptor, lead, os.SEEK_SET)
         return self._descriptor
 
     def _close(self) -> None:

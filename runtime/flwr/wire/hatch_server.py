@@ -269,20 +269,20 @@ class _Guest:
 
     async def _until(
         self,
-        watch: Callable[[socket.socket, Callable[[], None]], None],
-        unwatch: Callable[[socket.socket], bool],
+        watch: Callable[[int, Callable[[], None]], None],
+        unwatch: Callable[[int], bool],
     ) -> None:
-        ready = self._loop.create_future()
+        ready, descriptor = self._loop.create_future(), self._sock.fileno()
 
         def tell() -> None:
             if not ready.done():
                 ready.set_result(None)
 
-        watch(self._sock, tell)
+        watch(descriptor, tell)
         try:
             await ready
         finally:
-            unwatch(self._sock)
+            unwatch(descriptor)
 
 
 def open_hatch(run: InThread) -> Hatch | None:

@@ -51,7 +51,7 @@ class PipeServer:
         self.ended: asyncio.Future[None] = self._loop.create_future()
         """Done when the child has closed its end, and no call of it is at work any more."""
         sock.setblocking(False)
-        self._loop.add_reader(sock, self._read)
+        self._loop.add_reader(sock.fileno(), self._read)
 
     def close(self) -> None:
         """Serve no longer."""
@@ -73,7 +73,7 @@ class PipeServer:
         """Read on, when the call that had enough has room again."""
         if self._is_paused and not self._is_over:
             self._is_paused = False
-            self._loop.add_reader(self._sock, self._read)
+            self._loop.add_reader(self._sock.fileno(), self._read)
             self._heed_all()
 
     def _read(self) -> None:
@@ -105,7 +105,7 @@ class PipeServer:
             self._hear_word(frame)
         elif (known := self._calls.get(frame.call_id)) is not None and not known.heed(frame):
             self._is_paused = True
-            self._loop.remove_reader(self._sock)
+            self._loop.remove_reader(self._sock.fileno())
 
     def _hear_word(self, frame: Frame) -> None:
         try:
@@ -121,7 +121,7 @@ class PipeServer:
     def _end(self) -> None:
         if not self._is_over:
             self._is_over = True
-            self._loop.remove_reader(self._sock)
+            self._loop.remove_reader(self._sock.fileno())
             for call in self._calls.values():
                 call.task.cancel()
             self._tell_end()

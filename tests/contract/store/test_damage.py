@@ -1,6 +1,7 @@
 """F10 and F11: what is wrong with the files beneath an SQLite store is said, never papered over."""
 
 import errno
+import gc
 import os
 import sqlite3
 import subprocess
@@ -222,6 +223,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() != 0 or subprocess.run(mounting, check=False, capture_output=True).returncode:
         pytest.skip("needs the right to mount a small tmpfs")
     yield disk
+    gc.collect()  # failures hold their statements in a cycle, and these the closed database
     subprocess.run(["umount", str(disk)], check=True)
 
 

@@ -1,9 +1,12 @@
 """Objects that arrive and leave in pieces: hashed as they come, and not again while untouched."""
 
+import errno
 import os
+import time
 from contextlib import closing
 from hashlib import sha256 as real_sha256
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -11,8 +14,8 @@ import pytest
 from flwr.core import limits
 from flwr.core.errors import InvalidError
 from flwr.core.ids import ObjectId
-from flwr.store.errors import ObjectDamagedError
-from flwr.store.incoming import IncomingObject, WrongContentError
+from flwr.store.errors import ObjectDamagedError, StoreFullError
+from flwr.store.incoming import _HASHED_ASIDE, IncomingObject, WrongContentError
 from flwr.store.objects import ObjectState
 from flwr.store.store import Store
 from tests import given
@@ -82,6 +85,40 @@ def test_pieces_become_the_object(store: Store) -> None:
     assert read_all(store) == CONTENT
     with store.reading() as tx:
         assert tx.objects.get(ID) == CONTENT
+
+
+def test_a_piece_may_change_once_it_is_written(store: Store) -> None:
+    content = os.urandom(3 * _HASHED_ASIDE)
+    arriving = store.begin_object(ObjectId(given.object_id(content)), len(content))
+    piece = bytearray(_HASHED_ASIDE)
+    for start in range(0, len(content), len(piece)):
+        piece[:] = content[start : start + len(piece)]
+        arriving.write(memoryview(piece))
+        piece[:] = bytes(len(piece))
+    assert arriving.finish().size == len(content)
+
+
+def test_a_failed_write_waits_until_its_piece_is_hashed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arriving, begun, ended = store.begin_object(ID, _HASHED_ASIDE), Event(), Event()
+
+    class Slow:
+        def update(self, _: bytes) -> None:
+            begun.set()
+            time.sleep(0.05)
+            ended.set()
+
+    def full(_: int, __: bytes) -> int:
+        assert begun.wait(30)
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(arriving, "_digest", Slow())
+    monkeypatch.setattr("flwr.store.payloads.os.write", full)
+    with pytest.raises(StoreFullError):
+        arriving.write(bytes(_HASHED_ASIDE))
+    assert ended.is_set()
+    arriving.abandon()
 
 
 def test_a_small_object_needs_no_file(store: Store, payload_dir: Path) -> None:

@@ -5,7 +5,6 @@ import pytest
 from flwr.shell.memory import (
     go_first_for_memory,
     is_memory_short,
-    is_writing_near,
     memory_limit,
 )
 
@@ -55,27 +54,3 @@ def test_a_process_may_have_itself_ended_before_all_others(
     assert score.read_text() == "1000"
     monkeypatch.setattr("flwr.shell.memory._OOM_SCORE", tmp_path / "no" / "such" / "file")
     go_first_for_memory()
-
-
-@pytest.mark.parametrize(
-    ("waits", "limit", "is_near"),
-    [(50, 100, False), (51, 100, True), (500, 100, True), (0, 0, False), (5, 0, False)],
-)
-def test_the_kernel_writes_soon_what_comes_near_its_limit(
-    tmp_path: Path, waits: int, limit: int, *, is_near: bool
-) -> None:
-    counts = tmp_path / "vmstat"
-    counts.write_text(
-        f"nr_free_pages 7\nnr_dirty {waits}\nnr_dirtied 900\nnr_dirty_threshold 200\n"
-        f"nr_dirty_background_threshold {limit}\n"
-    )
-    assert is_writing_near(counts) is is_near
-
-
-def test_where_nothing_is_counted_nothing_is_known_to_be_near(tmp_path: Path) -> None:
-    assert not is_writing_near(tmp_path / "vmstat")
-
-
-def test_this_kernel_counts_what_waits() -> None:
-    names = Path("/proc/vmstat").read_text().split()
-    assert {"nr_dirty", "nr_dirty_background_threshold"} <= set(names)

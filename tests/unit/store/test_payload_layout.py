@@ -1,5 +1,6 @@
 """Payload files are laid out so that what follows an object's head begins on a page."""
 
+import os
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -52,6 +53,27 @@ def test_the_body_begins_on_a_page_and_reads_are_of_the_content(
         filled = reader.read_now(memoryview(target), 90_000)
         assert target[:filled] == LARGE[90_000 : 90_000 + filled]
         assert reader.has_hash(ID, suspected=True)
+
+
+def test_a_file_is_written_in_small_steps_that_end_where_pages_do(
+    payloads: Payloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    write = os.write
+
+    def noted(descriptor: int, data: memoryview) -> int:
+        written = write(descriptor, data)
+        steps.append(os.lseek(descriptor, 0, os.SEEK_CUR))
+        return written
+
+    monkeypatch.setattr(os, "write", noted)
+    content = HEAD.ljust(20, b"\0") + bytes(1_000_000)
+    name = written(payloads, content, pieces=2)
+
+    step = 32_768
+    assert {end for end in steps if end % step} == {LEAD + len(content) // 2, LEAD + len(content)}
+    assert [end for end in steps if end % step == 0] == list(range(step, 1_000_000, step))
+    assert (payloads.directory / name).read_bytes() == bytes(LEAD) + content
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from flwr.core.ids import MessageId, ObjectId, RunId
 from flwr.core.message import ObjectTree
 from flwr.store.durability import Durability
 from flwr.store.errors import StoreFullError
+from flwr.store.freeing import Freeing
 from flwr.store.objects import ObjectState
 from flwr.store.payloads import Payloads
 from flwr.store.store import Store, open_store
@@ -68,6 +69,7 @@ def test_a_full_disk_has_the_space_of_removed_files(
             raise OSError(errno.ENOSPC, "full")
         return write(descriptor, data)
 
+    monkeypatch.setattr(Freeing, "_wake", lambda _: None)  # its thread has other things to do
     with closing(Payloads(tmp_path)) as payloads:
         payloads.remove([payloads.write(ObjectId("a" * 64), removed, durable=False)])
         monkeypatch.setattr(os, "write", full_once)
