@@ -348,9 +348,12 @@ import os, time
 from pathlib import Path
 @client.train()
 def train(message, context):
-    print("begun", flush=True)
     mine, met = os.getpid(), {}
-    children = Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read_text().split()
+    listed = Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children")
+    until = time.monotonic() + 1  # the kernel may leave one out while others come and go
+    while len(children := listed.read_text().split()) == 1 and time.monotonic() < until:
+        time.sleep(0.01)
+    print("begun", flush=True)
     for who in {str(mine), str(os.getppid()), *children} - {str(mine)}:
         try:
             open(f"/proc/{who}/mem", "rb").close()
