@@ -20,7 +20,7 @@ from flwr.store.dialect import MAX_IDS, insert_missing, insert_or_fill
 from flwr.store.errors import ObjectDamagedError
 from flwr.store.incoming import ArrivedObject, require_size
 from flwr.store.outgoing import InlineObject, OpenObject
-from flwr.store.payloads import PayloadChanges
+from flwr.store.payload_changes import PayloadChanges
 from flwr.store.prepared import Prepared, Row
 from flwr.store.schema import instruction, message_object, object_, reply
 

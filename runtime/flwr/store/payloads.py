@@ -13,7 +13,7 @@ the same process: not before every read.
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
@@ -32,7 +32,8 @@ _HASHED_AT_ONCE: Final = 1_048_576  # bytes of a file that are in memory while i
 _WRITTEN_AT_ONCE: Final = 32_768
 """Bytes of one write, and where writes end: the most memory in one stretch of which Linux keeps
 some at hand for each processor.  Larger stretches were free for long.  A virtual machine has given
-them back to its host by then, and waits ten times as long for them (docs/performance.md)."""
+them back to its host by then, if that is asked of it, and waits ten times as long for them
+(docs/performance.md, "Memory that was free for long")."""
 _NOTHING: Final = memoryview(b"")
 _NO_WAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)  # Linux
 
@@ -328,65 +329,6 @@ class PayloadReader:
     def close(self) -> None:
         """Close the file."""
         os.close(self.descriptor)
-
-
-class PayloadChanges:
-    """The files one transaction writes and gives up."""
-
-    def __init__(self, payloads: Payloads) -> None:
-        """Collect changes of ``payloads``."""
-        self._payloads = payloads
-        self._written: list[str] = []
-        self._unsealed: list[str] = []
-        self._adopted: set[str] = set()
-        self._doomed: list[str] = []
-
-    def write(self, object_id: ObjectId, content: bytes, *, durable: bool = True) -> str:
-        """Write a file now; return its name for the row.  ``durable``: before the commit."""
-        name = self._payloads.write(object_id, content, durable=durable)
-        self._written.append(name)
-        if durable:
-            self._unsealed.append(name)
-        return name
-
-    @property
-    def unsynced(self) -> Sequence[str]:
-        """What was written and need not be durable before the commit."""
-        return [name for name in self._written if name not in self._unsealed]
-
-    def adopt(self, names: Sequence[str]) -> None:
-        """Take over files that are durable already, with their names; they go unless kept."""
-        self._adopted.update(names)
-        self._doomed += names
-
-    def keep(self, name: str) -> None:
-        """Let an adopted file stay: a row names it."""
-        self._doomed.remove(name)
-
-    def open(self, name: str) -> PayloadReader | None:
-        """Open a file for reading, None if it is gone."""
-        return self._payloads.open(name)
-
-    def remove(self, names: list[str]) -> None:
-        """Remove the files once the transaction has committed."""
-        self._doomed += names
-
-    def seal(self) -> None:
-        """Make durable what was written to be; call before the commit."""
-        self._payloads.seal(self._unsealed)
-
-    @property
-    def gives_up_files(self) -> bool:
-        """True when ``committed`` removes files that a power cut would have left."""
-        return not all(map(self._payloads.is_unsynced, self._doomed))
-
-    def committed(self) -> None:
-        """Remove what the committed transaction gave up."""
-        self._payloads.remove(self._doomed)
-
-    def rolled_back(self) -> None:
-        """Remove what the failed transaction wrote."""
-        self._payloads.remove([*self._written, *self._adopted])
 
 
 def _write_again(descriptor: int) -> None:

@@ -28,7 +28,8 @@ from flwr.store.migration import migrate
 from flwr.store.notify import Notifications
 from flwr.store.objects import ObjectState, require_match
 from flwr.store.opening import closing_on_error, open_sqlite, sweep, take_lock
-from flwr.store.payloads import PayloadChanges, Payloads
+from flwr.store.payload_changes import PayloadChanges
+from flwr.store.payloads import Payloads
 from flwr.store.put_off import PutOff
 from flwr.store.transactions import OfThread, Tx
 from flwr.store.turns import NoTurn, WriterTurn

@@ -16,7 +16,7 @@ from flwr.store.messages import Messages
 from flwr.store.meta import Meta
 from flwr.store.nodes import Nodes
 from flwr.store.objects import Objects
-from flwr.store.payloads import PayloadChanges
+from flwr.store.payload_changes import PayloadChanges
 from flwr.store.runs import Runs
 
 

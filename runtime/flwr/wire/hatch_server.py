@@ -272,7 +272,10 @@ class _Guest:
         watch: Callable[[int, Callable[[], None]], None],
         unwatch: Callable[[int], bool],
     ) -> None:
-        ready, descriptor = self._loop.create_future(), self._sock.fileno()
+        ready = self._loop.create_future()
+        descriptor = (
+            self._sock.fileno()
+        )  # asyncio prints the object, and drops that, where it is new
 
         def tell() -> None:
             if not ready.done():

@@ -51,6 +51,7 @@ class PipeServer:
         self.ended: asyncio.Future[None] = self._loop.create_future()
         """Done when the child has closed its end, and no call of it is at work any more."""
         sock.setblocking(False)
+        # By number, here and below: asyncio prints the object, and drops that, where it is new.
         self._loop.add_reader(sock.fileno(), self._read)
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 import errno
 import os
-import time
+from collections.abc import Callable
 from contextlib import closing
 from hashlib import sha256 as real_sha256
 from pathlib import Path
@@ -101,19 +101,24 @@ def test_a_piece_may_change_once_it_is_written(store: Store) -> None:
 def test_a_failed_write_waits_until_its_piece_is_hashed(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arriving, begun, ended = store.begin_object(ID, _HASHED_ASIDE), Event(), Event()
+    arriving, ended = store.begin_object(ID, _HASHED_ASIDE), Event()
 
-    class Slow:
-        def update(self, _: bytes) -> None:
-            begun.set()
-            time.sleep(0.05)
+    class Late:
+        """Hashes when it is waited for, and not before."""
+
+        def submit(self, update: Callable[[bytes], None], piece: bytes) -> "Late":
+            self.update, self.piece = update, piece
+            return self
+
+        def result(self) -> None:
+            self.update(self.piece)
             ended.set()
 
     def full(_: int, __: bytes) -> int:
-        assert begun.wait(30)
+        assert not ended.is_set()
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(arriving, "_digest", Slow())
+    monkeypatch.setattr("flwr.store.incoming._THREADS", Late())
     monkeypatch.setattr("flwr.store.payloads.os.write", full)
     with pytest.raises(StoreFullError):
         arriving.write(bytes(_HASHED_ASIDE))

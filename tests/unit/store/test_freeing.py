@@ -165,6 +165,10 @@ def test_a_file_that_stays_or_is_gone_is_not_held(freeing: Freeing, large: Path)
     ]
 
 
+def test_a_machine_says_how_many_descriptors_are_spare() -> None:
+    assert module._spare_descriptors() > 0
+
+
 def test_memory_is_given_back_when_much_has_come_and_nothing_follows(clock: Clock) -> None:
     given = threading.Event()
     freeing = Freeing(clock, most_files=100, give_back=given.set)
