@@ -61,10 +61,11 @@ def _is_mapped(part: Place) -> bool:
 def _fit(parts: Sequence[Place]) -> bool:
     """Tell whether every part begins on a page, and ends with one if another follows."""
     are_whole = all(len(part) % mmap.PAGESIZE == 0 for part in parts[:-1])
-    return are_whole and all(_address(part) % mmap.PAGESIZE == 0 for part in parts)
+    return are_whole and all(address_of(part) % mmap.PAGESIZE == 0 for part in parts)
 
 
-def _address(place: Place | mmap.mmap) -> int:
+def address_of(place: Place | mmap.mmap) -> int:
+    """Return where bytes lie in memory."""
     address: int = np.frombuffer(place, np.uint8).__array_interface__["data"][0]
     return address
 
@@ -84,7 +85,7 @@ class _Pages:
     def can_be_shown(self, part: Place) -> bool:
         """Tell whether the kernel can show such pages twice (Linux 5.13)."""
         if self._is_able is None:
-            self._is_able = self._libc is not None and self._try(_address(part))
+            self._is_able = self._libc is not None and self._try(address_of(part))
         return self._is_able
 
     def show(self, parts: Sequence[Place], size: int) -> memoryview | None:
@@ -93,9 +94,9 @@ class _Pages:
             place = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except OSError:
             return None
-        start = at = _address(place)
+        start = at = address_of(place)
         for part in parts:
-            if not self._move(_address(part), len(part), at):
+            if not self._move(address_of(part), len(part), at):
                 self._is_able = False
                 self._never_given_back.append(place)
                 return None

@@ -107,6 +107,7 @@ MAX_OBJECT_BYTES: Final = 268_435_456  # one object in one RPC; upstream chunks 
 PIECE_BYTES: Final = 1_049_600  # of an object in one message of a stream: a chunk's fifth
 PIECES_AHEAD: Final = 2  # that wait while another is written
 HATCH_PIECE_BYTES: Final = 5_505_024  # of an object sent by an app of this machine: all of a chunk
+LENT_PIECE_BYTES: Final = 2_752_512  # of what it deposits: half as much, as two are in memory
 STORED_AT_ONCE_BYTES: Final = 16_777_216  # of a stream, in files already, in one transaction
 DEPOSIT_BYTES: Final = 16_777_216  # an app's arrays of as many are copied into its daemon
 MAX_DEPOSIT_BYTES: Final = 34_359_738_368  # of one app, before it says what they are part of

@@ -63,6 +63,7 @@ class Payloads:
             str, _Stamp
         ] = {}  # files this process wrote or hashed, and as they were
         self._unsynced: dict[str, bool] = {}  # True: the disk refused some of it
+        self._lasting = set[str]()  # folders that a power cut would leave
         self._freeing = Freeing()
         self.leaving: Final = Leaving(self.is_unsynced)
         """Tells of files that are gone before they had to be durable."""
@@ -82,7 +83,7 @@ class Payloads:
         """Make a file; return its descriptor."""
         path = self.directory / name
         if not path.parent.is_dir():
-            self._make(path.parent)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
 
     def write(self, object_id: ObjectId, content: bytes, *, durable: bool = True) -> str:
@@ -137,9 +138,14 @@ class Payloads:
 
     def seal(self, names: list[str]) -> None:
         """Make the names of written files durable."""
+        folders = {name[:2] for name in names}
         with system_errors(str(self.directory)):
-            for folder in {name[:2] for name in names}:
+            for folder in folders:
                 _sync_directory(self.directory / folder)
+            if not folders <= self._lasting:
+                _sync_directory(self.directory)
+                _sync_directory(self.directory.parent)
+        self._lasting |= folders
 
     def open(self, name: str) -> "PayloadReader | None":
         """Open a file for reading, None if it is gone."""
@@ -203,11 +209,6 @@ class Payloads:
         with closing(reader):
             self.note_unsynced(name)
             return reader.has_hash(object_id)
-
-    def _make(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync_directory(self.directory)
-        _sync_directory(self.directory.parent)
 
 
 class PayloadWriter:

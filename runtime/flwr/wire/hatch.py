@@ -10,9 +10,9 @@ An app gets an invitation by a call of its runner, and connects.  Frames are
 - END (both ways): nothing follows.
 - FAILURE (daemon): as on a pipe (``wire.pipe``).
 - DEPOSIT (app, first, and any number of times): the ticket if it is the first frame, then the
-  first message of a PUSH, with names of the app's own instead of ids.  PIECEs follow, and END.
-  Answered by a FILE for each, in the order of the names, whose payload begins with the 32 bytes of
-  the id; then END.
+  first message of a PUSH, with names of the app's own instead of ids.  The first frame brings a
+  descriptor: an end of a pipe, by which PIECEs follow each DEPOSIT, and END.  Answered by a FILE
+  for each, in the order of the names, whose payload begins with the 32 bytes of the id; then END.
 - KEEP (app, after a DEPOSIT): the first message of a PUSH; what was deposited is as if it were
   pushed.  Answered as that: a PIECE for each, then END.
 - DROP (app, after a DEPOSIT): the first message of a PUSH; nobody needs these any more.  No answer.

@@ -3,7 +3,7 @@
 It is hashed and written as it comes, so the app neither hashes it nor holds a copy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any, Protocol
 
@@ -23,8 +23,8 @@ class Guest(Protocol):
         """Return the next frame, whenever it comes; None when the guest has left."""
         ...
 
-    async def read_pieces(self, use: Any) -> None:
-        """Have a thread use each piece until the end."""
+    async def read_lent(self, use: Callable[[memoryview], None]) -> None:
+        """Have a thread use each piece that comes by the guest's pipe, until the end."""
         ...
 
     async def send(self, kind: HatchFrame, payload: bytes = b"") -> None:
@@ -103,7 +103,7 @@ class Deposits:
             raise InvalidError(f"{len(names)} objects in one call")
         assembly = Assembly(self._keeper)
         try:
-            await self._guest.read_pieces(lambda raw: assembly.take(*named(names, raw)))
+            await self._guest.read_lent(lambda raw: assembly.take(*named(names, raw)))
         finally:
             await self._run(assembly.close)
             outcomes = {one.object_id: one for one in assembly.outcomes()}

@@ -7,11 +7,12 @@ the door that the ticket was written for, once.
 
 import asyncio
 import logging
+import os
+import select
 import socket
-import struct
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from typing import Any, Final
 
@@ -54,8 +55,10 @@ _FEW_BYTES: Final = 4_096  # to be sent: descriptors on their way are limited fo
 _OPENING_BYTES: Final = 1_048_576  # some 15,000 objects; who asks for more goes the other way
 _PIECE_AND_HEAD: Final = HATCH_PIECE_BYTES + 64
 _PATIENCE_S: Final = HATCH_PATIENCE.total_seconds()
-_STALL: Final = struct.pack("ll", round(HATCH_STALL.total_seconds()), 0)  # a timeval
+_STALL_MS: Final = round(HATCH_STALL.total_seconds() * 1000)
+_NEXT_MS: Final = 5  # until the next piece begins, if more comes: its sender waits to write
 _READING_AT_ONCE: Final = 4
+_NO_PIPE: Final = -1
 
 
 class Hatch:
@@ -75,6 +78,7 @@ class Hatch:
         self._listening.listen()
         self._guests: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(_READING_AT_ONCE, thread_name_prefix="hatch")
+        self._users = ThreadPoolExecutor(_READING_AT_ONCE, thread_name_prefix="hatch-use")
 
     def invite(self, door: Door[Any]) -> Invitation:
         """Return what lets somebody in by ``door``, once; the oldest of too many is void."""
@@ -90,7 +94,7 @@ class Hatch:
                     guest.close()  # it goes the other way
                     continue
                 task = asyncio.create_task(
-                    self._receive(_Guest(guest, self._threads)), name="hatch"
+                    self._receive(_Guest(guest, self._threads, self._users)), name="hatch"
                 )
                 self._guests.add(task)
                 task.add_done_callback(self._guests.discard)
@@ -100,6 +104,7 @@ class Hatch:
                 task.cancel()
             await asyncio.gather(*self._guests, return_exceptions=True)
             self._threads.shutdown(wait=False)
+            self._users.shutdown(wait=False)
 
     async def _receive(self, guest: "_Guest") -> None:
         with closing(guest):
@@ -165,31 +170,35 @@ class _Guest:
     Args:
         sock: blocks, but is waited for in the event loop.
         threads: wait for what is left of a frame that has begun.
+        users: use pieces while the next ones are read.
     """
 
-    def __init__(self, sock: socket.socket, threads: Executor) -> None:
-        self._sock, self._loop, self._threads = sock, asyncio.get_running_loop(), threads
-        self._head, self._buffer = bytearray(HEAD.size), bytearray()
+    def __init__(self, sock: socket.socket, threads: Executor, users: Executor) -> None:
+        self._sock, self._loop = sock, asyncio.get_running_loop()
+        self._threads, self._users = threads, users
+        self._pipe = _NO_PIPE  # by which deposits come
+        self._head, self._buffer, self._spare = bytearray(HEAD.size), bytearray(), bytearray()
         sock.setblocking(True)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _FEW_BYTES)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _STALL)
 
     def close(self) -> None:
         """Let it go."""
         self._sock.close()
+        if self._pipe != _NO_PIPE:
+            os.close(self._pipe)
+        self._pipe = _NO_PIPE
 
     async def read_opening(self) -> tuple[HatchFrame, bytes]:
         """Return the first frame."""
-        kind, payload = await self._read(_OPENING_BYTES)
-        self._buffer = bytearray(_PIECE_AND_HEAD)
-        return kind, bytes(payload)
+        await self._begun(self._sock.fileno())
+        return await self._loop.run_in_executor(self._threads, self._read_opening)
 
     async def read_next(self) -> tuple[HatchFrame, bytes] | None:
         """Return the next frame, whenever it comes; None when the guest has left."""
-        await self._until(self._loop.add_reader, self._loop.remove_reader)
+        await self._until(self._sock.fileno(), self._loop.add_reader, self._loop.remove_reader)
         try:
             kind, payload = await self._loop.run_in_executor(
-                self._threads, self._read_now, _OPENING_BYTES
+                self._threads, self._read_now, self._sock.fileno(), _OPENING_BYTES
             )
         except (HatchClosedError, ConnectionResetError):
             return None
@@ -197,11 +206,13 @@ class _Guest:
 
     async def read_pieces(self, use: Callable[[memoryview], None]) -> None:
         """Have a thread use each piece, good until it returns, until the end."""
-        is_over = False
-        while not is_over:
-            await self._begun()
-            is_over = await self._loop.run_in_executor(self._threads, self._use_those_here, use)
-        self._buffer = bytearray()  # a guest may stay
+        await self._read_pieces(self._sock.fileno(), use)
+
+    async def read_lent(self, use: Callable[[memoryview], None]) -> None:
+        """Do the same with pieces that come by the guest's pipe."""
+        if self._pipe == _NO_PIPE:
+            raise InvalidError("a deposit without a pipe")
+        await self._read_pieces(self._pipe, use)
 
     async def send(self, kind: HatchFrame, payload: bytes = b"") -> None:
         """Send one frame."""
@@ -226,56 +237,93 @@ class _Guest:
                         self._sock, [frame], list(descriptors), socket.MSG_DONTWAIT
                     )
                 except BlockingIOError:
-                    await self._until(self._loop.add_writer, self._loop.remove_writer)
+                    await self._until(
+                        self._sock.fileno(), self._loop.add_writer, self._loop.remove_writer
+                    )
                 else:
                     frame, descriptors = frame[sent:], ()
 
-    async def _begun(self) -> None:
+    async def _begun(self, source: int) -> None:
         async with asyncio.timeout(_PATIENCE_S):
-            await self._until(self._loop.add_reader, self._loop.remove_reader)
+            await self._until(source, self._loop.add_reader, self._loop.remove_reader)
 
-    async def _read(self, most: int) -> tuple[HatchFrame, memoryview]:
-        await self._begun()
-        return await self._loop.run_in_executor(self._threads, self._read_now, most)
+    async def _read_pieces(self, source: int, use: Callable[[memoryview], None]) -> None:
+        is_over = False
+        while not is_over:
+            await self._begun(source)
+            is_over = await self._loop.run_in_executor(
+                self._threads, self._use_those_here, source, use
+            )
+        self._buffer = self._spare = bytearray()  # a guest may stay
 
-    def _use_those_here(self, use: Callable[[memoryview], None]) -> bool:
-        """Use pieces while the next has begun already; True at the end."""
-        while True:
-            kind, payload = self._read_now(_PIECE_AND_HEAD)
-            if kind is HatchFrame.END:
-                return True
-            if kind is not HatchFrame.PIECE:
-                raise InvalidError(f"a frame of kind {kind.name} among pieces")
-            use(payload)
-            try:
-                self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return False
+    def _use_those_here(self, source: int, use: Callable[[memoryview], None]) -> bool:
+        """Use pieces while more begin, each while the next is read; True at the end."""
+        used: Future[None] | None = None
+        try:
+            while True:
+                piece = self._read_piece(source)
+                if used is not None:
+                    used.result()
+                if piece is None:
+                    return True
+                used = self._users.submit(use, piece)
+                self._buffer, self._spare = self._spare, self._buffer
+                if not _is_ready(source, _NEXT_MS):
+                    used.result()
+                    return False
+        except BaseException:
+            if used is not None:
+                wait([used])  # it looks at what is ours
+            raise
 
-    def _read_now(self, most: int) -> tuple[HatchFrame, memoryview]:
-        self._fill(memoryview(self._head))
+    def _read_piece(self, source: int) -> memoryview | None:
+        """Read a piece that has begun; None: no more comes."""
+        kind, payload = self._read_now(source, _PIECE_AND_HEAD)
+        if kind is HatchFrame.END:
+            return None
+        if kind is not HatchFrame.PIECE:
+            raise InvalidError(f"a frame of kind {kind.name} among pieces")
+        return payload
+
+    def _read_opening(self) -> tuple[HatchFrame, bytes]:
+        """Read the first frame, with the pipe that may come with it."""
+        head, descriptors, _, _ = socket.recv_fds(self._sock, HEAD.size, 1)
+        if descriptors:
+            self._pipe = descriptors[0]
+            os.set_inheritable(self._pipe, False)
+        if not head:
+            raise HatchClosedError
+        kind, payload = self._read_now(self._sock.fileno(), _OPENING_BYTES, begun=head)
+        return kind, bytes(payload)
+
+    def _read_now(
+        self, source: int, most: int, *, begun: bytes = b""
+    ) -> tuple[HatchFrame, memoryview]:
+        """Read a frame that has begun.
+
+        Args:
+            source: a socket or a pipe.
+            most: bytes of what it says.
+            begun: what of it was read already.
+        """
+        self._head[: len(begun)] = begun
+        _fill(source, memoryview(self._head)[len(begun) :])
         kind, length = decode_head(self._head)
         if length > most:
             raise InvalidError(f"a frame of {length} bytes at the hatch")
         if length > len(self._buffer):
             self._buffer = bytearray(length)
         payload = memoryview(self._buffer)[:length]
-        self._fill(payload)
+        _fill(source, payload)
         return kind, payload
-
-    def _fill(self, view: memoryview) -> None:
-        if view and self._sock.recv_into(view, len(view), socket.MSG_WAITALL) < len(view):
-            raise HatchClosedError
 
     async def _until(
         self,
+        descriptor: int,  # asyncio prints an object, and drops that, where it is new
         watch: Callable[[int, Callable[[], None]], None],
         unwatch: Callable[[int], bool],
     ) -> None:
         ready = self._loop.create_future()
-        descriptor = (
-            self._sock.fileno()
-        )  # asyncio prints the object, and drops that, where it is new
 
         def tell() -> None:
             if not ready.done():
@@ -286,6 +334,25 @@ class _Guest:
             await ready
         finally:
             unwatch(descriptor)
+
+
+def _is_ready(source: int, within_ms: int) -> bool:
+    poll = select.poll()
+    poll.register(source, select.POLLIN)
+    return bool(poll.poll(within_ms))
+
+
+def _fill(source: int, view: memoryview) -> None:
+    """Read until ``view`` is full, as long as more comes.
+
+    Raises:
+        HatchClosedError: no more comes.
+    """
+    while view:
+        count = os.readv(source, [view]) if _is_ready(source, _STALL_MS) else 0
+        if not count:
+            raise HatchClosedError
+        view = view[count:]
 
 
 def open_hatch(run: InThread) -> Hatch | None:

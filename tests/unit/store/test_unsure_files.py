@@ -102,6 +102,26 @@ def test_content_is_synced_when_it_is_promised_and_then_once(
         assert len(of_files(synced)) == 1
 
 
+def test_a_folder_is_waited_for_when_something_in_it_is_promised(
+    tmp_path: Path, synced: list[str]
+) -> None:
+    path = tmp_path / "store.db"
+    with closing(open_store(str(path))) as store:
+        arrived = keep(store, durable=False)
+        assert not {ID[:2], "store.db.objects"} & set(synced)
+        synced.clear()
+        store.settle_objects([arrived])
+        content, *above = synced
+        assert content.startswith(ID)
+        assert above == [ID[:2], "store.db.objects", tmp_path.name]
+    with closing(open_store(str(path))) as store:  # who knows what its former process waited for
+        with store.transaction() as tx:
+            tx.objects.release(OWNER)
+        synced.clear()
+        keep(store, durable=True)
+        assert synced[-3:] == [ID[:2], "store.db.objects", tmp_path.name]
+
+
 def test_content_that_is_gone_again_is_never_waited_for(tmp_path: Path, synced: list[str]) -> None:
     with closing(open_store(str(tmp_path / "store.db"))) as store:
         arrived = keep(store, durable=False)

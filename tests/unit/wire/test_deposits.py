@@ -1,5 +1,7 @@
 """Large arrays of an app, copied into its daemon before they are part of a message."""
 
+import ctypes
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +19,11 @@ from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import ARRAY_CHUNK_BYTES, DEPOSIT_BYTES, INLINE_OBJECT_BYTES
 from flwr.wire import hatch_deposits
 from flwr.wire.chunks import CHUNK_SIZE_VARIABLE, chunks_of, id_of_source
+from flwr.wire.clients import lending
 from flwr.wire.clients.deposits import Deposits
-from flwr.wire.hatch import HatchFrame
+from flwr.wire.clients.lending import Lending
+from flwr.wire.codec.pieces import encode_opening, encode_piece_head
+from flwr.wire.hatch import HatchClosedError, HatchFrame, encode_head
 from flwr.wire.objects import deflate
 from tests.unit.wire.desk import Desk, id_of
 from tests.unit.wire.hatch_daemon import Daemon, serving
@@ -207,12 +212,71 @@ def test_who_says_something_else_among_deposits_is_sent_away() -> None:
         connection = client.connect(RUN)
         assert connection is not None
         with closing(connection):
-            connection.open(HatchFrame.DEPOSIT, b"")
-            connection.send(HatchFrame.END)
-            assert not list(connection.deposited())
+            for _ in range(2):
+                connection.open_deposit(b"")
+                connection.lend(HatchFrame.END)
+                assert not list(connection.deposited())
             connection.send(HatchFrame.PULL)
             assert connection._read()[0] is HatchFrame.FAILURE
             assert connection._sock.recv(1) == b""
+
+
+def test_who_brings_no_pipe_is_sent_away() -> None:
+    with serving(Desk()) as (_, client):
+        connection = client.connect(RUN)
+        assert connection is not None
+        with closing(connection):
+            connection.open(HatchFrame.DEPOSIT, b"")
+            assert connection._read()[0] is HatchFrame.FAILURE
+
+
+def test_who_ends_its_pipe_in_a_piece_leaves_nothing() -> None:
+    desk = Desk()
+    with serving(desk) as (_, client):
+        connection = client.connect(RUN)
+        assert connection is not None
+        with closing(connection):
+            connection.open_deposit(encode_opening(NODE, RUN, [ObjectId("0")]))
+            head = encode_piece_head(0, 200_000, 0, 100_000)
+            connection.lend(HatchFrame.PIECE, (head, bytes(100_000)))
+            assert connection._lending is not None
+            connection._lending.write((encode_head(HatchFrame.PIECE, 100_020), b"the beginning"))
+            connection._lending.close()
+            assert connection._read()[0] is HatchFrame.FAILURE
+        assert soon(lambda: [one.is_abandoned for one in desk.begun] == [True])
+
+
+@pytest.mark.parametrize("way", ["none", "refused"])
+def test_where_the_kernel_lends_no_memory_it_is_copied(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    calls: list[int] = []
+
+    def refuse(*_: object) -> int:
+        ctypes.set_errno(errno.EPERM)
+        calls.append(1)
+        return -1
+
+    monkeypatch.setattr(lending, "_vmsplice", lambda: None if way == "none" else refuse)
+    with depositing(Desk()):
+        array = Array(MODEL)
+        assert known_ids(array) == ids_of(MODEL)
+        assert np.array_equal(array.numpy(), MODEL)
+    assert len(calls) == (0 if way == "none" else 1), "it is not asked again"
+
+
+def test_a_daemon_that_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lending, "_PATIENCE_MS", 10)
+    with closing(Lending()) as pipe, pytest.raises(HatchClosedError):
+        pipe.write((MODEL.data,))
+
+
+def test_a_daemon_that_has_gone_is_noticed() -> None:
+    with closing(Lending()) as pipe:
+        pipe.hand_over()
+        for content in (b"a few", MODEL.data):
+            with pytest.raises(BrokenPipeError):
+                pipe.write((content,))
 
 
 def test_a_copy_without_ids_is_hashed_as_ever() -> None:

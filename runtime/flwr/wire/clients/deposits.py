@@ -14,7 +14,7 @@ from flwr.app.depot import Copy
 from flwr.app.parts import Place, let_go
 from flwr.core.errors import FlwrError, InvalidError
 from flwr.core.ids import NodeId, ObjectId, RunId
-from flwr.core.limits import DEPOSIT_BYTES, HATCH_PIECE_BYTES, INLINE_OBJECT_BYTES
+from flwr.core.limits import DEPOSIT_BYTES, INLINE_OBJECT_BYTES, LENT_PIECE_BYTES
 from flwr.wire.chunks import Source, chunks_of, id_of_source
 from flwr.wire.clients.cutting import pieces_in_parts
 from flwr.wire.clients.hatch import Connection
@@ -89,10 +89,10 @@ class Deposits:
             objects = dict(zip(names, chunks, strict=True))
             opening = encode_opening(self._node_id, self._run_id, names)
             self._drop_dead(connection)
-            connection.open(HatchFrame.DEPOSIT, opening)
-            for piece in pieces_in_parts(names, objects, HATCH_PIECE_BYTES):
-                connection.send(HatchFrame.PIECE, piece)
-            connection.send(HatchFrame.END)
+            connection.open_deposit(opening)
+            for piece in pieces_in_parts(names, objects, LENT_PIECE_BYTES):
+                connection.lend(HatchFrame.PIECE, piece)
+            connection.lend(HatchFrame.END)
             handed += connection.deposited()
             if len(handed) < len(chunks):
                 raise InvalidError("the daemon did not take a deposit")

@@ -17,6 +17,7 @@ from flwr.core.ids import NodeId, ObjectId, RunId
 from flwr.core.limits import HATCH_PATIENCE, HATCH_PIECE_BYTES, MAX_OBJECT_BYTES
 from flwr.wire.appio_methods import OPEN_HATCH
 from flwr.wire.clients.cutting import Parts, pieces_in_parts
+from flwr.wire.clients.lending import Lending
 from flwr.wire.codec.pieces import (
     Absence,
     Invitation,
@@ -118,6 +119,7 @@ class Connection:
 
     def __init__(self, invitation: Invitation) -> None:
         self._ticket: bytes = invitation.ticket
+        self._lending: Lending | None = None  # made for a deposit
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._sock.settimeout(HATCH_PATIENCE.total_seconds())
         try:
@@ -130,18 +132,40 @@ class Connection:
     def close(self) -> None:
         """Leave."""
         self._sock.close()
+        if self._lending is not None:
+            self._lending.close()
 
     def open(self, kind: HatchFrame, request: bytes) -> None:
         """Say what it is about; the ticket opens the hatch once, with the first frame."""
         ticket, self._ticket = self._ticket, b""
         self.send(kind, (ticket, request))
 
-    def send(self, kind: HatchFrame, parts: Buffers = ()) -> None:
+    def open_deposit(self, request: bytes) -> None:
+        """Say what is deposited; it follows by ``lend``."""
+        if self._lending is not None:
+            self.send(HatchFrame.DEPOSIT, (request,))
+            return
+        self._lending = Lending()
+        ticket, self._ticket = self._ticket, b""
+        self.send(HatchFrame.DEPOSIT, (ticket, request), descriptors=(self._lending.source,))
+        self._lending.hand_over()
+
+    def lend(self, kind: HatchFrame, parts: Buffers = ()) -> None:
+        """Have a frame read from where it lies: it stays as it is until it is answered."""
+        assert self._lending is not None
+        self._lending.write((encode_head(kind, sum(map(len, parts))), *parts))
+
+    def send(
+        self, kind: HatchFrame, parts: Buffers = (), *, descriptors: Sequence[int] = ()
+    ) -> None:
         """Send a frame."""
         head = encode_head(kind, sum(map(len, parts)))
         left = [memoryview(part) for part in (head, *parts)]
         while left:
-            sent = self._sock.sendmsg(left)
+            if descriptors:
+                sent, descriptors = socket.send_fds(self._sock, left, list(descriptors)), ()
+            else:
+                sent = self._sock.sendmsg(left)
             while left and sent >= len(left[0]):
                 sent -= len(left.pop(0))
             if sent:
