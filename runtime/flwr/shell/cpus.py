@@ -1,10 +1,14 @@
-"""How many CPUs this process may use."""
+"""The CPUs that this process may use."""
 
+import ctypes
 import math
 import os
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flwr.shell.control_groups import own_groups
 
@@ -23,6 +27,29 @@ def available_cpus(groups: Iterable[Path] | None = None) -> int:
     return max(math.ceil(min([found or 1, *quotas])), 1)
 
 
+def fork_here() -> int:
+    """Fork like ``os.fork``; the child begins on this process's CPU.
+
+    Good where this process waits for the child with nothing else to do: else the child may be put
+    behind the work of another CPU, or this one has to be woken for it.
+
+    Raises:
+        OSError: there is no room for another process.
+    """
+    if (current := _current_cpu()) is None:
+        return os.fork()
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {current()})
+    except OSError:  # that CPU has just been taken from us
+        return os.fork()
+    try:
+        return os.fork()
+    finally:  # in both
+        with suppress(OSError):  # all of them have just been taken from us
+            os.sched_setaffinity(0, allowed)
+
+
 def _quota(group: Path) -> float:
     """Return how many CPUs one group grants."""
     try:
@@ -33,3 +60,11 @@ def _quota(group: Path) -> float:
         return int(quota) / int(period) if int(quota) > 0 else math.inf
     except (OSError, ValueError):  # no such file, or "max"
         return math.inf
+
+
+@lru_cache(1)
+def _current_cpu() -> Any:
+    """Return what tells the CPU this thread is on, None where nothing does."""
+    if sys.platform != "linux":
+        return None
+    return getattr(ctypes.CDLL(None), "sched_getcpu", None)

@@ -15,11 +15,14 @@ import signal
 import struct
 import sys
 import warnings
+from functools import partial
 from typing import Final, NoReturn
 from weakref import WeakKeyDictionary
 
 from flwr.app import RecordDict
 from flwr.app.metadata import Metadata
+from flwr.shell.code_pages import gather_code
+from flwr.shell.cpus import fork_here
 from flwr.shell.ending import end, leave_own_logging
 from flwr.shell.freshness import Freshness
 from flwr.shell.leash import Leash
@@ -55,6 +58,7 @@ class FreshEmployee:
             warnings.filterwarnings("ignore", r".*use of fork\(\)", DeprecationWarning)
             self._slate, self._leash = _Slate(), Leash()
             self._contents: WeakKeyDictionary[Packed, RecordDict] = WeakKeyDictionary()
+            gather_code(partial(rehearse, setup))
             gc.freeze()  # else a collection in a child copies what it looks at
 
     def work(
@@ -66,7 +70,7 @@ class FreshEmployee:
         task = self._employee.prepare(metadata, self._unpacked(content), partition, state)
         self._slate.wipe()
         self._freshness.renew()
-        pid = os.fork()
+        pid = fork_here()
         if pid == 0:
             self._answer(task)
         _, status = os.waitpid(pid, 0)  # nothing else meanwhile: this process copies pages, too

@@ -1,9 +1,11 @@
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from flwr.shell.control_groups import own_groups
-from flwr.shell.cpus import available_cpus
+from flwr.shell.cpus import available_cpus, fork_here
 
 
 @pytest.fixture
@@ -54,3 +56,39 @@ def test_our_groups_are_found_innermost_first(
     found = list(own_groups("cpu", tmp_path / "mount", tmp_path / "membership"))
     wanted = [tmp_path / "mount" / name for name in groups]
     assert [one for one in found if one in wanted] == wanted
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux'")
+def test_a_fork_may_go_where_its_maker_may() -> None:
+    allowed = os.sched_getaffinity(0)
+    if (pid := fork_here()) == 0:
+        os._exit(int(os.sched_getaffinity(0) != allowed))
+    assert os.sched_getaffinity(0) == allowed
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux'")
+def test_a_fork_begins_where_its_maker_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def refuse() -> int:
+        seen.append(os.sched_getaffinity(0))
+        raise OSError("no room for another process")
+
+    allowed = os.sched_getaffinity(0)
+    monkeypatch.setattr("os.fork", refuse)
+    with pytest.raises(OSError, match="no room"):
+        fork_here()
+    assert os.sched_getaffinity(0) == allowed
+    assert len(seen[0]) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part is Linux'")
+def test_a_fork_begins_anywhere_if_its_makers_cpu_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_pid: int, _cpus: set[int]) -> None:
+        raise OSError("no such CPU")
+
+    monkeypatch.setattr("os.sched_setaffinity", refuse)
+    if (pid := fork_here()) == 0:
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
