@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-_TOOLS = ("typer", "rich", "pydantic", "pathspec", "pygments", "mako", "tomli_w")
+_PROTOBUF = ("google.protobuf.text_format",)  # which comes with its slow implementation
+_TOOLS = ("typer", "rich", "pydantic", "pathspec", "pygments", "mako", "tomli_w", *_PROTOBUF)
 _STORE = ("numpy", "alembic", "sqlalchemy.dialects.postgresql", "yaml", *_TOOLS)
 _EXECUTOR = ("numpy", "sqlalchemy", "cryptography", "yaml", *_TOOLS)
 _APP = ("grpc", "asyncio", "ssl", "sqlalchemy", "cryptography", "argparse", "yaml", *_TOOLS)
