@@ -24,7 +24,7 @@ _ENTRY: Final = 8
 _PRESENT: Final = 0x80  # in an entry's last byte: the page is in this process's tables
 _HUGEPAGE, _COLLAPSE = 14, 25  # of madvise(2)
 _MAY_MOVE, _FIXED = 1, 2  # of mremap(2)
-_READ, _WRITE, _EXEC = mmap.PROT_READ, mmap.PROT_WRITE, 4
+_READ, _WRITE, _EXEC = mmap.PROT_READ, mmap.PROT_WRITE, mmap.PROT_EXEC
 
 
 def gather_code(work: Callable[[], object]) -> int:
